@@ -1,0 +1,13 @@
+#!/bin/sh
+# install.sh NN [--release] builds the extension for PostgreSQL NN and installs it in that tree.
+set -eu
+. "$(dirname "$0")/places.sh"
+
+major=${1:?which major version of PostgreSQL?}
+shift
+"$CONFIG/build_tools.sh"
+pg_config=$("$CONFIG/pg_config.sh" "$major")
+PGRX_HOME=$("$CONFIG/pgrx_home.sh" "$major")
+export PGRX_HOME
+cd "$ROOT"
+exec cargo pgrx install --pg-config "$pg_config" --no-default-features --features "pg$major" "$@"
