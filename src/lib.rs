@@ -1,1 +1,51 @@
-pgrx::pg_module_magic!();
+//! pg_once: exactly one caller wins, inside PostgreSQL.
+//!
+//! # Layout
+//!
+//! Features, one noun each, the SQL face on top and the rule that decides below it:
+//!
+//! - [`key`]: `once_key`, and how several parts make one key
+//! - [`claim`]: `claim_once`, `claim_once_per`, `is_claimed`, `unclaim`
+//! - [`row`]: `with_row_lock`, `find_or_create`
+//! - [`payment`]: `with_payment_lock`, the row functions for the payments table
+//!
+//! Pure rules, which know nothing of PostgreSQL: [`digest`], `key::encoding`, `key::instant`.
+//!
+//! [`error`] is the one way to raise. [`pg`] is the fence: all `unsafe` is there. The SQL
+//! definitions stand in `sql/`, in the order in which they are listed below.
+
+#![deny(unsafe_code)]
+
+mod claim;
+mod digest;
+mod error;
+mod key;
+mod payment;
+#[allow(unsafe_code)]
+mod pg;
+mod row;
+mod timeout;
+
+pgrx::pg_module_magic!(name, version);
+
+pgrx::extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
+pgrx::extension_sql_file!("../sql/key.sql", name = "key", requires = ["schema"]);
+pgrx::extension_sql_file!("../sql/claim.sql", name = "claim", requires = ["key"]);
+pgrx::extension_sql_file!("../sql/row.sql", name = "row", requires = ["claim"]);
+pgrx::extension_sql_file!("../sql/payment.sql", name = "payment", requires = ["row"]);
+
+#[pgrx::pg_guard]
+extern "C-unwind" fn _PG_init() {
+    pg::settings::define();
+}
+
+/// What `cargo pgrx test` calls before and asks for its server.
+#[cfg(test)]
+pub mod pg_test {
+    pub fn setup(_options: Vec<&str>) {}
+
+    #[must_use]
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec![]
+    }
+}

@@ -1,0 +1,16 @@
+CREATE FUNCTION with_row_lock(
+    target anyelement, key jsonb, defaults jsonb DEFAULT '{}', "timeout" interval DEFAULT NULL
+) RETURNS SETOF anyelement
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
+    AS 'MODULE_PATHNAME', 'with_row_lock_wrapper';
+COMMENT ON FUNCTION with_row_lock(anyelement, jsonb, jsonb, interval) IS
+    'Takes the turn at the one row of the table that has this key, finds or creates it, locks it FOR NO KEY UPDATE until commit and returns it; no row when the timeout is over (NULL: waits as long as lock_timeout and statement_timeout allow, ''0'': does not wait). defaults are used only when the row is created. Runs with the rights of the caller. At REPEATABLE READ and SERIALIZABLE a row created or changed after the snapshot raises 40001. Errors: 22004, 22023 for a malformed key, 42703, 42809 where the target is no table, 21000 for several rows, 42501, 55000 where a trigger or rule keeps the row out; those of the table''s own constraints and triggers arrive whole.';
+
+CREATE FUNCTION find_or_create(
+    target anyelement, key jsonb, defaults jsonb DEFAULT '{}', lock boolean DEFAULT false,
+    "timeout" interval DEFAULT NULL, OUT created boolean, OUT entity anyelement
+) RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
+    AS 'MODULE_PATHNAME', 'find_or_create_wrapper';
+COMMENT ON FUNCTION find_or_create(anyelement, jsonb, jsonb, boolean, interval) IS
+    'Finds the one row of the table that has this key without locking or writing anything; creates it, in turns, when there is none. With lock it is locked as with_row_lock does. No row when the timeout is over. Runs with the rights of the caller. Isolation and errors are those of with_row_lock.';

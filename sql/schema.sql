@@ -1,0 +1,37 @@
+/* The schema of the extension's tables and of administration. It must be the extension's own:
+   objects that somebody put into a schema of this name before would be taken for its. */
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) 'once') THEN
+        RAISE EXCEPTION 'schema "once" already exists'
+            USING ERRCODE = 'duplicate_schema',
+                  HINT = 'pg_once needs the schema "once" for its own tables. Rename or drop the existing one.';
+    END IF;
+END
+$$;
+
+CREATE SCHEMA once;
+COMMENT ON SCHEMA once IS 'pg_once: its tables and administration';
+GRANT USAGE ON SCHEMA once TO PUBLIC;
+
+/* Fixed-width columns first. The digest stands for (ns, key), which are compared at every hit. */
+CREATE TABLE once.claim (
+    digest     uuid        NOT NULL,
+    claimed_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    owner      uuid,
+    ns         text COLLATE "C" NOT NULL,
+    key        text COLLATE "C" NOT NULL,
+    CONSTRAINT claim_pkey PRIMARY KEY (digest)
+);
+COMMENT ON TABLE once.claim IS 'The claims: written by claim_once and its like only';
+COMMENT ON COLUMN once.claim.digest IS 'First 16 bytes of BLAKE3 over the length-prefixed ns and key';
+COMMENT ON COLUMN once.claim.claimed_at IS 'When the claim was made, by clock_timestamp()';
+COMMENT ON COLUMN once.claim.expires_at IS 'When it ends; never where null';
+COMMENT ON COLUMN once.claim.owner IS 'Digest of the owner given with the claim';
+COMMENT ON COLUMN once.claim.ns IS 'Namespace, 1 to 128 bytes';
+COMMENT ON COLUMN once.claim.key IS 'Key, 1 to 2000 bytes, as once_key makes it';
+
+/* pg_dump saves the claims, and the extension's owner may dump and restore them. */
+SELECT pg_catalog.pg_extension_config_dump('once.claim', '');
+GRANT SELECT, INSERT ON once.claim TO @extowner@;

@@ -1,0 +1,342 @@
+//! Every error that pg_once raises on purpose: variant, then SQLSTATE, message, detail and hint.
+
+use pgrx::PgSqlErrorCode::{self, *};
+use pgrx::pg_sys::panic::ErrorReport;
+
+use crate::pg::{Raised, deadline::Failure, session};
+
+#[derive(Debug)]
+pub enum Error {
+    /// A claim whose digest is that of another key.
+    DigestCollision,
+    KeyArray {
+        kind: String,
+    },
+    KeyEmpty,
+    KeyMalformed,
+    KeyPartNull,
+    KeyRow {
+        kind: String,
+    },
+    KeyTooLong {
+        bytes: usize,
+    },
+    /// The claim came and went again and again while the call looked at it.
+    ClaimUnsettled,
+    NamespaceEmpty,
+    NamespaceTooLong {
+        bytes: usize,
+    },
+    Null {
+        argument: &'static str,
+    },
+    PeriodOutOfRange,
+    TimeoutOutOfRange,
+    TextInvalid {
+        what: &'static str,
+    },
+    JsonNotObject {
+        argument: &'static str,
+    },
+    RowKeyEmpty,
+    ColumnInKeyAndDefaults {
+        column: String,
+    },
+    ColumnMissing {
+        table: String,
+        column: String,
+    },
+    ColumnWithoutEquality {
+        table: String,
+        column: String,
+    },
+    PaymentIdArray {
+        argument: &'static str,
+        kind: String,
+    },
+    NotARowType {
+        kind: String,
+    },
+    NotATable {
+        name: String,
+        is: &'static str,
+    },
+    TableGone,
+    Duplicates {
+        table: String,
+        columns: String,
+    },
+    /// The key has several rows, 'first' is asked for, and nothing says which one is first.
+    DuplicatesWithoutPrimaryKey {
+        table: String,
+        columns: String,
+    },
+    RowHidden {
+        table: String,
+    },
+    RowNewerThanSnapshot {
+        table: String,
+    },
+    RowSwallowed {
+        table: String,
+    },
+    RowRewritten {
+        table: String,
+    },
+    /// The row came and went again and again while the call looked at it.
+    RowUnsettled {
+        table: String,
+    },
+    /// An error of the server or of the user's own objects: it is raised again as it was.
+    Postgres(Raised),
+}
+
+/// The hint for an answer that a transaction with one snapshot cannot give.
+const RETRY: &str = "Retry the whole transaction. At READ COMMITTED the call answers instead.";
+
+struct Message {
+    code: PgSqlErrorCode,
+    text: String,
+    detail: Option<String>,
+    hint: Option<String>,
+}
+
+impl Error {
+    fn message(self) -> Result<Message, Raised> {
+        let plain = |code, text: &str| Message {
+            code,
+            text: text.into(),
+            detail: None,
+            hint: None,
+        };
+        Ok(match self {
+            Self::DigestCollision => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the digest of this namespace and key belongs to another claim",
+            )
+            .hint("Choose another key: the two cannot both be claimed."),
+            Self::KeyArray { kind } => plain(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                &format!("an array cannot be part of a key: {kind}"),
+            )
+            .hint(
+                "For many keys make a call for each one. For one key of many parts write \
+                 VARIADIC before the array, as in VARIADIC $2::text[].",
+            ),
+            Self::KeyEmpty => plain(ERRCODE_INVALID_PARAMETER_VALUE, "key must not be empty")
+                .hint("A key has 1 to 2000 bytes."),
+            Self::KeyMalformed => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "a key that begins with U+001E must be one that once_key made",
+            )
+            .hint("U+001E marks keys of several parts. Give the parts as separate arguments."),
+            Self::KeyPartNull => plain(
+                ERRCODE_NULL_VALUE_NOT_ALLOWED,
+                "no part of a key may be null",
+            ),
+            Self::KeyRow { kind } => plain(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                &format!("a row cannot be part of a key: {kind}"),
+            )
+            .hint("Give its columns as separate parts."),
+            Self::KeyTooLong { bytes } => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                &format!(
+                    "key must not be longer than {} bytes",
+                    crate::key::KEY_LIMIT
+                ),
+            )
+            .detail(format!("It has {bytes} bytes."))
+            .hint("Use a digest of what makes the key, for example sha256."),
+            Self::ClaimUnsettled => plain(
+                ERRCODE_T_R_SERIALIZATION_FAILURE,
+                "the claim was made and given back again and again during the call",
+            )
+            .hint("Retry the transaction."),
+            Self::NamespaceEmpty => plain(ERRCODE_INVALID_PARAMETER_VALUE, "ns must not be empty")
+                .hint("A namespace has 1 to 128 bytes, such as 'ci_failure'."),
+            Self::NamespaceTooLong { bytes } => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                &format!(
+                    "ns must not be longer than {} bytes",
+                    crate::key::NAMESPACE_LIMIT
+                ),
+            )
+            .detail(format!("It has {bytes} bytes.")),
+            Self::Null { argument } => plain(
+                ERRCODE_NULL_VALUE_NOT_ALLOWED,
+                &format!("{argument} must not be null"),
+            ),
+            Self::PeriodOutOfRange => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "period must be positive and finite, and end within the range of timestamps",
+            ),
+            Self::TimeoutOutOfRange => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "timeout must be neither negative nor infinite",
+            )
+            .hint("NULL waits without end, '0' does not wait."),
+            Self::TextInvalid { what } => plain(
+                ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+                &format!("{what} is not valid text in UTF-8"),
+            ),
+            Self::JsonNotObject { argument } => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                &format!("{argument} must be a JSON object of columns and values"),
+            )
+            .hint("For example '{\"service_id\": 1, \"line_item_id\": \"A\"}'."),
+            Self::RowKeyEmpty => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "key must name at least one column",
+            ),
+            Self::ColumnInKeyAndDefaults { column } => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                &format!("column \"{column}\" is in key and in defaults"),
+            )
+            .hint("The key decides its own columns. Leave the column out of defaults."),
+            Self::ColumnMissing { table, column } => plain(
+                ERRCODE_UNDEFINED_COLUMN,
+                &format!("column \"{column}\" of table {table} does not exist"),
+            ),
+            Self::ColumnWithoutEquality { table, column } => plain(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                &format!("column \"{column}\" of table {table} has a type without equality"),
+            )
+            .hint("Choose key columns that can be compared, jsonb instead of json for example."),
+            Self::PaymentIdArray { argument, kind } => plain(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                &format!("{argument} must be a single value, not {kind}"),
+            ),
+            Self::NotARowType { kind } => plain(
+                ERRCODE_WRONG_OBJECT_TYPE,
+                &format!("{kind} is not the row type of a table"),
+            )
+            .hint("Name the table by its row type, as in NULL::payments."),
+            Self::NotATable { name, is } => plain(
+                ERRCODE_WRONG_OBJECT_TYPE,
+                &format!("{name} is {is}, not a plain or partitioned table"),
+            )
+            .hint("Rows are found and created in tables: name the table that holds them."),
+            Self::TableGone => plain(ERRCODE_UNDEFINED_TABLE, "the table does not exist any more"),
+            Self::Duplicates { table, columns } => plain(
+                ERRCODE_CARDINALITY_VIOLATION,
+                &format!("table {table} holds several rows for this key"),
+            )
+            .detail(format!("The key is ({columns})."))
+            .hint(
+                "Find them with once.find_duplicates. Until they are merged, \
+                 pg_once.duplicate_rows = 'first' takes the one with the lowest primary key.",
+            ),
+            Self::DuplicatesWithoutPrimaryKey { table, columns } => plain(
+                ERRCODE_CARDINALITY_VIOLATION,
+                &format!("table {table} holds several rows for this key and has no primary key"),
+            )
+            .detail(format!(
+                "The key is ({columns}). pg_once.duplicate_rows = 'first' takes the row with the \
+                 lowest primary key."
+            ))
+            .hint("Find them with once.find_duplicates."),
+            Self::RowHidden { table } => plain(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                &format!("a row of table {table} with this key exists but row security hides it"),
+            )
+            .hint("Let a policy show the row to this role, or use another key."),
+            Self::RowNewerThanSnapshot { table } => plain(
+                ERRCODE_T_R_SERIALIZATION_FAILURE,
+                &format!("the row of table {table} is newer than the transaction's snapshot"),
+            )
+            .hint(RETRY),
+            Self::RowSwallowed { table } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!("the INSERT into table {table} did not create the row"),
+            )
+            .hint(
+                "A trigger that returns NULL, or a rule, swallowed it, or removed the row again.",
+            ),
+            Self::RowRewritten { table } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!("a trigger of table {table} changed the key of the new row"),
+            )
+            .hint("Ask for the key as the trigger writes it."),
+            Self::RowUnsettled { table } => plain(
+                ERRCODE_T_R_SERIALIZATION_FAILURE,
+                &format!("the row of table {table} was created and removed again and again"),
+            )
+            .hint("Retry the transaction."),
+            Self::Postgres(raised) => return Err(raised),
+        })
+    }
+}
+
+impl Message {
+    fn detail(mut self, detail: String) -> Self {
+        self.detail = Some(detail);
+        self
+    }
+
+    fn hint(mut self, hint: &str) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// In a database that is not in UTF-8 names in messages are written with escapes.
+    fn into_report(self) -> ErrorReport {
+        let text = |text: String| {
+            if session::is_utf8() || text.is_ascii() {
+                text
+            } else {
+                text.chars()
+                    .map(|c| {
+                        if c.is_ascii() {
+                            c.to_string()
+                        } else {
+                            c.escape_unicode().to_string()
+                        }
+                    })
+                    .collect()
+            }
+        };
+        let mut report = ErrorReport::new(self.code, text(self.text), "pg_once");
+        if let Some(detail) = self.detail {
+            report = report.set_detail(text(detail));
+        }
+        if let Some(hint) = self.hint {
+            report = report.set_hint(text(hint));
+        }
+        report
+    }
+}
+
+impl From<Error> for ErrorReport {
+    fn from(error: Error) -> Self {
+        match error.message() {
+            Ok(message) => message.into_report(),
+            Err(raised)
+                if raised.is(ERRCODE_T_R_SERIALIZATION_FAILURE)
+                    && session::isolation().has_one_snapshot() =>
+            {
+                raised
+                    .with_hint(
+                        c"Retry the whole transaction. At READ COMMITTED the call answers instead.",
+                    )
+                    .into_report()
+            }
+            Err(raised) => raised.into_report(),
+        }
+    }
+}
+
+impl From<Raised> for Error {
+    fn from(raised: Raised) -> Self {
+        Self::Postgres(raised)
+    }
+}
+
+impl From<Error> for Failure<Error> {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Postgres(raised) => Self::Raised(raised),
+            error => Self::Other(error),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Namespaces and keys, and `once_key`, which makes one key of several parts.
+
+use std::borrow::Cow;
+
+use pgrx::pg_extern;
+use pgrx::pg_sys::panic::ErrorReport;
+
+use crate::error::Error;
+use crate::pg::{Call, Value, text::Part};
+
+mod encoding;
+mod instant;
+
+/// The longest namespace, in bytes.
+pub const NAMESPACE_LIMIT: usize = 128;
+/// The longest key, in bytes, its encoding included.
+pub const KEY_LIMIT: usize = 2_000;
+
+#[pg_extern(sql = false)]
+fn once_key(call: Call) -> Result<Vec<u8>, ErrorReport> {
+    Ok(key(call, 0)?.into_owned())
+}
+
+/// What a claim is called: a namespace and a key within the limits.
+pub struct Name<'a> {
+    pub ns: &'a [u8],
+    pub key: Cow<'a, [u8]>,
+}
+
+impl<'a> Name<'a> {
+    /// The name that the arguments from `first` on give: the namespace, then the parts of the key.
+    pub fn of_arguments(call: Call<'a>, first: usize) -> Result<Self, Error> {
+        let ns = match call.text(first, NAMESPACE_LIMIT)? {
+            None => return Err(Error::Null { argument: "ns" }),
+            Some(Err(bytes)) => return Err(Error::NamespaceTooLong { bytes }),
+            Some(Ok([])) => return Err(Error::NamespaceEmpty),
+            Some(Ok(ns)) => ns,
+        };
+        Ok(Self {
+            ns,
+            key: key(call, first + 1)?,
+        })
+    }
+}
+
+/// The key that the arguments from `first` on make.
+fn key<'a>(call: Call<'a>, first: usize) -> Result<Cow<'a, [u8]>, Error> {
+    let parts = call.parts(first)?.ok_or(Error::Null { argument: "key" })?;
+    let is_one = parts.len() == 1;
+    let parts = parts
+        .into_iter()
+        .map(|value| part_text(value, is_one))
+        .collect::<Result<Vec<_>, _>>()?;
+    let key = encoding::encode(&parts);
+    match key.len() {
+        0 => Err(Error::KeyEmpty),
+        bytes if bytes > KEY_LIMIT => Err(Error::KeyTooLong { bytes }),
+        _ if !encoding::is_well_formed(&key) => Err(Error::KeyMalformed),
+        _ => Ok(key),
+    }
+}
+
+/// The text of one part of a key, the same under all settings.
+fn part_text<'a>(value: Value, is_one: bool) -> Result<Cow<'a, [u8]>, Error> {
+    match value.part(KEY_LIMIT)? {
+        Part::Null if is_one => Err(Error::Null { argument: "key" }),
+        Part::Null => Err(Error::KeyPartNull),
+        Part::TooLong(bytes) => Err(Error::KeyTooLong { bytes }),
+        Part::Text(text) => Ok(Cow::Borrowed(text)),
+        Part::Boolean(truth) => Ok(Cow::Borrowed(if truth { b"true" } else { b"false" })),
+        Part::Instant(micros) => Ok(Cow::Owned(instant::format(micros).into_bytes())),
+        Part::Array(kind) => Err(Error::KeyArray { kind }),
+        Part::Row(kind) => Err(Error::KeyRow { kind }),
+    }
+}
+
+/// The text by which an identifier of any scalar type is handed to a column of another type.
+pub fn scalar_text(value: Value, argument: &'static str) -> Result<Option<String>, Error> {
+    let text = match value.part(usize::MAX)? {
+        Part::Null => return Ok(None),
+        Part::Array(kind) | Part::Row(kind) => {
+            return Err(Error::PaymentIdArray { argument, kind });
+        }
+        Part::Instant(micros) => return Ok(Some(instant::format(micros))),
+        Part::Boolean(truth) => return Ok(Some(truth.to_string())),
+        Part::Text(text) => crate::pg::text::decode(text)?,
+        Part::TooLong(_) => None,
+    };
+    text.map(Some).ok_or(Error::TextInvalid { what: argument })
+}

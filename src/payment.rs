@@ -1,0 +1,56 @@
+//! Payments: the row functions for the one table that so many pollers meet at.
+
+use pgrx::datum::AnyElement;
+use pgrx::iter::TableIterator;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{name, pg_extern};
+
+use crate::error::Error;
+use crate::key::scalar_text;
+use crate::pg::table::Table;
+use crate::pg::{Call, Value, settings};
+use crate::row::{Cell, Shape, Taken, Turn, column, opened};
+use crate::timeout::Timeout;
+
+#[pg_extern(sql = false)]
+fn with_payment_lock(
+    call: Call,
+) -> Result<TableIterator<'static, (name!(created, bool), name!(payment, AnyElement))>, ErrorReport>
+{
+    let taken = take(call)?;
+    Ok(TableIterator::new(taken.and_then(|taken| {
+        Some((taken.created, taken.row.into_any()?))
+    })))
+}
+
+fn take(call: Call) -> Result<Option<Taken>, Error> {
+    let timeout = Timeout::starting_now(call.interval(2))?;
+    let name = settings::payment_table().ok_or(Error::TextInvalid {
+        what: "pg_once.payment_table",
+    })?;
+    let service = call.value(0)?;
+    let line_item = call.value(1)?;
+    let table = opened(Table::named(&name)?)?;
+    let key = [
+        identifier(&table, "line_item_id", line_item)?,
+        identifier(&table, "service_id", service)?,
+    ];
+    Turn::new(&table, &key, &[], Shape::Json, true, timeout)?.take()
+}
+
+/// The cell of an identifier of any scalar type: as it is where it has the column's type, else by
+/// its text.
+fn identifier<'a>(table: &'a Table, name: &'static str, value: Value) -> Result<Cell<'a>, Error> {
+    let column = column(table, name)?;
+    if value.is_null() {
+        return Err(Error::Null { argument: name });
+    }
+    let value = match value.of_kind(column.kind) {
+        Some(value) => value,
+        None => match scalar_text(value, name)? {
+            Some(text) => Value::parse(&text, column.kind)?,
+            None => return Err(Error::Null { argument: name }),
+        },
+    };
+    Ok(Cell { column, value })
+}

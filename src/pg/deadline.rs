@@ -1,0 +1,157 @@
+//! Waiting for locks up to a point in time, after which the transaction goes on.
+
+use std::ffi::c_int;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys;
+
+use super::guard::{Raised, guard};
+use super::raw;
+
+/// How an [`attempt`] ended.
+pub enum Attempt<T> {
+    Done(T),
+    /// The deadline came while it waited for a lock. Nothing of it is left.
+    TimedOut,
+    /// The row moved to another partition while it was waited for. Nothing of it is left.
+    Moved,
+}
+
+/// Runs `act` in a subtransaction. From `deadline` on it gives up as soon as it waits for a lock
+/// (any heavyweight lock: of rows, transactions or by name); work that waits for nobody goes on.
+///
+/// The server's own timeouts stay as they are: a shorter `lock_timeout` or `statement_timeout`
+/// of the caller raises its own error. No transaction id is used by waiting. A timeout of its own
+/// is what makes the bound hold for the whole of `act`: `lock_timeout` counts each wait anew.
+pub fn attempt<T, E: From<Raised> + Into<Failure<E>>>(
+    deadline: Option<i64>,
+    act: impl FnOnce() -> Result<T, E>,
+) -> Result<Attempt<T>, E> {
+    // SAFETY: the order of calls is PL/pgSQL's for a block with an EXCEPTION clause: memory
+    // context and resource owner are saved, and restored after the subtransaction has ended.
+    unsafe {
+        let (memory, resources) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
+        guard(|| raw::BeginInternalSubTransaction(ptr::null()))?;
+        pg_sys::CurrentMemoryContext = memory;
+        let timer = deadline.map(Timer::start).transpose()?;
+        let result = act().and_then(|done| {
+            // A timeout that came together with the lock is noticed here, not in the caller's
+            // transaction.
+            guard(|| {
+                if pg_sys::InterruptPending != 0 {
+                    raw::ProcessInterrupts();
+                }
+            })?;
+            Ok(done)
+        });
+        let fired = timer.is_some_and(Timer::stop);
+        let result = match result {
+            Ok(done) => {
+                guard(|| raw::ReleaseCurrentSubTransaction())?;
+                Ok(Attempt::Done(done))
+            }
+            Err(error) => {
+                pg_sys::CurrentMemoryContext = memory;
+                guard(|| raw::RollbackAndReleaseCurrentSubTransaction())?;
+                match error.into() {
+                    Failure::Raised(raised)
+                        if fired && raised.is(PgSqlErrorCode::ERRCODE_QUERY_CANCELED) =>
+                    {
+                        raised.discard();
+                        Ok(Attempt::TimedOut)
+                    }
+                    Failure::Raised(raised) if moved(&raised) => {
+                        raised.discard();
+                        Ok(Attempt::Moved)
+                    }
+                    Failure::Raised(raised) => Err(raised.into()),
+                    Failure::Other(error) => Err(error),
+                }
+            }
+        };
+        pg_sys::CurrentMemoryContext = memory;
+        pg_sys::CurrentResourceOwner = resources;
+        result
+    }
+}
+
+/// An error, told apart by where it came from.
+pub enum Failure<E> {
+    Raised(Raised),
+    Other(E),
+}
+
+/// Core's 40001 "tuple to be locked was already moved to another partition", which at
+/// READ COMMITTED only says: look again.
+fn moved(raised: &Raised) -> bool {
+    raised.is(PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE)
+        && !super::session::isolation().has_one_snapshot()
+}
+
+/// Set by the timer when it has cancelled a lock wait.
+static FIRED: AtomicBool = AtomicBool::new(false);
+
+/// `USER_TIMEOUT` of `utils/timeout.h`, the request for an id of our own.
+const USER_TIMEOUT: c_int = if cfg!(any(feature = "pg15", feature = "pg16")) {
+    12
+} else {
+    13
+};
+
+/// How often a wait is looked for once the deadline has passed, in milliseconds.
+const EVERY: c_int = 2;
+
+struct Timer(c_int);
+
+impl Timer {
+    fn start(deadline: i64) -> Result<Self, Raised> {
+        static ID: OnceLock<c_int> = OnceLock::new();
+        FIRED.store(false, Ordering::Relaxed);
+        // SAFETY: RegisterTimeout may be called at any time in a backend; the handler does only
+        // what a signal handler may. The timer is off again before `attempt` ends; where an error
+        // prevents that, PostgreSQL switches all timers off.
+        unsafe {
+            let id = match ID.get() {
+                Some(id) => *id,
+                None => {
+                    let id = guard(|| raw::RegisterTimeout(USER_TIMEOUT, give_up_waiting))?;
+                    *ID.get_or_init(|| id)
+                }
+            };
+            guard(|| raw::enable_timeout_every(id, deadline, EVERY))?;
+            Ok(Self(id))
+        }
+    }
+
+    /// Switches the timer off. Whether it is what ended the wait: a cancel request of the user
+    /// that was served instead leaves the timer's own pending, which is taken back here.
+    fn stop(self) -> bool {
+        // SAFETY: disable_timeout raises nothing for a registered id; the flag is this backend's.
+        unsafe {
+            raw::disable_timeout(self.0, false);
+            let fired = FIRED.swap(false, Ordering::Relaxed);
+            let unserved = fired && pg_sys::QueryCancelPending != 0;
+            if unserved {
+                pg_sys::QueryCancelPending = 0;
+            }
+            fired && !unserved
+        }
+    }
+}
+
+/// Cancels the lock wait in progress, if there is one. Runs inside the signal handler of the
+/// server's timers, once at the deadline and then every [`EVERY`] milliseconds.
+unsafe extern "C-unwind" fn give_up_waiting() {
+    // SAFETY: own PGPROC and flags only, as core's own timeout handlers do.
+    unsafe {
+        let waits = !(*pg_sys::MyProc).waitLock.is_null();
+        if waits && pg_sys::QueryCancelPending == 0 {
+            FIRED.store(true, Ordering::Relaxed);
+            pg_sys::QueryCancelPending = 1;
+            pg_sys::InterruptPending = 1;
+        }
+    }
+}

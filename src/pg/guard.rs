@@ -1,0 +1,170 @@
+//! Calling PostgreSQL and keeping the whole error when it raises one.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use cee_scape::call_with_sigsetjmp;
+use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::pg_sys::{self, ErrorContextCallback, ErrorData};
+
+use super::raw;
+
+/// An ERROR that PostgreSQL raised, with every field it had.
+///
+/// It is a value to be raised again by [`Raised::into_report`]. The transaction stands where the
+/// ERROR left it, so going on without raising is allowed only after the rollback of a
+/// subtransaction that covers the failed call.
+#[derive(Debug)]
+pub struct Raised(*mut ErrorData);
+
+impl Raised {
+    /// The SQLSTATE as PostgreSQL packs it.
+    pub fn code(&self) -> i32 {
+        self.data().sqlerrcode
+    }
+
+    pub fn is(&self, code: PgSqlErrorCode) -> bool {
+        self.code() == code as i32
+    }
+
+    /// The constraint or index that the error names.
+    pub fn constraint(&self) -> Option<String> {
+        text_of(self.data().constraint_name)
+    }
+
+    /// The table that the error names, quoted and with its schema.
+    pub fn table(&self) -> Option<String> {
+        let data = self.data();
+        if data.schema_name.is_null() || data.table_name.is_null() {
+            return None;
+        }
+        // SAFETY: both are NUL-terminated strings; the result is allocated for the call.
+        text_of(unsafe { pg_sys::quote_qualified_identifier(data.schema_name, data.table_name) })
+    }
+
+    /// Adds a hint where the error has none.
+    pub fn with_hint(self, hint: &'static CStr) -> Self {
+        // SAFETY: the data was copied for this value alone; a static string outlives it, and
+        // `discard`, which would free it, is never called on a hinted error.
+        unsafe {
+            if (*self.0).hint.is_null() {
+                (*self.0).hint = hint.as_ptr().cast_mut();
+            }
+        }
+        self
+    }
+
+    /// Forgets the error. Right only after the subtransaction that it failed in was rolled back.
+    pub(super) fn discard(self) {
+        // SAFETY: CopyErrorData made it, nothing else points to it.
+        unsafe { raw::FreeErrorData(self.0) }
+    }
+
+    /// The report that raises this error again, with all its fields.
+    ///
+    /// pgrx knows message, detail and hint only, so the report is a shell: while PostgreSQL
+    /// finishes it, the callback below puts every field of the original in place. It must be
+    /// raised next, before any other error.
+    pub fn into_report(self) -> ErrorReport {
+        // SAFETY: backends are single-threaded. The callback is static, so it outlives the raise;
+        // whoever catches the error restores error_context_stack, which takes it off again.
+        // `previous` is null because the original context already holds the outer lines.
+        unsafe {
+            RESTORE = ErrorContextCallback {
+                previous: ptr::null_mut(),
+                callback: Some(restore),
+                arg: self.0.cast(),
+            };
+            pg_sys::error_context_stack = &raw mut RESTORE;
+        }
+        ErrorReport::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "", "pg_once")
+    }
+
+    fn data(&self) -> &ErrorData {
+        // SAFETY: CopyErrorData never returns null, and the copy lives to the transaction's end.
+        unsafe { &*self.0 }
+    }
+}
+
+/// Calls `f`, which calls PostgreSQL, and catches an ERROR as a value.
+///
+/// # Safety
+/// `f` must neither panic nor hold anything that needs dropping: an ERROR jumps over it. It calls
+/// functions of [`raw`] only, since those of `pg_sys` panic.
+pub(super) unsafe fn guard<T: Copy>(f: impl FnOnce() -> T) -> Result<T, Raised> {
+    // SAFETY: what PG_TRY and PG_CATCH do. The jump buffer lives in call_with_sigsetjmp's frame
+    // and is off PG_exception_stack before that frame is gone; `f` is as the caller promises.
+    unsafe {
+        let memory = pg_sys::CurrentMemoryContext;
+        let exceptions = pg_sys::PG_exception_stack;
+        let contexts = pg_sys::error_context_stack;
+        let mut result = MaybeUninit::<T>::uninit();
+        let jumped = call_with_sigsetjmp(false, |buffer| {
+            pg_sys::PG_exception_stack = ptr::from_ref(buffer).cast_mut().cast();
+            result.write(f());
+            0
+        });
+        pg_sys::PG_exception_stack = exceptions;
+        pg_sys::error_context_stack = contexts;
+        if jumped == 0 {
+            return Ok(result.assume_init());
+        }
+        pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
+        let data = raw::CopyErrorData();
+        raw::FlushErrorState();
+        pg_sys::CurrentMemoryContext = memory;
+        Err(Raised(data))
+    }
+}
+
+fn text_of(string: *const c_char) -> Option<String> {
+    // SAFETY: callers pass null or a NUL-terminated string.
+    (!string.is_null()).then(|| {
+        unsafe { CStr::from_ptr(string) }
+            .to_string_lossy()
+            .into_owned()
+    })
+}
+
+static mut RESTORE: ErrorContextCallback = ErrorContextCallback {
+    previous: ptr::null_mut(),
+    callback: None,
+    arg: ptr::null_mut(),
+};
+
+/// Runs inside errfinish and makes the error being raised equal to the original.
+unsafe extern "C-unwind" fn restore(original: *mut c_void) {
+    const TEXT: *const c_char = c"%s".as_ptr();
+    type Field = unsafe extern "C-unwind" fn(*const c_char, ...) -> c_int;
+    // SAFETY: `original` is the ErrorData that into_report put there; errfinish calls this while
+    // an error is under construction, which is when the err… functions may be called.
+    unsafe {
+        let data = &*original.cast::<ErrorData>();
+        raw::errcode(data.sqlerrcode);
+        let fields: [(Field, *mut c_char); 4] = [
+            (raw::errmsg_internal, data.message),
+            (raw::errdetail_internal, data.detail),
+            (raw::errhint, data.hint),
+            (raw::errcontext_msg, data.context),
+        ];
+        for (set, value) in fields {
+            if !value.is_null() {
+                set(TEXT, value);
+            }
+        }
+        let names = [
+            (pg_sys::PG_DIAG_SCHEMA_NAME, data.schema_name),
+            (pg_sys::PG_DIAG_TABLE_NAME, data.table_name),
+            (pg_sys::PG_DIAG_COLUMN_NAME, data.column_name),
+            (pg_sys::PG_DIAG_DATATYPE_NAME, data.datatype_name),
+            (pg_sys::PG_DIAG_CONSTRAINT_NAME, data.constraint_name),
+        ];
+        for (field, value) in names {
+            if !value.is_null() {
+                raw::err_generic_string(field as c_int, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The fence: the only place that touches PostgreSQL's internals, and the only one with `unsafe`.
+//!
+//! What a caller may rely on: every function is safe for any input in any order, on the backend's
+//! one thread. An ERROR of PostgreSQL comes back as [`Raised`], whole. After a [`Raised`] nothing
+//! but raising it is right, unless [`deadline::attempt`] has rolled its subtransaction back.
+//! A [`Value`] lives as long as the SQL call that made it.
+
+pub mod call;
+pub mod deadline;
+mod guard;
+pub mod lock;
+pub mod owner;
+mod raw;
+pub mod session;
+pub mod settings;
+pub mod spi;
+pub mod table;
+pub mod text;
+mod value;
+
+pub use call::Call;
+pub use guard::Raised;
+pub use value::Value;

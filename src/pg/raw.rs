@@ -1,0 +1,99 @@
+//! PostgreSQL's functions as C declares them: an ERROR leaves them by `longjmp`.
+//!
+//! The `pg_sys` functions of the same names turn an ERROR into a Rust panic and lose the
+//! constraint, table and column names, foreign SQLSTATEs and the context on the way. These are
+//! called inside [`guard`](super::guard::guard) only, which keeps the whole error.
+
+use std::ffi::{c_char, c_int, c_long};
+
+use pgrx::pg_sys::{
+    Datum, ErrorData, FmgrInfo, FunctionCallInfo, LOCKTAG, List, LockAcquireResult, Oid,
+    PGFunction, Relation, SPIPlanPtr, Size, Snapshot, TimestampTz, TypeCacheEntry, varlena,
+};
+
+/// `void (*timeout_handler_proc)(void)` of `utils/timeout.h`; runs inside a signal handler.
+pub(super) type TimeoutHandler = unsafe extern "C-unwind" fn();
+
+unsafe extern "C-unwind" {
+    pub(super) fn AtEOXact_GUC(is_commit: bool, nest_level: c_int);
+    pub(super) fn BeginInternalSubTransaction(name: *const c_char);
+    pub(super) fn CopyErrorData() -> *mut ErrorData;
+    pub(super) fn DirectFunctionCall1Coll(f: PGFunction, collation: Oid, arg: Datum) -> Datum;
+    pub(super) fn DirectFunctionCall2Coll(
+        f: PGFunction,
+        collation: Oid,
+        first: Datum,
+        second: Datum,
+    ) -> Datum;
+    pub(super) fn FlushErrorState();
+    pub(super) fn FreeErrorData(data: *mut ErrorData);
+    pub(super) fn FunctionCall2Coll(
+        f: *mut FmgrInfo,
+        collation: Oid,
+        first: Datum,
+        second: Datum,
+    ) -> Datum;
+    pub(super) fn GetLatestSnapshot() -> Snapshot;
+    pub(super) fn LockAcquire(
+        tag: *const LOCKTAG,
+        mode: c_int,
+        session: bool,
+        dont_wait: bool,
+    ) -> LockAcquireResult::Type;
+    pub(super) fn OidInputFunctionCall(f: Oid, s: *mut c_char, io_param: Oid, typmod: i32)
+    -> Datum;
+    pub(super) fn OidOutputFunctionCall(f: Oid, value: Datum) -> *mut c_char;
+    pub(super) fn ProcessInterrupts();
+    pub(super) fn RegisterSnapshot(snapshot: Snapshot) -> Snapshot;
+    pub(super) fn RegisterTimeout(id: c_int, handler: TimeoutHandler) -> c_int;
+    pub(super) fn RelationGetIndexList(relation: Relation) -> *mut List;
+    pub(super) fn ReleaseCurrentSubTransaction();
+    pub(super) fn RollbackAndReleaseCurrentSubTransaction();
+    pub(super) fn SPI_connect() -> c_int;
+    pub(super) fn SPI_datumTransfer(value: Datum, by_value: bool, length: c_int) -> Datum;
+    pub(super) fn SPI_execute_snapshot(
+        plan: SPIPlanPtr,
+        values: *mut Datum,
+        nulls: *const c_char,
+        snapshot: Snapshot,
+        crosscheck: Snapshot,
+        read_only: bool,
+        fire_triggers: bool,
+        count: c_long,
+    ) -> c_int;
+    pub(super) fn SPI_finish() -> c_int;
+    pub(super) fn SPI_freeplan(plan: SPIPlanPtr) -> c_int;
+    pub(super) fn SPI_keepplan(plan: SPIPlanPtr) -> c_int;
+    pub(super) fn SPI_prepare(text: *const c_char, count: c_int, types: *mut Oid) -> SPIPlanPtr;
+    pub(super) fn UnregisterSnapshot(snapshot: Snapshot);
+    pub(super) fn check_enable_rls(relation: Oid, as_user: Oid, no_error: bool) -> c_int;
+    pub(super) fn cstring_to_text_with_len(s: *const c_char, length: c_int) -> *mut varlena;
+    pub(super) fn disable_timeout(id: c_int, keep_indicator: bool);
+    pub(super) fn enable_timeout_every(id: c_int, first: TimestampTz, every_ms: c_int);
+    pub(super) fn err_generic_string(field: c_int, value: *const c_char) -> c_int;
+    pub(super) fn errcode(code: c_int) -> c_int;
+    pub(super) fn errcontext_msg(format: *const c_char, ...) -> c_int;
+    pub(super) fn errdetail_internal(format: *const c_char, ...) -> c_int;
+    pub(super) fn errhint(format: *const c_char, ...) -> c_int;
+    pub(super) fn errmsg_internal(format: *const c_char, ...) -> c_int;
+    pub(super) fn find_inheritance_children(parent: Oid, lock_mode: c_int) -> *mut List;
+    pub(super) fn format_type_extended(kind: Oid, typmod: i32, flags: u16) -> *mut c_char;
+    pub(super) fn getTypeInputInfo(kind: Oid, input: *mut Oid, io_param: *mut Oid);
+    pub(super) fn getTypeOutputInfo(kind: Oid, output: *mut Oid, is_varlena: *mut bool);
+    pub(super) fn get_func_signature(f: Oid, types: *mut *mut Oid, count: *mut c_int) -> Oid;
+    pub(super) fn get_partition_ancestors(relation: Oid) -> *mut List;
+    pub(super) fn index_close(index: Relation, lock_mode: c_int);
+    pub(super) fn index_open(index: Oid, lock_mode: c_int) -> Relation;
+    pub(super) fn jsonb_in(info: FunctionCallInfo) -> Datum;
+    pub(super) fn jsonb_out(info: FunctionCallInfo) -> Datum;
+    pub(super) fn lookup_type_cache(kind: Oid, flags: c_int) -> *mut TypeCacheEntry;
+    pub(super) fn pg_any_to_server(s: *const c_char, length: c_int, encoding: c_int)
+    -> *mut c_char;
+    pub(super) fn pg_detoast_datum_packed(value: *mut varlena) -> *mut varlena;
+    pub(super) fn pg_server_to_any(s: *const c_char, length: c_int, encoding: c_int)
+    -> *mut c_char;
+    pub(super) fn relation_close(relation: Relation, lock_mode: c_int);
+    pub(super) fn timestamp_pl_interval(info: FunctionCallInfo) -> Datum;
+    pub(super) fn toast_raw_datum_size(value: Datum) -> Size;
+    pub(super) fn try_relation_open(relation: Oid, lock_mode: c_int) -> Relation;
+}

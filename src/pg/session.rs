@@ -1,0 +1,70 @@
+//! What holds for the session and transaction at this moment.
+
+use pgrx::pg_sys::{self, Datum};
+
+use super::call::Interval;
+use super::guard::{Raised, guard};
+use super::raw;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+impl Isolation {
+    /// Whether all statements of the transaction see one snapshot.
+    pub fn has_one_snapshot(self) -> bool {
+        self != Self::ReadCommitted
+    }
+}
+
+pub fn isolation() -> Isolation {
+    // SAFETY: reads a global of this backend.
+    match unsafe { pg_sys::XactIsoLevel } as u32 {
+        pg_sys::XACT_SERIALIZABLE => Isolation::Serializable,
+        pg_sys::XACT_REPEATABLE_READ => Isolation::RepeatableRead,
+        _ => Isolation::ReadCommitted,
+    }
+}
+
+/// `clock_timestamp()`: microseconds since 2000-01-01 UTC.
+pub fn now() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// `from` plus `period` by the UTC calendar: a day is 24 hours, a month a calendar month.
+/// None where the result is out of the range of timestamps.
+pub fn after(from: i64, period: Interval) -> Result<Option<i64>, Raised> {
+    let mut period = pg_sys::Interval {
+        time: period.micros,
+        day: period.days,
+        month: period.months,
+    };
+    let period = Datum::from(&raw mut period);
+    // SAFETY: a timestamp and an interval, as the function declares. It is the function of
+    // timestamp without time zone, whose arithmetic is UTC's on the value of a timestamptz.
+    let sum = unsafe {
+        guard(|| {
+            raw::DirectFunctionCall2Coll(
+                Some(raw::timestamp_pl_interval),
+                pg_sys::InvalidOid,
+                Datum::from(from),
+                period,
+            )
+        })
+    };
+    match sum {
+        Ok(sum) => Ok(Some(sum.value() as i64)),
+        Err(error) if error.is(pgrx::PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether text of this database is UTF-8.
+pub fn is_utf8() -> bool {
+    // SAFETY: reads a global of this backend.
+    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32 }
+}

@@ -1,0 +1,54 @@
+//! The settings `pg_once.*`.
+
+use std::ffi::CString;
+
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_sys};
+
+/// What the row functions do when a key has several rows already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum DuplicateRows {
+    /// Raise 21000.
+    #[name = c"error"]
+    Error,
+    /// Take the one with the lowest primary key, and warn.
+    #[name = c"first"]
+    First,
+}
+
+static DUPLICATE_ROWS: GucSetting<DuplicateRows> =
+    GucSetting::<DuplicateRows>::new(DuplicateRows::Error);
+
+static PAYMENT_TABLE: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"payments"));
+
+pub fn define() {
+    GucRegistry::define_enum_guc(
+        c"pg_once.duplicate_rows",
+        c"What the row functions do when a key has several rows already.",
+        c"\"error\" raises cardinality_violation. \"first\" takes the row with the lowest primary \
+          key and warns: to roll out before the duplicates are merged.",
+        &DUPLICATE_ROWS,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"pg_once.payment_table",
+        c"The table that with_payment_lock works on.",
+        c"Found by the caller's search_path unless it names its schema. Its key columns are \
+          called service_id and line_item_id.",
+        &PAYMENT_TABLE,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    // SAFETY: a static string; from here on an unknown pg_once.* setting is an error.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"pg_once".as_ptr()) }
+}
+
+pub fn duplicate_rows() -> DuplicateRows {
+    DUPLICATE_ROWS.get()
+}
+
+/// The table's name, none where it is not text in UTF-8.
+pub fn payment_table() -> Option<String> {
+    PAYMENT_TABLE.get().and_then(|name| name.into_string().ok())
+}

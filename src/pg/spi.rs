@@ -1,0 +1,187 @@
+//! SQL statements, prepared once per session and kept.
+//!
+//! They run through SPI with `read_only = false`, which takes a new snapshot for each statement at
+//! READ COMMITTED and, unlike pgrx's `update`, assigns no transaction id by itself.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::{c_char, c_int};
+use std::ptr;
+
+use pgrx::pg_sys::{self, Datum, Oid, SPIPlanPtr, SPITupleTable};
+
+use super::guard::{Raised, guard};
+use super::raw;
+use super::value::{Value, to_server};
+
+/// Which rows a statement sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// What the isolation level says: at READ COMMITTED all that is committed now.
+    Isolated,
+    /// All that is committed now, at every isolation level.
+    Newest,
+}
+
+/// The rows that a statement returned; gone when the closure that reads them ends.
+pub struct Rows {
+    processed: usize,
+    table: *mut SPITupleTable,
+}
+
+impl Rows {
+    /// The rows returned, or changed where the statement returns none.
+    pub fn count(&self) -> usize {
+        self.processed
+    }
+
+    pub fn boolean(&self, row: usize, column: usize) -> Option<bool> {
+        self.value(row, column)
+            .map(|value| value.datum.value() != 0)
+    }
+
+    pub fn timestamp(&self, row: usize, column: usize) -> Option<i64> {
+        self.value(row, column)
+            .map(|value| value.datum.value() as i64)
+    }
+
+    /// A column of any type, copied so that it outlives the rows.
+    pub fn keep(&self, row: usize, column: usize) -> Result<Option<Value>, Raised> {
+        let Some(value) = self.value(row, column) else {
+            return Ok(None);
+        };
+        let (datum, kind) = (value.datum, value.kind);
+        // SAFETY: the datum is of this type; SPI copies it into the memory of the caller.
+        let datum = unsafe {
+            guard(|| {
+                let (mut length, mut by_value) = (0, false);
+                pg_sys::get_typlenbyval(kind, &raw mut length, &raw mut by_value);
+                raw::SPI_datumTransfer(datum, by_value, length.into())
+            })
+        }?;
+        Ok(Some(Value { datum, ..value }))
+    }
+
+    fn value(&self, row: usize, column: usize) -> Option<Value> {
+        if self.table.is_null() || row >= self.processed {
+            return None;
+        }
+        // SAFETY: SPI's table holds `processed` rows until SPI_finish, which comes after the
+        // closure that `self` was lent to. SPI_getbinval answers null for a column out of range.
+        unsafe {
+            let description = (*self.table).tupdesc;
+            let tuple = *(*self.table).vals.add(row);
+            let number = column as c_int + 1;
+            let mut null = false;
+            let datum = pg_sys::SPI_getbinval(tuple, description, number, &raw mut null);
+            let kind = pg_sys::getBaseType(pg_sys::SPI_gettypeid(description, number));
+            (!null).then_some(Value { datum, null, kind })
+        }
+    }
+}
+
+/// Runs `statement` with `arguments` for `$1`, `$2`, … and reads its result.
+///
+/// The plan is kept for the session under the text and the argument types, and PostgreSQL plans
+/// it anew by itself when what it refers to changes.
+pub fn run<T, E: From<Raised>>(
+    statement: &str,
+    arguments: &[Value],
+    view: View,
+    read: impl FnOnce(&Rows) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut values: Vec<Datum> = arguments.iter().map(|value| value.datum).collect();
+    let nulls: Vec<c_char> = arguments
+        .iter()
+        .map(|value| if value.null { b'n' } else { b' ' } as c_char)
+        .collect();
+    let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
+    let _running = Running::enter();
+    // SAFETY: the arrays outlive the calls and have one entry for each parameter of the plan.
+    // A registered snapshot that an ERROR leaves behind is released with its resource owner.
+    unsafe {
+        guard(|| raw::SPI_connect())?;
+        let plan = plan(statement, arguments)?;
+        let snapshot = match view {
+            View::Isolated => ptr::null_mut(),
+            View::Newest => guard(|| raw::RegisterSnapshot(raw::GetLatestSnapshot()))?,
+        };
+        guard(|| {
+            raw::SPI_execute_snapshot(
+                plan,
+                values,
+                nulls,
+                snapshot,
+                ptr::null_mut(),
+                false,
+                true,
+                0,
+            )
+        })?;
+        let rows = Rows {
+            processed: pg_sys::SPI_processed as usize,
+            table: pg_sys::SPI_tuptable,
+        };
+        let result = read(&rows)?;
+        guard(|| {
+            if !snapshot.is_null() {
+                raw::UnregisterSnapshot(snapshot);
+            }
+            raw::SPI_finish()
+        })?;
+        Ok(result)
+    }
+}
+
+type PlanKey = (String, Vec<Oid>);
+
+thread_local! {
+    static PLANS: RefCell<HashMap<PlanKey, SPIPlanPtr>> = RefCell::new(HashMap::new());
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Plans kept at most, before all are given up: a bound for sessions that see thousands of tables.
+const PLANS_KEPT: usize = 512;
+
+/// The kept plan of `statement`, prepared if this session has none.
+fn plan(statement: &str, arguments: &[Value]) -> Result<SPIPlanPtr, Raised> {
+    let mut types: Vec<Oid> = arguments.iter().map(|value| value.kind).collect();
+    let key = (statement.to_owned(), types.clone());
+    if let Some(plan) = PLANS.with_borrow(|plans| plans.get(&key).copied()) {
+        return Ok(plan);
+    }
+    let text = to_server(statement)?;
+    let (text, count, types) = (text.as_ptr(), types.len() as c_int, types.as_mut_ptr());
+    // SAFETY: text and types outlive the call. SPI_keepplan moves the plan into memory of the
+    // session. Plans are freed only when none is running.
+    unsafe {
+        let plan = guard(|| {
+            let plan = raw::SPI_prepare(text, count, types);
+            raw::SPI_keepplan(plan);
+            plan
+        })?;
+        if DEPTH.get() == 1 && PLANS.with_borrow(HashMap::len) >= PLANS_KEPT {
+            for (_, plan) in PLANS.take() {
+                guard(|| raw::SPI_freeplan(plan))?;
+            }
+        }
+        PLANS.with_borrow_mut(|plans| plans.insert(key, plan));
+        Ok(plan)
+    }
+}
+
+/// Counts the statements in progress: a user's trigger may call back into this extension.
+struct Running;
+
+impl Running {
+    fn enter() -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}

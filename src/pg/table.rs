@@ -1,0 +1,390 @@
+//! A user's table, as far as finding and creating one of its rows goes.
+
+use std::ffi::c_char;
+use std::slice;
+
+use pgrx::PgTupleDesc;
+use pgrx::pg_sys::{self, Datum, Oid, Relation};
+
+use super::guard::{Raised, guard};
+use super::value::{Kind, Value};
+use super::{Call, raw, text};
+
+/// A plain or partitioned table.
+#[derive(Debug)]
+pub struct Table {
+    /// Schema and name, quoted.
+    pub name: String,
+    pub columns: Vec<Column>,
+    /// The columns of the primary key, quoted; empty where there is none.
+    pub primary_key: Vec<String>,
+    /// The object id of the topmost partitioned table, or of the table itself.
+    pub topmost: u32,
+    pub is_partitioned: bool,
+    /// Rules on INSERT or UPDATE, which rule ON CONFLICT out.
+    pub has_rules: bool,
+    /// Triggers that run after an INSERT and may change the row again.
+    pub has_after_triggers: bool,
+    oid: Oid,
+    uniques: Vec<Unique>,
+}
+
+/// A column that is not dropped.
+#[derive(Debug)]
+pub struct Column {
+    pub name: String,
+    pub quoted: String,
+    pub kind: Kind,
+    number: i16,
+    collation: Oid,
+}
+
+/// A unique index that forbids two rows with equal values in exactly these columns.
+#[derive(Debug)]
+pub struct Unique {
+    pub name: String,
+    columns: Vec<i16>,
+    nulls_are_equal: bool,
+}
+
+/// What a look-up of a table found.
+pub enum Opened {
+    Table(Table),
+    /// Something else of this name, and what it is.
+    Other {
+        name: String,
+        is: &'static str,
+    },
+    /// A type that is no table's row type.
+    NoRow {
+        kind: String,
+    },
+    Gone,
+}
+
+impl Table {
+    /// The table whose row type the argument at `index` has.
+    pub fn of_argument(call: Call, index: usize) -> Result<Opened, Raised> {
+        let kind = call.kind(index)?;
+        // SAFETY: a catalog read.
+        let relation = unsafe { pg_sys::get_typ_typrelid(kind) };
+        if relation == Oid::INVALID {
+            return Ok(Opened::NoRow {
+                kind: text::type_name(kind),
+            });
+        }
+        Self::open(relation)
+    }
+
+    /// The table of this name, quoted or not, found by the caller's search_path.
+    pub fn named(name: &str) -> Result<Opened, Raised> {
+        let regclass = Kind {
+            oid: pg_sys::REGCLASSOID,
+            typmod: -1,
+        };
+        let value = Value::parse(name, regclass)?;
+        Self::open(Oid::from(value.datum.value() as u32))
+    }
+
+    fn open(oid: Oid) -> Result<Opened, Raised> {
+        // SAFETY: the relation is open and locked while it is read, and closed after.
+        unsafe {
+            let lock = pg_sys::AccessShareLock as i32;
+            let relation = guard(|| raw::try_relation_open(oid, lock))?;
+            if relation.is_null() {
+                return Ok(Opened::Gone);
+            }
+            let described = describe(relation);
+            guard(|| raw::relation_close(relation, lock))?;
+            described
+        }
+    }
+
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The unique index that keeps two rows with this key out, if there is one.
+    pub fn guard_of(&self, key: &[&Column], has_null: bool) -> Option<&Unique> {
+        self.uniques.iter().find(|unique| {
+            unique.columns.len() == key.len()
+                && key
+                    .iter()
+                    .all(|column| unique.columns.contains(&column.number))
+                && (unique.nulls_are_equal || !has_null)
+        })
+    }
+
+    /// Whether row security decides what the current user sees of the table.
+    pub fn has_row_security(&self) -> Result<bool, Raised> {
+        const RLS_ENABLED: i32 = 2;
+        let oid = self.oid;
+        // SAFETY: a look-up by object id.
+        let state = unsafe { guard(|| raw::check_enable_rls(oid, Oid::INVALID, true)) }?;
+        Ok(state == RLS_ENABLED)
+    }
+}
+
+impl Column {
+    /// The equality of the column's type, as SQL names it; none where the type has none.
+    pub fn equality(&self) -> Result<Option<String>, Raised> {
+        let operator = equality(self.kind.base())?;
+        if operator == Oid::INVALID {
+            return Ok(None);
+        }
+        // SAFETY: catalog reads of an existing operator; the tuple is released after its last use.
+        unsafe {
+            let cache = pg_sys::SysCacheIdentifier::OPEROID as i32;
+            let tuple = pg_sys::SearchSysCache1(cache, Datum::from(operator));
+            if tuple.is_null() {
+                return Ok(None);
+            }
+            let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_operator>();
+            let schema = quoted(pg_sys::get_namespace_name((*form).oprnamespace))?;
+            let name = text::from_c((&raw const (*form).oprname.data).cast())?;
+            pg_sys::ReleaseSysCache(tuple);
+            Ok(schema
+                .zip(name)
+                .map(|(schema, name)| format!("OPERATOR({schema}.{name})")))
+        }
+    }
+
+    /// A hash that is the same for values that are equal by the column's type and collation.
+    /// 0 for every value of a type that cannot be hashed.
+    pub fn hash(&self, value: Value) -> Result<u64, Raised> {
+        let (kind, collation, datum) = (self.kind.base(), self.collation, value.datum);
+        if value.null {
+            return Ok(0);
+        }
+        // SAFETY: the type cache lives as long as the session; the hash function is the type's.
+        unsafe {
+            let hash = guard(|| {
+                let flags = pg_sys::TYPECACHE_HASH_EXTENDED_PROC_FINFO as i32;
+                let function =
+                    &raw mut (*raw::lookup_type_cache(kind, flags)).hash_extended_proc_finfo;
+                if (*function).fn_oid == Oid::INVALID {
+                    Datum::from(0_i64)
+                } else {
+                    raw::FunctionCall2Coll(function, collation, datum, Datum::from(0_i64))
+                }
+            })?;
+            Ok(hash.value() as u64)
+        }
+    }
+
+    /// The column's type with its schema and length, as a column definition names it.
+    pub fn type_name(&self) -> Result<Option<String>, Raised> {
+        text::full_type_name(self.kind.oid, self.kind.typmod)
+    }
+}
+
+/// Reads an open relation.
+unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
+    // SAFETY: the caller holds the relation open, so its cache entry stays.
+    unsafe {
+        let oid = (*relation).rd_id;
+        let form = &*(*relation).rd_rel;
+        let schema = quoted(pg_sys::get_namespace_name_or_temp(form.relnamespace))?;
+        let table = quoted((&raw const form.relname.data).cast())?;
+        let Some((schema, table)) = schema.zip(table) else {
+            return Ok(Opened::Other {
+                name: oid.to_u32().to_string(),
+                is: "not named in text",
+            });
+        };
+        let name = format!("{schema}.{table}");
+        if let Some(is) = unsuitable(relation)? {
+            return Ok(Opened::Other { name, is });
+        }
+        let mut columns = Vec::new();
+        let description = PgTupleDesc::from_pg_unchecked((*relation).rd_att);
+        for attribute in description
+            .iter()
+            .filter(|attribute| !attribute.attisdropped)
+        {
+            let raw_name = (&raw const attribute.attname.data).cast();
+            let (name, quoted) = (text::from_c(raw_name)?, quoted(raw_name)?);
+            if let Some((name, quoted)) = name.zip(quoted) {
+                columns.push(Column {
+                    name,
+                    quoted,
+                    kind: Kind {
+                        oid: attribute.atttypid,
+                        typmod: attribute.atttypmod,
+                    },
+                    number: attribute.attnum,
+                    collation: attribute.attcollation,
+                });
+            }
+        }
+        let (uniques, primary_key) = uniques(relation, &columns)?;
+        let triggers = (*relation).trigdesc;
+        Ok(Opened::Table(Table {
+            name,
+            primary_key,
+            topmost: topmost(oid, form.relispartition)?,
+            is_partitioned: form.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE,
+            has_rules: has_rules(relation),
+            has_after_triggers: !triggers.is_null()
+                && ((*triggers).trig_insert_after_row || (*triggers).trig_insert_after_statement),
+            oid,
+            uniques,
+            columns,
+        }))
+    }
+}
+
+/// What the relation is, where it is not a table whose rows have one place.
+unsafe fn unsuitable(relation: Relation) -> Result<Option<&'static str>, Raised> {
+    // SAFETY: the caller holds the relation open.
+    unsafe {
+        let oid = (*relation).rd_id;
+        let form = &*(*relation).rd_rel;
+        let plain = match form.relkind as u8 {
+            pg_sys::RELKIND_RELATION => true,
+            pg_sys::RELKIND_PARTITIONED_TABLE => false,
+            pg_sys::RELKIND_VIEW => return Ok(Some("a view")),
+            pg_sys::RELKIND_MATVIEW => return Ok(Some("a materialized view")),
+            pg_sys::RELKIND_FOREIGN_TABLE => return Ok(Some("a foreign table")),
+            pg_sys::RELKIND_COMPOSITE_TYPE => return Ok(Some("a composite type")),
+            pg_sys::RELKIND_SEQUENCE => return Ok(Some("a sequence")),
+            _ => return Ok(Some("not a table")),
+        };
+        if oid.to_u32() < pg_sys::FirstNormalObjectId {
+            return Ok(Some("a system catalog"));
+        }
+        if plain && form.relhassubclass {
+            let none = pg_sys::NoLock as i32;
+            let children = guard(|| raw::find_inheritance_children(oid, none))?;
+            if !children.is_null() {
+                return Ok(Some("the parent of an inheritance tree"));
+            }
+        }
+        Ok(None)
+    }
+}
+
+unsafe fn topmost(oid: Oid, is_partition: bool) -> Result<u32, Raised> {
+    if !is_partition {
+        return Ok(oid.to_u32());
+    }
+    // SAFETY: a list of object ids, which the call allocates; the last ancestor is the topmost.
+    unsafe {
+        let ancestors = guard(|| raw::get_partition_ancestors(oid))?;
+        Ok(oids(ancestors).last().map_or(oid, |last| *last).to_u32())
+    }
+}
+
+unsafe fn has_rules(relation: Relation) -> bool {
+    // SAFETY: the caller holds the relation open; `rules` has `numLocks` entries.
+    unsafe {
+        let rules = (*relation).rd_rules;
+        !rules.is_null()
+            && slice::from_raw_parts((*rules).rules, (*rules).numLocks as usize)
+                .iter()
+                .any(|rule| {
+                    matches!(
+                        (**rule).event,
+                        pg_sys::CmdType::CMD_INSERT | pg_sys::CmdType::CMD_UPDATE
+                    )
+                })
+    }
+}
+
+/// The unique indexes that can be relied upon, and the quoted columns of the primary key.
+unsafe fn uniques(
+    relation: Relation,
+    columns: &[Column],
+) -> Result<(Vec<Unique>, Vec<String>), Raised> {
+    let lock = pg_sys::AccessShareLock as i32;
+    let (mut uniques, mut primary_key) = (Vec::new(), Vec::new());
+    // SAFETY: the caller holds the relation open; each index is open and locked while it is read.
+    unsafe {
+        for oid in oids(guard(|| raw::RelationGetIndexList(relation))?) {
+            let index = guard(|| raw::index_open(oid, lock))?;
+            let form = &*(*index).rd_index;
+            let numbers =
+                slice::from_raw_parts(form.indkey.values.as_ptr(), form.indnkeyatts as usize);
+            let key: Option<Vec<&Column>> = numbers
+                .iter()
+                .map(|number| columns.iter().find(|column| column.number == *number))
+                .collect();
+            if let Some(key) = key {
+                if form.indisprimary {
+                    primary_key = key.iter().map(|column| column.quoted.clone()).collect();
+                }
+                if is_reliable(index, &key)? {
+                    uniques.push(Unique {
+                        name: text::from_c((&raw const (*(*index).rd_rel).relname.data).cast())?
+                            .unwrap_or_default(),
+                        columns: numbers.to_vec(),
+                        nulls_are_equal: form.indnullsnotdistinct,
+                    });
+                }
+            }
+            guard(|| raw::index_close(index, lock))?;
+        }
+    }
+    Ok((uniques, primary_key))
+}
+
+/// Whether the index is unique over whole columns, at once, for all rows, by the columns' own
+/// equality and collation.
+unsafe fn is_reliable(index: Relation, key: &[&Column]) -> Result<bool, Raised> {
+    const EQUAL: i16 = 3;
+    // SAFETY: the caller holds the index open; its arrays have an entry for each key column.
+    unsafe {
+        let form = &*(*index).rd_index;
+        let tuple = (*index).rd_indextuple;
+        let has_predicate = !pg_sys::heap_attisnull(
+            tuple,
+            pg_sys::Anum_pg_index_indpred as i32,
+            std::ptr::null_mut(),
+        );
+        if !(form.indisunique && form.indisvalid && form.indisready && form.indislive)
+            || !form.indimmediate
+            || has_predicate
+            || (*(*index).rd_rel).relam != pg_sys::BTREE_AM_OID
+        {
+            return Ok(false);
+        }
+        for (i, column) in key.iter().enumerate() {
+            let family = *(*index).rd_opfamily.add(i);
+            let kind = *(*index).rd_opcintype.add(i);
+            if *(*index).rd_indcollation.add(i) != column.collation
+                || pg_sys::get_opfamily_member(family, kind, kind, EQUAL)
+                    != equality(column.kind.base())?
+            {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The operator `=` of the default btree or hash operator class of a type.
+fn equality(kind: Oid) -> Result<Oid, Raised> {
+    // SAFETY: the type cache lives as long as the session.
+    unsafe { guard(|| (*raw::lookup_type_cache(kind, pg_sys::TYPECACHE_EQ_OPR as i32)).eq_opr) }
+}
+
+unsafe fn oids(list: *mut pg_sys::List) -> Vec<Oid> {
+    if list.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the caller passes a list of object ids; each cell holds one.
+    unsafe {
+        let cells = slice::from_raw_parts((*list).elements, (*list).length as usize);
+        cells.iter().map(|cell| cell.oid_value).collect()
+    }
+}
+
+fn quoted(name: *const c_char) -> Result<Option<String>, Raised> {
+    // SAFETY: callers pass the name of an object that exists, or null.
+    unsafe {
+        if name.is_null() {
+            return Ok(None);
+        }
+        text::from_c(pg_sys::quote_identifier(name))
+    }
+}

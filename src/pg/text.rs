@@ -1,0 +1,157 @@
+//! The text of a key's part: the same under all settings.
+
+use std::ffi::{CStr, c_char};
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use super::guard::{Raised, guard};
+use super::raw;
+use super::value::{Value, from_server};
+
+/// What a value is, as far as its text in a key goes.
+pub enum Part<'a> {
+    Null,
+    /// The text itself, in the database's encoding.
+    Text(&'a [u8]),
+    /// A text of this many bytes, which is more than asked for; it was not read.
+    TooLong(usize),
+    /// A timestamptz: microseconds since 2000-01-01 UTC.
+    Instant(i64),
+    Boolean(bool),
+    /// No scalar: the name of its type.
+    Array(String),
+    Row(String),
+}
+
+impl Value {
+    /// What this value is as a part of a key whose text is not read beyond `limit` bytes.
+    pub fn part<'a>(self, limit: usize) -> Result<Part<'a>, Raised> {
+        if self.null {
+            return Ok(Part::Null);
+        }
+        // SAFETY: a catalog read.
+        let kind = unsafe { pg_sys::getBaseType(self.kind) };
+        Ok(match kind {
+            pg_sys::TEXTOID | pg_sys::VARCHAROID => match self.size()? {
+                size if size > limit => Part::TooLong(size),
+                _ => Part::Text(self.bytes()?),
+            },
+            pg_sys::UNKNOWNOID => Part::Text(c_bytes(self.datum.cast_mut_ptr())),
+            pg_sys::BOOLOID => Part::Boolean(self.datum.value() != 0),
+            pg_sys::TIMESTAMPTZOID => Part::Instant(self.datum.value() as i64),
+            _ if is_array(kind) => Part::Array(type_name(kind)),
+            _ if is_row(kind) => Part::Row(type_name(kind)),
+            pg_sys::INT2OID
+            | pg_sys::INT4OID
+            | pg_sys::INT8OID
+            | pg_sys::NUMERICOID
+            | pg_sys::UUIDOID => Part::Text(self.printed(kind)?),
+            _ => Part::Text(self.printed_with_fixed_settings(kind)?),
+        })
+    }
+
+    /// What the type's output function prints.
+    fn printed<'a>(self, kind: Oid) -> Result<&'a [u8], Raised> {
+        let (mut output, mut is_varlena) = (Oid::INVALID, false);
+        let datum = self.datum;
+        // SAFETY: the output function is the type's own.
+        let printed = unsafe {
+            guard(|| {
+                raw::getTypeOutputInfo(kind, &raw mut output, &raw mut is_varlena);
+                raw::OidOutputFunctionCall(output, datum)
+            })
+        }?;
+        Ok(c_bytes(printed))
+    }
+
+    fn printed_with_fixed_settings<'a>(self, kind: Oid) -> Result<&'a [u8], Raised> {
+        const FIXED: [(&CStr, &CStr); 7] = [
+            (c"bytea_output", c"hex"),
+            (c"datestyle", c"ISO, YMD"),
+            (c"extra_float_digits", c"1"),
+            (c"intervalstyle", c"iso_8601"),
+            (c"lc_monetary", c"C"),
+            (c"search_path", c"pg_catalog, pg_temp"),
+            (c"timezone", c"UTC"),
+        ];
+        // SAFETY: what a function with a SET clause does: a nest level of its own, undone here,
+        // or by the abort of the (sub)transaction when printing fails.
+        unsafe {
+            let level = pg_sys::NewGUCNestLevel();
+            for (name, value) in FIXED {
+                pg_sys::set_config_option(
+                    name.as_ptr(),
+                    value.as_ptr(),
+                    pg_sys::GucContext::PGC_USERSET,
+                    pg_sys::GucSource::PGC_S_SESSION,
+                    pg_sys::GucAction::GUC_ACTION_SAVE,
+                    true,
+                    0,
+                    false,
+                );
+            }
+            let printed = self.printed(kind)?;
+            guard(|| raw::AtEOXact_GUC(true, level))?;
+            Ok(printed)
+        }
+    }
+}
+
+/// The name of a type, for messages.
+pub(super) fn type_name(kind: Oid) -> String {
+    // SAFETY: format_type_be answers "???" for a type that is gone, never null.
+    unsafe { CStr::from_ptr(pg_sys::format_type_be(kind)) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The bytes of a C string that PostgreSQL allocated for the call in progress.
+fn c_bytes<'a>(string: *const c_char) -> &'a [u8] {
+    // SAFETY: callers pass NUL-terminated strings that live as long as the SQL call.
+    unsafe { CStr::from_ptr(string) }.to_bytes()
+}
+
+/// Text of the database's encoding as UTF-8; none where it is not valid text.
+pub fn decode(bytes: &[u8]) -> Result<Option<String>, Raised> {
+    from_server(bytes)
+}
+
+/// A C string of the database's encoding as UTF-8; none where it is not valid text.
+pub(super) fn from_c(string: *const c_char) -> Result<Option<String>, Raised> {
+    from_server(c_bytes(string))
+}
+
+fn is_array(kind: Oid) -> bool {
+    // SAFETY: a catalog read.
+    unsafe { pg_sys::get_element_type(kind) != Oid::INVALID }
+}
+
+fn is_row(kind: Oid) -> bool {
+    // SAFETY: a catalog read.
+    unsafe { pg_sys::type_is_rowtype(kind) }
+}
+
+/// A JSON text as a jsonb value.
+pub fn jsonb(json: &str) -> Result<Value, Raised> {
+    let source = super::value::to_server(json)?;
+    let argument = Datum::from(source.as_ptr());
+    // SAFETY: jsonb_in takes a C string, which outlives the call.
+    let datum = unsafe {
+        guard(|| raw::DirectFunctionCall1Coll(Some(raw::jsonb_in), pg_sys::InvalidOid, argument))
+    }?;
+    Ok(Value {
+        datum,
+        null: false,
+        kind: pg_sys::JSONBOID,
+    })
+}
+
+/// The type by its full name and length, as a cast or column definition names it.
+pub(super) fn full_type_name(kind: Oid, typmod: i32) -> Result<Option<String>, Raised> {
+    const TYPMOD_GIVEN: u16 = 0x01;
+    const FORCE_QUALIFY: u16 = 0x04;
+    // SAFETY: the flags are those of utils/builtins.h, the same in 15 to 18.
+    let name =
+        unsafe { guard(|| raw::format_type_extended(kind, typmod, TYPMOD_GIVEN | FORCE_QUALIFY)) }?;
+    from_c(name)
+}

@@ -1,0 +1,172 @@
+//! A typed SQL value.
+
+use std::ffi::{CString, c_int};
+use std::ptr;
+use std::slice;
+
+use pgrx::FromDatum;
+use pgrx::datum::AnyElement;
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use super::guard::{Raised, guard};
+use super::raw;
+
+/// A datum, whether it is null, and its type.
+#[derive(Clone, Copy, Debug)]
+pub struct Value {
+    pub(super) datum: Datum,
+    pub(super) null: bool,
+    pub(super) kind: Oid,
+}
+
+/// The type of a column or parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    pub(super) oid: Oid,
+    pub(super) typmod: i32,
+}
+
+impl Kind {
+    /// json and jsonb take a JSON text of any shape as it is.
+    pub fn is_json(self) -> bool {
+        self.base() == pg_sys::JSONOID || self.base() == pg_sys::JSONBOID
+    }
+
+    /// The type below any domains.
+    pub(super) fn base(self) -> Oid {
+        // SAFETY: a catalog look-up of an existing type.
+        unsafe { pg_sys::getBaseType(self.oid) }
+    }
+}
+
+impl Value {
+    /// SQL NULL of `kind`.
+    pub fn null(kind: Kind) -> Self {
+        Self {
+            datum: Datum::null(),
+            null: true,
+            kind: kind.base(),
+        }
+    }
+
+    pub fn text(bytes: &[u8]) -> Result<Self, Raised> {
+        let (start, length) = (bytes.as_ptr().cast(), bytes.len() as c_int);
+        // SAFETY: the bytes outlive the call, which copies them.
+        let text = unsafe { guard(|| raw::cstring_to_text_with_len(start, length)) }?;
+        Ok(Self {
+            datum: Datum::from(text),
+            null: false,
+            kind: pg_sys::TEXTOID,
+        })
+    }
+
+    /// A uuid of these bytes.
+    pub fn uuid(bytes: [u8; 16]) -> Self {
+        // SAFETY: palloc gives 16 writable bytes, which is what a uuid is.
+        let place = unsafe { pg_sys::palloc(bytes.len()) }.cast::<[u8; 16]>();
+        unsafe { place.write(bytes) };
+        Self {
+            datum: Datum::from(place),
+            null: false,
+            kind: pg_sys::UUIDOID,
+        }
+    }
+
+    /// A timestamptz of these microseconds since 2000-01-01, or its NULL.
+    pub fn timestamp(at: Option<i64>) -> Self {
+        Self {
+            datum: Datum::from(at.unwrap_or_default()),
+            null: at.is_none(),
+            kind: pg_sys::TIMESTAMPTZOID,
+        }
+    }
+
+    /// What the input function of `kind` makes of `text`, its domain and length checked.
+    pub fn parse(text: &str, kind: Kind) -> Result<Self, Raised> {
+        let source = to_server(text)?;
+        let (mut input, mut io_param) = (Oid::INVALID, Oid::INVALID);
+        // SAFETY: the text is NUL-terminated and outlives the call; the input function is the
+        // type's own.
+        let datum = unsafe {
+            guard(|| {
+                raw::getTypeInputInfo(kind.oid, &raw mut input, &raw mut io_param);
+                raw::OidInputFunctionCall(input, source.as_ptr().cast_mut(), io_param, kind.typmod)
+            })
+        }?;
+        Ok(Self {
+            datum,
+            null: false,
+            kind: kind.base(),
+        })
+    }
+
+    /// This value where it is of `kind` already.
+    pub fn of_kind(self, kind: Kind) -> Option<Self> {
+        (self.kind == kind.base() && kind.oid == kind.base() && kind.typmod < 0).then_some(self)
+    }
+
+    pub fn is_null(self) -> bool {
+        self.null
+    }
+
+    /// The bytes of a text-like value (text, varchar, json text), in the database's encoding.
+    pub(super) fn bytes<'a>(self) -> Result<&'a [u8], Raised> {
+        let datum = self.datum;
+        // SAFETY: callers pass varlena values only; the detoasted copy, or the value itself, lives
+        // in the memory of the SQL call.
+        unsafe {
+            let varlena = guard(|| raw::pg_detoast_datum_packed(datum.cast_mut_ptr()))?;
+            let length = pgrx::varsize_any_exhdr(varlena);
+            Ok(slice::from_raw_parts(
+                pgrx::vardata_any(varlena).cast(),
+                length,
+            ))
+        }
+    }
+
+    /// The size of a varlena value when it is detoasted, without doing so.
+    pub(super) fn size(self) -> Result<usize, Raised> {
+        let datum = self.datum;
+        // SAFETY: callers pass varlena values only.
+        let size = unsafe { guard(|| raw::toast_raw_datum_size(datum)) }?;
+        Ok(size.saturating_sub(pg_sys::VARHDRSZ))
+    }
+
+    /// This value as the result of a polymorphic function.
+    pub fn into_any(self) -> Option<AnyElement> {
+        // SAFETY: the datum is of the type beside it.
+        unsafe { AnyElement::from_polymorphic_datum(self.datum, self.null, self.kind) }
+    }
+}
+
+/// Converts UTF-8 to the database's encoding, as a C string.
+pub(super) fn to_server(text: &str) -> Result<CString, Raised> {
+    let (start, length) = (text.as_ptr().cast(), text.len() as c_int);
+    // SAFETY: the text outlives the call. The result is `text` itself or a NUL-terminated copy.
+    unsafe {
+        let converted = guard(|| raw::pg_any_to_server(start, length, UTF8))?;
+        if ptr::eq(converted, start) {
+            let end = text.find('\0').unwrap_or(text.len());
+            Ok(CString::new(&text[..end]).unwrap_or_default())
+        } else {
+            Ok(std::ffi::CStr::from_ptr(converted).to_owned())
+        }
+    }
+}
+
+/// Converts text of the database's encoding to UTF-8; none where it is not valid there.
+pub(super) fn from_server(bytes: &[u8]) -> Result<Option<String>, Raised> {
+    let (start, length) = (bytes.as_ptr().cast(), bytes.len() as c_int);
+    // SAFETY: the bytes outlive the call. The result is `bytes` itself or a NUL-terminated copy.
+    let converted = unsafe {
+        let converted = guard(|| raw::pg_server_to_any(start, length, UTF8))?;
+        if ptr::eq(converted, start) {
+            bytes
+        } else {
+            std::ffi::CStr::from_ptr(converted).to_bytes()
+        }
+    };
+    Ok(std::str::from_utf8(converted).ok().map(str::to_owned))
+}
+
+const UTF8: c_int = pg_sys::pg_enc::PG_UTF8 as c_int;
