@@ -1,0 +1,57 @@
+# Without a version a target that needs one takes the newest; "make test" takes all.
+# PG=16 names one version, PG="15 18" names several.
+
+PG_VERSIONS := $(shell . pgrx-config/versions.env && echo $$PG_VERSIONS)
+NAMED := $(or $(PG),$(lastword $(PG_VERSIONS)))
+for-each = @for version in $(NAMED); do $(1) || exit 1; done
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@echo '  With PG=16 or PG="15 18" the versions of PostgreSQL that are meant.'
+
+.PHONY: demo
+demo: ## the main job: eight clients at once, the naive way beside pg_once
+	@pgrx-config/demo.sh $(PG)
+
+.PHONY: stop
+stop: ## stops the server of the demo
+	@pgrx-config/cluster.sh stop demo
+
+.PHONY: test
+test: ## every suite on PostgreSQL 15, 16, 17 and 18, provisioned where they are missing
+	@pgrx-config/test.sh $(PG)
+
+.PHONY: install
+install: ## builds the extension and installs it in the PostgreSQL under target
+	$(call for-each,pgrx-config/install.sh $$version)
+
+.PHONY: pgrx-test
+pgrx-test: ## the tests beside the code (cargo pgrx test)
+	$(call for-each,pgrx-config/suites/pgrx.sh $$version)
+
+.PHONY: regress
+regress: install ## what SQL answers (tests/pg_regress)
+	$(call for-each,pgrx-config/suites/regress.sh $$version)
+
+.PHONY: isolation
+isolation: install ## interleaved sessions, step by step (tests/isolation)
+	$(call for-each,pgrx-config/suites/isolation.sh $$version)
+
+.PHONY: sessions
+sessions: install ## real concurrent sessions (tests/sessions)
+	$(call for-each,pgrx-config/suites/sessions.sh $$version)
+
+.PHONY: drivers
+drivers: install ## the default binding of client drivers (tests/drivers)
+	$(call for-each,pgrx-config/suites/drivers.sh $$version)
+
+.PHONY: lint
+lint: ## the layout of the code, clippy, and shellcheck for the scripts
+	@pgrx-config/suites/format.sh
+	$(call for-each,pgrx-config/suites/clippy.sh $$version)
+	@pgrx-config/suites/scripts.sh
+
+.PHONY: clean
+clean: ## stops every private server and removes target
+	@pgrx-config/clean.sh

@@ -1,0 +1,10 @@
+#!/bin/sh
+# sessions.sh NN runs tests/sessions: real concurrent connections to clusters of PostgreSQL NN.
+set -eu
+. "$(dirname "$0")/suite.sh"
+
+PG_CONFIG=$("$CONFIG/pg_config.sh" "$major")
+export PG_CONFIG
+"$CONFIG/as_server.sh" true
+cd "$ROOT"
+cargo_test cargo test --package pg_once_sessions --no-fail-fast

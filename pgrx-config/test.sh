@@ -1,0 +1,144 @@
+#!/bin/bash
+# test.sh [NN...] runs every suite on these versions of PostgreSQL, by default on all, and ends with
+# "N passed, N failed". A suite that fails does not keep the others from running.
+set -euo pipefail
+. "$(dirname "$0")/places.sh"
+
+versions=${*:-$PG_VERSIONS}
+newest=${versions##* }
+suite_limit=1200
+heartbeat=30
+results=$LOGS/results
+: >"$results"
+running=
+trap '[[ -z $running ]] || kill -- "-$running" 2>/dev/null' EXIT
+trap 'exit 130' INT TERM
+
+clock() {
+    printf '%dm%02ds' $(($1 / 60)) $(($1 % 60))
+}
+
+tests_so_far() {
+    grep -cE '^(test .* \.\.\. |ok |not ok )' "$1" || true
+}
+
+# Waits for a suite, says now and then how far it is, and ends it when it takes too long.
+watch_over() {
+    local suite=$1 log=$2 started=$3 elapsed
+    while kill -0 "$suite" 2>/dev/null; do
+        sleep 1
+        elapsed=$((SECONDS - started))
+        if ((elapsed % heartbeat == 0)); then
+            printf '      %s, %s tests so far\n' "$(clock $elapsed)" "$(tests_so_far "$log")"
+        fi
+        if ((elapsed > suite_limit)); then
+            echo "ended after $(clock $suite_limit), which is too long" >>"$log"
+            kill -- "-$suite" 2>/dev/null || true
+        fi
+    done
+}
+
+# run VERSION SUITE: VERSION is "once" for what does not depend on one.
+run() {
+    local version=$1 suite=$2 started=$SECONDS status=0 passed=0 failed=1
+    local log=$LOGS/$version-$suite.log
+    local arguments=()
+    [[ $version = once ]] || arguments=("$version")
+    echo "[$version] $suite (so far $(clock $SECONDS))"
+
+    set -m
+    "$CONFIG/suites/$suite.sh" ${arguments[@]+"${arguments[@]}"} >"$log" 2>&1 </dev/null &
+    running=$!
+    set +m
+    watch_over "$running" "$log" "$started"
+    wait "$running" || status=$?
+    running=
+
+    if [[ $(tail -n 1 "$log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+        passed=${BASH_REMATCH[1]} failed=${BASH_REMATCH[2]}
+        ((failed > 0 || (status == 0 && passed > 0))) || failed=1
+    fi
+    record "$version" "$suite" "$passed" "$failed" $((SECONDS - started))
+    if ((failed > 0)); then
+        tail -n 40 "$log" | sed 's/^/      | /'
+        echo "      the whole log: $log"
+    fi
+    ((failed == 0))
+}
+
+record() {
+    echo "$*" >>"$results"
+    printf '      %d passed, %d failed, %s\n' "$3" "$4" "$(clock "$5")"
+}
+
+provision() {
+    local version=$1 started=$SECONDS found
+    echo "[$version] postgres (so far $(clock $SECONDS))"
+    if found=$("$CONFIG/pg_config.sh" "$version"); then
+        echo "      $("$found" --version) in $(dirname "$(dirname "$found")"), $(clock $((SECONDS - started)))"
+    else
+        record "$version" postgres 0 1 $((SECONDS - started))
+        return 1
+    fi
+}
+
+suites_of() {
+    local version=$1
+    run "$version" clippy || true
+    run "$version" pgrx || true
+    # What pgrx has installed holds its test functions too, so the extension is installed once more.
+    if run "$version" install; then
+        run "$version" regress || true
+        run "$version" isolation || true
+        run "$version" sessions || true
+        [[ $version != "$newest" ]] || run "$version" drivers || true
+    else
+        echo "      regress, isolation, sessions and drivers cannot run on $version: nothing is installed"
+    fi
+}
+
+summary() {
+    awk -v versions="$versions" '
+        {
+            if (!($2 in seen)) { seen[$2]; suites[++count] = $2 }
+            cell[$2, $1] = $3 ($4 ? " (" $4 " failed)" : "")
+            passed[$1] += $3; failed[$1] += $4; seconds[$1] += $5
+        }
+        END {
+            columns = split(versions " once", column, " ")
+            printf "%-12s", "passed"
+            for (c = 1; c <= columns; c++) printf "%16s", (column[c] == "once" ? "once" : "PostgreSQL " column[c])
+            print ""
+            for (s = 1; s <= count; s++) {
+                printf "%-12s", suites[s]
+                for (c = 1; c <= columns; c++) {
+                    value = cell[suites[s], column[c]]
+                    printf "%16s", value == "" ? "-" : value
+                }
+                print ""
+            }
+            printf "%-12s", "together"
+            for (c = 1; c <= columns; c++)
+                printf "%16s", passed[column[c]] + 0 (failed[column[c]] ? " (" failed[column[c]] " failed)" : "")
+            print ""
+            printf "%-12s", "minutes"
+            for (c = 1; c <= columns; c++) printf "%16.1f", seconds[column[c]] / 60
+            print ""
+        }' "$results"
+}
+
+echo "PostgreSQL $versions; logs in $LOGS"
+provisioned=
+for version in $versions; do
+    if provision "$version"; then provisioned="$provisioned $version"; fi
+done
+run once format || true
+run once demo || true
+for version in $provisioned; do
+    suites_of "$version"
+done
+
+echo
+summary
+echo "took $(clock $SECONDS)"
+awk '{ passed += $3; failed += $4 } END { print passed + 0 " passed, " failed + 0 " failed"; exit failed > 0 || passed == 0 }' "$results"
