@@ -8,7 +8,7 @@ eval "suite=\${DEBIAN_SUITE_$major:-}"
 here=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release 2>/dev/null || true)
 [ -n "$suite" ] && [ "$suite" = "$here" ] || decline "no package of Debian ${here:-(not Debian)}"
 
-. "$CONFIG/postgres/private_apt.sh"
+. "$(dirname "$0")/private_apt.sh"
 say "downloading its Debian packages"
 private_apt update || decline "apt-get update failed"
 

@@ -11,7 +11,7 @@ command -v apt-get >/dev/null || decline "no apt-get to download its source with
 "$CONFIG/packages.sh" dpkg-dev gcc:cc make:make bison:bison flex:flex perl:perl bzip2:bzip2 xz-utils:xz \
     pkg-config:pkg-config libreadline-dev zlib1g-dev libicu-dev libssl-dev >&2
 
-. "$CONFIG/postgres/private_apt.sh"
+. "$(dirname "$0")/private_apt.sh"
 codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 [ -n "$(debian_archive "$codename")" ] || private_apt update || decline "apt-get update failed"
 archive=$(debian_archive "$codename")
