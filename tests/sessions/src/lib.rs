@@ -1,1 +1,11 @@
-//! Multi-session tests.
+//! Real concurrent sessions against a private PostgreSQL cluster.
+//!
+//! The server is the one whose `pg_config` the environment variable
+//! `PG_CONFIG` names; the extension must be installed there.
+
+pub mod cluster;
+pub mod history;
+pub mod session;
+
+pub use cluster::{Cluster, Database, database};
+pub use session::{Failure, Rows, Session};
