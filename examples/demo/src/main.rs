@@ -1,7 +1,8 @@
 //! Real input, eight clients at once: first the naive way, then with pg_once.
 //!
-//! `make demo` runs this. It needs PGHOST (or nothing, for /tmp), PGPORT and
-//! PGUSER, and as its one argument the folder of `@octokit/webhooks-examples`.
+//! `make demo` runs this. The server is the one that PGHOST (a socket directory),
+//! PGPORT and PGUSER name; the one argument is the folder with the deliveries of
+//! `@octokit/webhooks-examples`, by default target/demo/webhooks-examples.
 
 mod clients;
 mod comparison;
