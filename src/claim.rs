@@ -189,3 +189,44 @@ fn times(period: Option<Interval>) -> Result<(i64, Option<i64>), Error> {
         _ => Err(Error::PeriodOutOfRange),
     }
 }
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use pgrx::prelude::*;
+
+    #[pg_test]
+    fn the_table_holds_the_frozen_digest() {
+        Spi::run("SELECT claim_once('ci_failure', '4711')").unwrap();
+        let digest = Spi::get_one::<String>("SELECT digest::text FROM once.claim");
+        assert_eq!(
+            digest,
+            Ok(Some("39faad5b-9890-ac94-5f15-8d54d1c2ffc6".to_owned()))
+        );
+    }
+
+    #[pg_test]
+    fn a_look_uses_no_transaction_id() {
+        let assigned = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL";
+        let used = Spi::connect(|client| {
+            for call in ["SELECT is_claimed('a', 'b')", "SELECT unclaim('a', 'b')"] {
+                client.select(call, None, &[]).unwrap();
+            }
+            client
+                .select(assigned, None, &[])
+                .unwrap()
+                .first()
+                .get_one::<bool>()
+        });
+        assert_eq!(used, Ok(Some(false)));
+    }
+
+    #[pg_test(error = "the digest of this namespace and key belongs to another claim")]
+    fn another_key_under_the_same_digest_is_an_error() {
+        Spi::run(
+            "SELECT claim_once('ns', 'one'); UPDATE once.claim SET key = 'two' WHERE key = 'one'; \
+             SELECT claim_once('ns', 'one')",
+        )
+        .unwrap();
+    }
+}

@@ -37,9 +37,14 @@ mod tests {
 
     #[test]
     fn frozen_vectors() {
-        assert_eq!(hex(claim(b"ci_failure", b"4711")), "");
-        assert_eq!(hex(claim(b"a", b"bc")), "");
-        assert_eq!(turn(&[b"a", b"bc"]), 0);
+        assert_eq!(
+            hex(claim(b"ci_failure", b"4711")),
+            "39faad5b9890ac945f158d54d1c2ffc6"
+        );
+        assert_eq!(hex(claim(b"a", b"bc")), "b379faa86a52cdb0235e942b160ef6ec");
+        let accented = claim(b"stripe", "\u{e9}vt".as_bytes());
+        assert_eq!(hex(accented), "81c4ec50a071403834629054d34e6526");
+        assert_eq!(turn(&[b"a", b"bc"]), 12_739_929_538_955_999_667);
     }
 
     #[test]

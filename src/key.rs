@@ -88,3 +88,32 @@ pub fn scalar_text(value: Value, argument: &'static str) -> Result<Option<String
     };
     text.map(Some).ok_or(Error::TextInvalid { what: argument })
 }
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use pgrx::prelude::*;
+
+    #[pg_test]
+    fn instants_are_those_of_to_char() {
+        let differ = Spi::get_one::<i64>(
+            "SELECT count(*) FROM generate_series('0001-01-01Z'::timestamptz, '9999-12-31Z', '100 days 17:31:07.123457') t \
+             WHERE once_key(t) <> to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
+        );
+        assert_eq!(differ, Ok(Some(0)));
+    }
+
+    #[pg_test]
+    fn a_trigger_can_make_a_key() {
+        Spi::run(
+            "CREATE FUNCTION made() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN NEW.k := once_key(NEW.a, NEW.b); RETURN NEW; END $$; \
+             CREATE TABLE keyed (a int, b text, k text); \
+             CREATE TRIGGER made BEFORE INSERT ON keyed FOR EACH ROW EXECUTE FUNCTION made(); \
+             INSERT INTO keyed VALUES (1, 'x')",
+        )
+        .unwrap();
+        let key = Spi::get_one::<String>("SELECT k FROM keyed").unwrap();
+        assert_eq!(key.as_deref(), Some("\u{1e}1\u{1e}x"));
+    }
+}

@@ -95,3 +95,42 @@ fn object(call: Call, index: usize, argument: &'static str) -> Result<Map<String
         _ => Err(Error::JsonNotObject { argument }),
     }
 }
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use pgrx::prelude::*;
+
+    #[pg_test]
+    fn more_tables_than_plans_are_kept() {
+        Spi::run(
+            "DO $$ BEGIN FOR i IN 1..400 LOOP \
+                 EXECUTE format('CREATE TABLE t%s (k int PRIMARY KEY, v int DEFAULT 7)', i); \
+                 FOR j IN 1..2 LOOP \
+                     EXECUTE format('SELECT v FROM with_row_lock(NULL::t%s, ''{\"k\": 1}'')', i); \
+                 END LOOP; \
+             END LOOP; END $$",
+        )
+        .unwrap();
+        let row = Spi::get_one::<i32>("SELECT v FROM with_row_lock(NULL::t1, '{\"k\": 1}')");
+        assert_eq!(row, Ok(Some(7)));
+    }
+
+    #[pg_test]
+    fn a_trigger_may_take_a_turn_itself() {
+        Spi::run(
+            "CREATE TABLE inner_rows (k int PRIMARY KEY); \
+             CREATE TABLE outer_rows (k int PRIMARY KEY); \
+             CREATE FUNCTION descend() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                 PERFORM with_row_lock(NULL::inner_rows, jsonb_build_object('k', NEW.k)); \
+                 RETURN NEW; END $$; \
+             CREATE TRIGGER descend BEFORE INSERT ON outer_rows \
+                 FOR EACH ROW EXECUTE FUNCTION descend(); \
+             SELECT with_row_lock(NULL::outer_rows, jsonb_build_object('k', i)) \
+             FROM generate_series(1, 50) i",
+        )
+        .unwrap();
+        let rows = Spi::get_one::<i64>("SELECT count(*) FROM inner_rows JOIN outer_rows USING (k)");
+        assert_eq!(rows, Ok(Some(50)));
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! What a caller may rely on: every function is safe for any input in any order, on the backend's
 //! one thread. An ERROR of PostgreSQL comes back as [`Raised`], whole. After a [`Raised`] nothing
-//! but raising it is right, unless [`deadline::attempt`] has rolled its subtransaction back.
+//! but raising an error is right, unless it came out of [`deadline::attempt`], which has rolled its
+//! subtransaction back.
 //! A [`Value`] lives as long as the SQL call that made it.
 
 pub mod call;

@@ -103,7 +103,7 @@ impl<'a> Turn<'a> {
                 Step::TimedOut => return Ok(None),
             }
         }
-        self.insist().map(Some)
+        self.insist()
     }
 
     fn existing(&self) -> Result<Step<Value>, Error> {
@@ -285,12 +285,15 @@ impl<'a> Turn<'a> {
         Ok(Step::Done(Taken { created: true, row }))
     }
 
-    /// After the rounds: an INSERT that is told to raise names what is in the way.
-    fn insist(&self) -> Result<Taken, Error> {
+    /// After the rounds: an INSERT that is told to raise names what is in the way. It runs in a
+    /// subtransaction, so that its error can be looked into.
+    fn insist(&self) -> Result<Option<Taken>, Error> {
         let table = self.table.name.clone();
-        match self.insert(Conflict::Error) {
-            Ok(Step::Done(taken)) => Ok(taken),
-            Ok(_) => Err(Error::RowSwallowed { table }),
+        match attempt(self.timeout.deadline(), || self.insert(Conflict::Error)) {
+            Ok(Attempt::Done(Step::Done(taken))) => Ok(Some(taken)),
+            Ok(Attempt::Done(Step::Absent)) => Err(Error::RowSwallowed { table }),
+            Ok(Attempt::Done(Step::TimedOut) | Attempt::TimedOut) => Ok(None),
+            Ok(Attempt::Moved) => Err(Error::RowUnsettled { table }),
             Err(Error::Postgres(raised)) if self.is_of_guard(&raised)? => {
                 if self.table.has_row_security()? {
                     Err(Error::RowHidden { table })
