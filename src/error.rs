@@ -175,7 +175,7 @@ impl Error {
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "timeout must be neither negative nor infinite",
             )
-            .hint("NULL waits without end, '0' does not wait."),
+            .hint("NULL waits as long as lock_timeout and statement_timeout allow, '0' does not wait."),
             Self::TextInvalid { what } => plain(
                 ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
                 &format!("{what} is not valid text in UTF-8"),

@@ -48,9 +48,32 @@ fn identifier<'a>(table: &'a Table, name: &'static str, value: Value) -> Result<
     let value = match value.of_kind(column.kind) {
         Some(value) => value,
         None => match scalar_text(value, name)? {
+            Some(text) if column.kind.is_integer() => Value::parse(whole(&text), column.kind)?,
             Some(text) => Value::parse(&text, column.kind)?,
             None => return Err(Error::Null { argument: name }),
         },
     };
     Ok(Cell { column, value })
+}
+
+/// The text of a number without the zeros behind its point: 7.00 is the integer 7.
+fn whole(text: &str) -> &str {
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole;
+
+    #[test]
+    fn only_zeros_behind_the_point_go() {
+        assert_eq!(whole("700"), "700");
+        assert_eq!(whole("7.00"), "7");
+        assert_eq!(whole("7.50"), "7.5");
+        assert_eq!(whole("0.0"), "0");
+    }
 }

@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
@@ -94,6 +94,9 @@ fn moved(raised: &Raised) -> bool {
 /// Set by the timer when it has cancelled a lock wait.
 static FIRED: AtomicBool = AtomicBool::new(false);
 
+/// The deadline that the timer runs for, where it runs.
+static RUNNING: AtomicI64 = AtomicI64::new(0);
+
 /// `USER_TIMEOUT` of `utils/timeout.h`, the request for an id of our own.
 const USER_TIMEOUT: c_int = if cfg!(any(feature = "pg15", feature = "pg16")) {
     12
@@ -104,15 +107,19 @@ const USER_TIMEOUT: c_int = if cfg!(any(feature = "pg15", feature = "pg16")) {
 /// How often a wait is looked for once the deadline has passed, in milliseconds.
 const EVERY: c_int = 2;
 
-struct Timer(c_int);
+/// The timer of one attempt. Attempts nest where a user's trigger takes a turn of its own: the
+/// inner one then ends no later than the outer one.
+struct Timer {
+    id: c_int,
+    deadline: i64,
+    outer: Option<i64>,
+}
 
 impl Timer {
     fn start(deadline: i64) -> Result<Self, Raised> {
         static ID: OnceLock<c_int> = OnceLock::new();
-        FIRED.store(false, Ordering::Relaxed);
         // SAFETY: RegisterTimeout may be called at any time in a backend; the handler does only
-        // what a signal handler may. The timer is off again before `attempt` ends; where an error
-        // prevents that, PostgreSQL switches all timers off.
+        // what a signal handler may. Dropping the timer switches it off again.
         unsafe {
             let id = match ID.get() {
                 Some(id) => *id,
@@ -121,23 +128,52 @@ impl Timer {
                     *ID.get_or_init(|| id)
                 }
             };
-            guard(|| raw::enable_timeout_every(id, deadline, EVERY))?;
-            Ok(Self(id))
+            let outer = raw::get_timeout_active(id).then(|| RUNNING.load(Ordering::Relaxed));
+            let timer = Self {
+                id,
+                deadline,
+                outer,
+            };
+            FIRED.store(false, Ordering::Relaxed);
+            timer.run_until(outer.map_or(deadline, |outer| outer.min(deadline)));
+            Ok(timer)
         }
     }
 
     /// Switches the timer off. Whether it is what ended the wait: a cancel request of the user
-    /// that was served instead leaves the timer's own pending, which is taken back here.
+    /// that was served instead leaves the timer's own pending, which is taken back here. Where
+    /// the outer attempt's deadline ended the wait, that attempt is told.
     fn stop(self) -> bool {
         // SAFETY: disable_timeout raises nothing for a registered id; the flag is this backend's.
-        unsafe {
-            raw::disable_timeout(self.0, false);
+        let fired = unsafe {
+            raw::disable_timeout(self.id, false);
             let fired = FIRED.swap(false, Ordering::Relaxed);
             let unserved = fired && pg_sys::QueryCancelPending != 0;
             if unserved {
                 pg_sys::QueryCancelPending = 0;
             }
             fired && !unserved
+        };
+        let is_outer = self.outer.is_some() && super::session::now() < self.deadline;
+        let told = fired && is_outer;
+        drop(self);
+        FIRED.store(told, Ordering::Relaxed);
+        fired && !told
+    }
+
+    fn run_until(&self, deadline: i64) {
+        RUNNING.store(deadline, Ordering::Relaxed);
+        // SAFETY: the id is registered; enable_timeout_every raises nothing then.
+        unsafe { raw::enable_timeout_every(self.id, deadline, EVERY) }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        // SAFETY: the id is registered; disable_timeout raises nothing then.
+        unsafe { raw::disable_timeout(self.id, false) }
+        if let Some(outer) = self.outer {
+            self.run_until(outer);
         }
     }
 }

@@ -341,11 +341,13 @@ unsafe fn is_reliable(index: Relation, key: &[&Column]) -> Result<bool, Raised> 
             pg_sys::Anum_pg_index_indpred as i32,
             std::ptr::null_mut(),
         );
-        if !(form.indisunique && form.indisvalid && form.indisready && form.indislive)
-            || !form.indimmediate
-            || has_predicate
-            || (*(*index).rd_rel).relam != pg_sys::BTREE_AM_OID
-        {
+        let holds_now = form.indisunique
+            && form.indimmediate
+            && form.indisvalid
+            && form.indisready
+            && form.indislive;
+        let is_btree = (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID;
+        if !holds_now || !is_btree || has_predicate {
             return Ok(false);
         }
         for (i, column) in key.iter().enumerate() {

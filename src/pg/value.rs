@@ -32,6 +32,10 @@ impl Kind {
         self.base() == pg_sys::JSONOID || self.base() == pg_sys::JSONBOID
     }
 
+    pub fn is_integer(self) -> bool {
+        [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID].contains(&self.base())
+    }
+
     /// The type below any domains.
     pub(super) fn base(self) -> Oid {
         // SAFETY: a catalog look-up of an existing type.

@@ -122,10 +122,10 @@ impl<'a> Turn<'a> {
     fn lock_existing(&self) -> Result<Step<Value>, Error> {
         let deadline = self.timeout.deadline();
         let waits_apart = deadline.is_some() || self.table.is_partitioned;
-        if waits_apart || self.duplicates == DuplicateRows::First {
-            if let Step::Absent = self.find(Lock::No, View::Isolated)? {
-                return Ok(Step::Absent);
-            }
+        if (waits_apart || self.duplicates == DuplicateRows::First)
+            && let Step::Absent = self.find(Lock::No, View::Isolated)?
+        {
+            return Ok(Step::Absent);
         }
         if !waits_apart {
             return self.find(Lock::Wait, View::Isolated);
@@ -205,12 +205,12 @@ impl<'a> Turn<'a> {
             Step::TimedOut => return Ok(Step::TimedOut),
             Step::Absent => {}
         }
-        if session::isolation().has_one_snapshot() {
-            if let Step::Done(_) = self.find(Lock::No, View::Newest)? {
-                return Err(Error::RowNewerThanSnapshot {
-                    table: self.table.name.clone(),
-                });
-            }
+        if session::isolation().has_one_snapshot()
+            && let Step::Done(_) = self.find(Lock::No, View::Newest)?
+        {
+            return Err(Error::RowNewerThanSnapshot {
+                table: self.table.name.clone(),
+            });
         }
         let conflict = if self.table.has_rules {
             Conflict::Rules
