@@ -17,6 +17,8 @@ codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 archive=$(debian_archive "$codename")
 [ -n "$archive" ] || decline "this machine's apt sources name no Debian archive"
 
+# PostgreSQL's makefiles behave otherwise inside another make.
+unset MAKEFLAGS MAKELEVEL MFLAGS
 build=$PG_HOME/.source.$$
 trap 'rm -rf "$build"' EXIT
 mkdir -p "$build/lists/partial"
