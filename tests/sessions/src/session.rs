@@ -162,7 +162,7 @@ impl Session {
 
     pub fn answered_rows(&mut self) -> Rows {
         self.answer()
-            .unwrap_or_else(|failure| panic!("{}: {failure:?}", self.sent))
+            .unwrap_or_else(|failure| panic!("{failure:?}: {}", self.sent))
     }
 
     pub fn answered_value(&mut self) -> String {

@@ -109,7 +109,7 @@ fn live(database: &Database, start: Instant, mut random: Rng) -> Vec<Event> {
 
 fn transaction(client: &mut Client, random: &mut Rng) -> Result<(), Failure> {
     if random.u8(..4) == 0 {
-        return claim_act(client, random, true);
+        return claim_act(client, random);
     }
     let levels = [
         "READ COMMITTED",
@@ -129,7 +129,7 @@ fn transaction(client: &mut Client, random: &mut Rng) -> Result<(), Failure> {
             let timeout = ["NULL", "'0'", "'3 ms'", "'1 minute'"][random.usize(..4)];
             client.increment(&key, timeout)?;
         } else {
-            claim_act(client, random, level != "SERIALIZABLE")?;
+            claim_act(client, random)?;
         }
         if step == savepoint && random.bool() {
             client.undo()?;
@@ -143,13 +143,11 @@ fn transaction(client: &mut Client, random: &mut Rng) -> Result<(), Failure> {
     }
 }
 
-/// Under SERIALIZABLE a look is of the snapshot, which the check knows nothing
-/// of.
-fn claim_act(client: &mut Client, random: &mut Rng, may_look: bool) -> Result<(), Failure> {
+fn claim_act(client: &mut Client, random: &mut Rng) -> Result<(), Failure> {
     let key = claim_key(random.usize(..KEYS));
     match random.u8(..8) {
         0 | 1 => client.unclaim(&key)?,
-        2 | 3 if may_look => client.look(&key)?,
+        2 | 3 => client.look(&key)?,
         _ => client.claim(&key)?,
     };
     Ok(())
