@@ -71,6 +71,16 @@ record() {
     printf '      %d passed, %d failed, %s\n' "$3" "$4" "$(clock "$5")"
 }
 
+prepare_tools() {
+    local started=$SECONDS
+    echo "[once] tools"
+    "$CONFIG/build_tools.sh" || {
+        echo "0 passed, 1 failed" | tee "$LOGS/outcome"
+        exit 1
+    }
+    echo "      $(cargo --version), $(cargo pgrx --version), $(clock $((SECONDS - started)))"
+}
+
 provision() {
     local version=$1 started=$SECONDS found
     echo "[$version] postgres (so far $(clock $SECONDS))"
@@ -128,6 +138,7 @@ summary() {
 }
 
 echo "PostgreSQL $versions; logs in $LOGS"
+prepare_tools
 provisioned=
 for version in $versions; do
     if provision "$version"; then provisioned="$provisioned $version"; fi
