@@ -3,6 +3,8 @@
 set -eu
 . "$(dirname "$0")/suite.sh"
 
+# The tests of crashes need kill as a program; shells have one of their own.
+[ -x /bin/kill ] || "$CONFIG/packages.sh" procps
 PG_CONFIG=$("$CONFIG/pg_config.sh" "$major")
 export PG_CONFIG
 "$CONFIG/as_server.sh" true
