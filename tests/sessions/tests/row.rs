@@ -309,6 +309,65 @@ fn a_timeout_bounds_the_whole_call() {
     });
 }
 
+/// G8: whatever the call has to wait for.
+#[test]
+fn a_timeout_bounds_every_wait() {
+    in_every_shape(|database, table| {
+        let [mut holder, mut caller] = database.sessions();
+        holder.run(&format!(
+            "CREATE TABLE {table}_parent (n int PRIMARY KEY);
+             INSERT INTO {table}_parent VALUES (0), (1);
+             ALTER TABLE {table} ADD FOREIGN KEY (n) REFERENCES {table}_parent"
+        ));
+        for place in if table.starts_with("plain") {
+            vec![""]
+        } else {
+            vec!["_0", "_1"]
+        } {
+            holder.run(&format!(
+                "CREATE UNIQUE INDEX ON {table}{place} (n) WHERE n > 0"
+            ));
+        }
+        caller.run(&take(table, "there"));
+        caller.run("SET statement_timeout = '20s'");
+        for (held, key) in [
+            (format!("LOCK TABLE {table}"), "there"),
+            (format!("LOCK TABLE {table} IN EXCLUSIVE MODE"), "there"),
+            (format!("LOCK TABLE {table}"), "missing"),
+            (format!("LOCK TABLE {table} IN SHARE MODE"), "missing"),
+            (format!("SELECT FROM {table}_parent FOR UPDATE"), "missing"),
+            (
+                format!("INSERT INTO {table} (key, n) VALUES ('fourth', 1)"),
+                "missing",
+            ),
+        ] {
+            let n = i32::from(held.starts_with("INSERT"));
+            holder.run(&format!("BEGIN; {held}"));
+            caller.begin();
+            for timeout in ["0", "100 ms"] {
+                let answer = caller.try_run(&format!(
+                    "SELECT n FROM with_row_lock(NULL::{table}, '{{\"key\": \"{key}\"}}',
+                         '{{\"n\": {n}}}', timeout => '{timeout}')"
+                ));
+                assert!(
+                    matches!(&answer, Ok(rows) if rows.is_empty()),
+                    "{table} {timeout} {held}: {answer:?}"
+                );
+            }
+            if held.starts_with("LOCK") {
+                assert_eq!(caller.rows(XID), [[None]], "{table} {held}");
+            }
+            holder.rollback();
+            assert_eq!(
+                caller.rows(&take_within(table, key, "0")).len(),
+                1,
+                "{table} {held}"
+            );
+            caller.rollback();
+        }
+    });
+}
+
 #[test]
 fn a_turn_that_comes_in_time_is_taken() {
     in_every_shape(|database, table| {
