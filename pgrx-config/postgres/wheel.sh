@@ -37,6 +37,7 @@ set -- "$fresh"/*/"$tree"
 chmod +x "$1"/bin/* "$1"/lib/postgresql/pgxs/src/test/regress/pg_regress \
     "$1"/lib/postgresql/pgxs/src/test/isolation/* \
     "$1"/lib/postgresql/pgxs/config/install-sh
+python3 "$CONFIG/postgres/mend_segments.py" "$1"/bin/* "$1"/lib/postgresql/pgxs/src/test/*/*
 rm -rf "$home"
 mv "$fresh" "$home"
 echo "$home${1#"$fresh"}/bin/pg_config"
