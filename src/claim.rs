@@ -82,33 +82,37 @@ impl Claim {
         })
     }
 
-    /// Whether the claim stands now. Sees the newest committed state, but under SERIALIZABLE the
-    /// snapshot, so that the answer counts as a read.
+    /// Whether the claim stands now.
     fn stands(&self) -> Result<bool, Error> {
-        let view = match session::isolation() {
-            session::Isolation::Serializable => View::Isolated,
-            _ => View::Newest,
-        };
-        owner::acting(|| Ok(matches!(self.find(view)?, Found::Standing)))
+        owner::acting(|| {
+            Ok(matches!(
+                self.find(newest_but_serializable())?,
+                Found::Standing
+            ))
+        })
     }
 
+    /// Gives the claim back. A wait for a competitor that gave it back and made it anew leaves a
+    /// newer claim than the statement saw: then it looks again.
     fn give_back(&self) -> Result<bool, Error> {
         const DELETE: &str = "DELETE FROM once.claim \
              WHERE digest OPERATOR(pg_catalog.=) $1 \
                AND ns OPERATOR(pg_catalog.=) $2 AND key OPERATOR(pg_catalog.=) $3 \
                AND (expires_at IS NULL OR expires_at OPERATOR(pg_catalog.>) $4)";
-        let view = match session::isolation() {
-            session::Isolation::Serializable => View::Isolated,
-            _ => View::Newest,
-        };
-        let now = Value::timestamp(Some(session::now()));
+        let view = newest_but_serializable();
         owner::acting(|| {
-            spi::run(
-                DELETE,
-                &[self.digest, self.ns, self.key, now],
-                view,
-                |rows| Ok(rows.count() == 1),
-            )
+            for _ in 0..ROUNDS {
+                let now = Value::timestamp(Some(session::now()));
+                let arguments = [self.digest, self.ns, self.key, now];
+                if spi::run(DELETE, &arguments, view, was_written)? {
+                    return Ok(true);
+                }
+                match self.find(view)? {
+                    Found::Standing => {}
+                    Found::Nothing | Found::Expired => return Ok(false),
+                }
+            }
+            Err(Error::ClaimUnsettled)
         })
     }
 
@@ -171,6 +175,15 @@ impl Claim {
                 _ => return Err(Error::DigestCollision),
             })
         })
+    }
+}
+
+/// Claims stand outside the snapshot. Under SERIALIZABLE the snapshot decides, so that the answer
+/// counts as a read of it.
+fn newest_but_serializable() -> View {
+    match session::isolation() {
+        session::Isolation::Serializable => View::Isolated,
+        _ => View::Newest,
     }
 }
 

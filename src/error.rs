@@ -50,7 +50,7 @@ pub enum Error {
         table: String,
         column: String,
     },
-    PaymentIdArray {
+    PaymentIdNotScalar {
         argument: &'static str,
         kind: String,
     },
@@ -203,7 +203,7 @@ impl Error {
                 &format!("column \"{column}\" of table {table} has a type without equality"),
             )
             .hint("Choose key columns that can be compared, jsonb instead of json for example."),
-            Self::PaymentIdArray { argument, kind } => plain(
+            Self::PaymentIdNotScalar { argument, kind } => plain(
                 ERRCODE_FEATURE_NOT_SUPPORTED,
                 &format!("{argument} must be a single value, not {kind}"),
             ),

@@ -79,7 +79,7 @@ pub fn scalar_text(value: Value, argument: &'static str) -> Result<Option<String
     let text = match value.part(usize::MAX)? {
         Part::Null => return Ok(None),
         Part::Array(kind) | Part::Row(kind) => {
-            return Err(Error::PaymentIdArray { argument, kind });
+            return Err(Error::PaymentIdNotScalar { argument, kind });
         }
         Part::Instant(micros) => return Ok(Some(instant::format(micros))),
         Part::Boolean(truth) => return Ok(Some(truth.to_string())),

@@ -45,6 +45,12 @@ fn identifier<'a>(table: &'a Table, name: &'static str, value: Value) -> Result<
     if value.is_null() {
         return Err(Error::Null { argument: name });
     }
+    if let Some(kind) = value.array_type() {
+        return Err(Error::PaymentIdNotScalar {
+            argument: name,
+            kind,
+        });
+    }
     let value = match value.of_kind(column.kind) {
         Some(value) => value,
         None => match scalar_text(value, name)? {

@@ -24,6 +24,11 @@ pub enum Part<'a> {
 }
 
 impl Value {
+    /// The name of its type where it is an array.
+    pub fn array_type(self) -> Option<String> {
+        is_array(self.kind).then(|| type_name(self.kind))
+    }
+
     /// What this value is as a part of a key whose text is not read beyond `limit` bytes.
     pub fn part<'a>(self, limit: usize) -> Result<Part<'a>, Raised> {
         if self.null {
@@ -37,6 +42,8 @@ impl Value {
                 _ => Part::Text(self.bytes()?),
             },
             pg_sys::UNKNOWNOID => Part::Text(c_bytes(self.datum.cast_mut_ptr())),
+            // The padding is no part of a char(n), and its cast to text drops it.
+            pg_sys::BPCHAROID => Part::Text(without_padding(self.bytes()?)),
             pg_sys::BOOLOID => Part::Boolean(self.datum.value() != 0),
             pg_sys::TIMESTAMPTZOID => Part::Instant(self.datum.value() as i64),
             _ if is_array(kind) => Part::Array(type_name(kind)),
@@ -121,9 +128,14 @@ pub(super) fn from_c(string: *const c_char) -> Result<Option<String>, Raised> {
     from_server(c_bytes(string))
 }
 
+fn without_padding(text: &[u8]) -> &[u8] {
+    let padding = text.iter().rev().take_while(|byte| **byte == b' ').count();
+    &text[..text.len() - padding]
+}
+
 fn is_array(kind: Oid) -> bool {
     // SAFETY: a catalog read.
-    unsafe { pg_sys::get_element_type(kind) != Oid::INVALID }
+    unsafe { pg_sys::get_element_type(pg_sys::getBaseType(kind)) != Oid::INVALID }
 }
 
 fn is_row(kind: Oid) -> bool {
