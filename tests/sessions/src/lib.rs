@@ -3,9 +3,11 @@
 //! The server is the one whose `pg_config` the environment variable
 //! `PG_CONFIG` names; the extension must be installed there.
 
+pub mod barrier;
 pub mod cluster;
 pub mod history;
 pub mod session;
 
+pub use barrier::Barrier;
 pub use cluster::{Cluster, Database, database};
 pub use session::{Failure, Rows, Session};

@@ -7,8 +7,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long any answer, and any wait that a test expects, may take to come.
+/// How long any answer may take: longer than the statement_timeout of sessions.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long it may take until a statement is seen to wait.
+const LOOK: Duration = Duration::from_secs(20);
 
 pub type Rows = Vec<Vec<Option<String>>>;
 
@@ -277,7 +280,7 @@ impl Session {
                     self.sent, self.early
                 );
             }
-            assert!(started.elapsed() < PATIENCE, "does not wait: {}", self.sent);
+            assert!(started.elapsed() < LOOK, "does not wait: {}", self.sent);
             thread::sleep(Duration::from_millis(2));
         }
     }

@@ -3,8 +3,7 @@
 
 use pg_once_sessions::history::{Client, check_claims};
 use pg_once_sessions::session::{end_deadlock, first_to_answer};
-use pg_once_sessions::{Cluster, Database, Failure, Session, database};
-use std::sync::Barrier;
+use pg_once_sessions::{Barrier, Cluster, Database, Failure, Session, database};
 use std::thread;
 use std::time::Instant;
 

@@ -1,8 +1,7 @@
 //! G4: what was acknowledged survives every kind of crash, and what was not
 //! committed can be claimed again. fsync stays on.
 
-use pg_once_sessions::{Cluster, Database, Failure, Session};
-use std::sync::Barrier;
+use pg_once_sessions::{Barrier, Cluster, Database, Failure, Session};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;

@@ -2,8 +2,7 @@
 //! without a unique index, plain and partitioned.
 
 use pg_once_sessions::session::end_deadlock;
-use pg_once_sessions::{Database, Rows, Session, database};
-use std::sync::Barrier;
+use pg_once_sessions::{Barrier, Database, Rows, Session, database};
 use std::thread;
 use std::time::{Duration, Instant};
 
