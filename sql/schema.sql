@@ -12,7 +12,6 @@ $$;
 
 CREATE SCHEMA once;
 COMMENT ON SCHEMA once IS 'pg_once: its tables and administration';
-GRANT USAGE ON SCHEMA once TO PUBLIC;
 
 /* Fixed-width columns first. The digest stands for (ns, key), which are compared at every hit. */
 CREATE TABLE once.claim (
@@ -32,6 +31,5 @@ COMMENT ON COLUMN once.claim.owner IS 'Digest of the owner given with the claim'
 COMMENT ON COLUMN once.claim.ns IS 'Namespace, 1 to 128 bytes';
 COMMENT ON COLUMN once.claim.key IS 'Key, 1 to 2000 bytes, as once_key makes it';
 
-/* pg_dump saves the claims, and the extension's owner may dump and restore them. */
+/* pg_dump saves the claims. */
 SELECT pg_catalog.pg_extension_config_dump('once.claim', '');
-GRANT SELECT, INSERT ON once.claim TO @extowner@;

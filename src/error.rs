@@ -238,9 +238,9 @@ impl Error {
             .hint("Find them with once.find_duplicates."),
             Self::RowHidden { table } => plain(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,
-                &format!("a row of table {table} with this key exists but row security hides it"),
+                &format!("a row of table {table} with this key exists, but row security withholds it"),
             )
-            .hint("Let a policy show the row to this role, or use another key."),
+            .hint("Let the policies for SELECT and UPDATE give the row to this role, or use another key."),
             Self::RowNewerThanSnapshot { table } => plain(
                 ERRCODE_T_R_SERIALIZATION_FAILURE,
                 &format!("the row of table {table} is newer than the transaction's snapshot"),

@@ -33,6 +33,7 @@ pgrx::extension_sql_file!("../sql/key.sql", name = "key", requires = ["schema"])
 pgrx::extension_sql_file!("../sql/claim.sql", name = "claim", requires = ["key"]);
 pgrx::extension_sql_file!("../sql/row.sql", name = "row", requires = ["claim"]);
 pgrx::extension_sql_file!("../sql/payment.sql", name = "payment", requires = ["row"]);
+pgrx::extension_sql_file!("../sql/grants.sql", name = "grants", finalize);
 
 #[pgrx::pg_guard]
 extern "C-unwind" fn _PG_init() {

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::key::scalar_text;
 use crate::pg::table::Table;
 use crate::pg::{Call, Value, settings};
-use crate::row::{Cell, Shape, Taken, Turn, column, opened};
+use crate::row::{Cell, Shape, Taken, Turn, column, open};
 use crate::timeout::Timeout;
 
 #[pg_extern(sql = false)]
@@ -30,7 +30,9 @@ fn take(call: Call) -> Result<Option<Taken>, Error> {
     })?;
     let service = call.value(0)?;
     let line_item = call.value(1)?;
-    let table = opened(Table::named(&name)?)?;
+    let Some(table) = open(timeout, true, || Table::named(&name))? else {
+        return Ok(None);
+    };
     let key = [
         identifier(&table, "line_item_id", line_item)?,
         identifier(&table, "service_id", service)?,

@@ -1,14 +1,18 @@
 //! Rows of the user's own tables: find or create one, in turns.
 
+use std::collections::BTreeMap;
+
 use pgrx::datum::AnyElement;
 use pgrx::iter::{SetOfIterator, TableIterator};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern};
-use serde_json::{Map, Value as Json};
+use serde_json::value::RawValue;
 
 use crate::error::Error;
-use crate::pg::Call;
+use crate::pg::call::Interval;
+use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::table::{Column, Opened, Table};
+use crate::pg::{Call, Raised};
 use crate::timeout::Timeout;
 
 mod cell;
@@ -39,13 +43,11 @@ fn find_or_create(
     })))
 }
 
-fn take(
-    call: Call,
-    lock: bool,
-    timeout: Option<crate::pg::call::Interval>,
-) -> Result<Option<Taken>, Error> {
+fn take(call: Call, lock: bool, timeout: Option<Interval>) -> Result<Option<Taken>, Error> {
     let timeout = Timeout::starting_now(timeout)?;
-    let table = opened(Table::of_argument(call, 0)?)?;
+    let Some(table) = open(timeout, lock, || Table::of_argument(call, 0))? else {
+        return Ok(None);
+    };
     let key = object(call, 1, "key")?;
     let defaults = object(call, 2, "defaults")?;
     if key.is_empty() {
@@ -62,13 +64,38 @@ fn take(
         .collect::<Result<Vec<_>, Error>>()?;
     let defaults = defaults
         .iter()
-        .map(|(name, json)| Ok((column(&table, name)?, json)))
+        .map(|(name, json)| Ok((column(&table, name)?, json.as_ref())))
         .collect::<Result<Vec<_>, Error>>()?;
     Turn::new(&table, &key, &defaults, Shape::Row, lock, timeout)?.take()
 }
 
+/// Opens the table that `find` finds. None when the timeout is over before that can be done.
+///
+/// With a timeout the lock that statements take on the table is taken here, so that none of them
+/// waits for it.
+pub fn open(
+    timeout: Timeout,
+    lock: bool,
+    find: impl FnOnce() -> Result<Opened, Raised>,
+) -> Result<Option<Table>, Error> {
+    let Some(deadline) = timeout.deadline() else {
+        return opened(find()?).map(Some);
+    };
+    let found = attempt(Some(deadline), || {
+        let table = opened(find()?)?;
+        if lock {
+            table.lock_for_rows()?;
+        }
+        Ok::<_, Error>(table)
+    })?;
+    Ok(match found {
+        Attempt::Done(table) => Some(table),
+        Attempt::TimedOut | Attempt::Moved => None,
+    })
+}
+
 /// The table, or why there is none.
-pub fn opened(opened: Opened) -> Result<Table, Error> {
+fn opened(opened: Opened) -> Result<Table, Error> {
     match opened {
         Opened::Table(table) => Ok(table),
         Opened::Other { name, is } => Err(Error::NotATable { name, is }),
@@ -84,16 +111,16 @@ pub fn column<'a>(table: &'a Table, name: &str) -> Result<&'a Column, Error> {
     })
 }
 
+/// Columns and their values as JSON texts, which may be nested as deeply as jsonb allows.
+type Object = BTreeMap<String, Box<RawValue>>;
+
 /// The JSON object that the argument at `index` is. Its columns come in the order of their names.
-fn object(call: Call, index: usize, argument: &'static str) -> Result<Map<String, Json>, Error> {
+fn object(call: Call, index: usize, argument: &'static str) -> Result<Object, Error> {
     let text = call
         .json(index)?
         .ok_or(Error::Null { argument })?
         .ok_or(Error::TextInvalid { what: argument })?;
-    match serde_json::from_str(&text) {
-        Ok(Json::Object(object)) => Ok(object),
-        _ => Err(Error::JsonNotObject { argument }),
-    }
+    serde_json::from_str(&text).map_err(|_| Error::JsonNotObject { argument })
 }
 
 #[cfg(any(test, feature = "pg_test"))]

@@ -1,11 +1,11 @@
 //! Waiting for locks up to a point in time, after which the transaction goes on.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
 
 use super::guard::{Raised, guard};
@@ -21,7 +21,8 @@ pub enum Attempt<T> {
 }
 
 /// Runs `act` in a subtransaction. From `deadline` on it gives up as soon as it waits for a lock
-/// (any heavyweight lock: of rows, transactions or by name); work that waits for nobody goes on.
+/// (any heavyweight lock: of rows, transactions, tables or by name); work that waits for nobody
+/// goes on.
 ///
 /// The server's own timeouts stay as they are: a shorter `lock_timeout` or `statement_timeout`
 /// of the caller raises its own error. No transaction id is used by waiting. A timeout of its own
@@ -30,14 +31,19 @@ pub fn attempt<T, E: From<Raised> + Into<Failure<E>>>(
     deadline: Option<i64>,
     act: impl FnOnce() -> Result<T, E>,
 ) -> Result<Attempt<T>, E> {
+    let timer = deadline
+        .map(|deadline| Ok::<_, Raised>((Timer::id()?, deadline)))
+        .transpose()?;
     // SAFETY: the order of calls is PL/pgSQL's for a block with an EXCEPTION clause: memory
-    // context and resource owner are saved, and restored after the subtransaction has ended.
+    // context and resource owner are saved, and restored after the subtransaction has ended,
+    // which it does on every way out.
     unsafe {
         let (memory, resources) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
         guard(|| raw::BeginInternalSubTransaction(ptr::null()))?;
         pg_sys::CurrentMemoryContext = memory;
-        let timer = deadline.map(Timer::start).transpose()?;
-        let result = act().and_then(|done| {
+        let timer = timer.map(|(id, deadline)| Timer::start(id, deadline));
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let done = act()?;
             // A timeout that came together with the lock is noticed here, not in the caller's
             // transaction.
             guard(|| {
@@ -45,36 +51,38 @@ pub fn attempt<T, E: From<Raised> + Into<Failure<E>>>(
                     raw::ProcessInterrupts();
                 }
             })?;
-            Ok(done)
-        });
+            Ok::<T, E>(done)
+        }));
         let fired = timer.is_some_and(Timer::stop);
-        let result = match result {
-            Ok(done) => {
-                guard(|| raw::ReleaseCurrentSubTransaction())?;
-                Ok(Attempt::Done(done))
-            }
-            Err(error) => {
-                pg_sys::CurrentMemoryContext = memory;
-                guard(|| raw::RollbackAndReleaseCurrentSubTransaction())?;
-                match error.into() {
-                    Failure::Raised(raised)
-                        if fired && raised.is(PgSqlErrorCode::ERRCODE_QUERY_CANCELED) =>
-                    {
-                        raised.discard();
-                        Ok(Attempt::TimedOut)
-                    }
-                    Failure::Raised(raised) if moved(&raised) => {
-                        raised.discard();
-                        Ok(Attempt::Moved)
-                    }
-                    Failure::Raised(raised) => Err(raised.into()),
-                    Failure::Other(error) => Err(error),
-                }
-            }
+        let ended = match ended {
+            Ok(Ok(done)) => match guard(|| raw::ReleaseCurrentSubTransaction()) {
+                Ok(()) => Ok(Ok(done)),
+                Err(raised) => Ok(Err(raised.into())),
+            },
+            other => other,
         };
+        if !matches!(ended, Ok(Ok(_))) {
+            pg_sys::CurrentMemoryContext = memory;
+            guard(|| raw::RollbackAndReleaseCurrentSubTransaction())?;
+        }
         pg_sys::CurrentMemoryContext = memory;
         pg_sys::CurrentResourceOwner = resources;
-        result
+        match ended {
+            Ok(Ok(done)) => Ok(Attempt::Done(done)),
+            Ok(Err(error)) => match error.into() {
+                Failure::Raised(raised) if fired && raised.says(CANCELED) => {
+                    raised.discard();
+                    Ok(Attempt::TimedOut)
+                }
+                Failure::Raised(raised) if raised.says(MOVED) => {
+                    raised.discard();
+                    Ok(Attempt::Moved)
+                }
+                Failure::Raised(raised) => Err(raised.into()),
+                Failure::Other(error) => Err(error),
+            },
+            Err(panic) => resume_unwind(panic),
+        }
     }
 }
 
@@ -84,12 +92,13 @@ pub enum Failure<E> {
     Other(E),
 }
 
-/// Core's 40001 "tuple to be locked was already moved to another partition", which at
-/// READ COMMITTED only says: look again.
-fn moved(raised: &Raised) -> bool {
-    raised.is(PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE)
-        && !super::session::isolation().has_one_snapshot()
-}
+/// What core says, before translation, when a wait is cancelled by neither `lock_timeout` nor
+/// `statement_timeout`.
+const CANCELED: &CStr = c"canceling statement due to user request";
+
+/// What core says, before translation, at READ COMMITTED, where it means only: look again.
+const MOVED: &CStr =
+    c"tuple to be locked was already moved to another partition due to concurrent update";
 
 /// Set by the timer when it has cancelled a lock wait.
 static FIRED: AtomicBool = AtomicBool::new(false);
@@ -116,28 +125,30 @@ struct Timer {
 }
 
 impl Timer {
-    fn start(deadline: i64) -> Result<Self, Raised> {
+    /// The id of this extension's timeout in this backend.
+    fn id() -> Result<c_int, Raised> {
         static ID: OnceLock<c_int> = OnceLock::new();
-        // SAFETY: RegisterTimeout may be called at any time in a backend; the handler does only
-        // what a signal handler may. Dropping the timer switches it off again.
-        unsafe {
-            let id = match ID.get() {
-                Some(id) => *id,
-                None => {
-                    let id = guard(|| raw::RegisterTimeout(USER_TIMEOUT, give_up_waiting))?;
-                    *ID.get_or_init(|| id)
-                }
-            };
-            let outer = raw::get_timeout_active(id).then(|| RUNNING.load(Ordering::Relaxed));
-            let timer = Self {
-                id,
-                deadline,
-                outer,
-            };
-            FIRED.store(false, Ordering::Relaxed);
-            timer.run_until(outer.map_or(deadline, |outer| outer.min(deadline)));
-            Ok(timer)
+        if let Some(id) = ID.get() {
+            return Ok(*id);
         }
+        // SAFETY: RegisterTimeout may be called at any time in a backend; the handler does only
+        // what a signal handler may.
+        let id = unsafe { guard(|| raw::RegisterTimeout(USER_TIMEOUT, give_up_waiting)) }?;
+        Ok(*ID.get_or_init(|| id))
+    }
+
+    fn start(id: c_int, deadline: i64) -> Self {
+        // SAFETY: reads the state of a registered timeout.
+        let is_nested = unsafe { raw::get_timeout_active(id) };
+        let outer = is_nested.then(|| RUNNING.load(Ordering::Relaxed));
+        let timer = Self {
+            id,
+            deadline,
+            outer,
+        };
+        FIRED.store(false, Ordering::Relaxed);
+        timer.run_until(outer.map_or(deadline, |outer| outer.min(deadline)));
+        timer
     }
 
     /// Switches the timer off. Whether it is what ended the wait: a cancel request of the user
@@ -181,9 +192,15 @@ impl Drop for Timer {
 /// Cancels the lock wait in progress, if there is one. Runs inside the signal handler of the
 /// server's timers, once at the deadline and then every [`EVERY`] milliseconds.
 unsafe extern "C-unwind" fn give_up_waiting() {
-    // SAFETY: own PGPROC and flags only, as core's own timeout handlers do.
+    // SAFETY: own PGPROC and flags only, as core's own timeout handlers do. PGPROC is gone, or
+    // about to go, while the process exits. A lock that is waited for stays in shared memory.
     unsafe {
-        let waits = !(*pg_sys::MyProc).waitLock.is_null();
+        if pg_sys::proc_exit_inprogress || pg_sys::MyProc.is_null() {
+            return;
+        }
+        let lock = (*pg_sys::MyProc).waitLock;
+        let waits = !lock.is_null()
+            && u32::from((*lock).tag.locktag_type) != pg_sys::LockTagType::LOCKTAG_RELATION_EXTEND;
         if waits && pg_sys::QueryCancelPending == 0 {
             FIRED.store(true, Ordering::Relaxed);
             pg_sys::QueryCancelPending = 1;

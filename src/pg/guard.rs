@@ -29,6 +29,13 @@ impl Raised {
         self.code() == code as i32
     }
 
+    /// Whether core raised it with this message, before translation.
+    pub(super) fn says(&self, message: &CStr) -> bool {
+        let id = self.data().message_id;
+        // SAFETY: a field of ErrorData is null or a NUL-terminated string that lives as long.
+        !id.is_null() && unsafe { CStr::from_ptr(id) } == message
+    }
+
     /// The constraint or index that the error names.
     pub fn constraint(&self) -> Option<String> {
         text_of(self.data().constraint_name)
@@ -143,9 +150,10 @@ unsafe extern "C-unwind" fn restore(original: *mut c_void) {
     unsafe {
         let data = &*original.cast::<ErrorData>();
         raw::errcode(data.sqlerrcode);
-        let fields: [(Field, *mut c_char); 4] = [
+        let fields: [(Field, *mut c_char); 5] = [
             (raw::errmsg_internal, data.message),
             (raw::errdetail_internal, data.detail),
+            (raw::errdetail_log, data.detail_log),
             (raw::errhint, data.hint),
             (raw::errcontext_msg, data.context),
         ];
@@ -166,5 +174,10 @@ unsafe extern "C-unwind" fn restore(original: *mut c_void) {
                 raw::err_generic_string(field as c_int, value);
             }
         }
+        if !data.internalquery.is_null() {
+            raw::internalerrquery(data.internalquery);
+            raw::internalerrposition(data.internalpos);
+        }
+        raw::errposition(data.cursorpos);
     }
 }

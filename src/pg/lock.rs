@@ -17,17 +17,8 @@ pub enum Class {
     Row = 20_601,
 }
 
-/// Takes the lock to the end of the transaction if nobody else holds it.
-pub fn try_take(class: Class, key: u64) -> Result<bool, Raised> {
-    acquire(class, key, true)
-}
-
 /// Takes the lock to the end of the transaction, in turn with all who wait for it.
 pub fn take(class: Class, key: u64) -> Result<(), Raised> {
-    acquire(class, key, false).map(|_| ())
-}
-
-fn acquire(class: Class, key: u64, dont_wait: bool) -> Result<bool, Raised> {
     // SAFETY: reads a global of this backend; the tag is filled as SET_LOCKTAG_ADVISORY does.
     let tag = unsafe {
         LOCKTAG {
@@ -42,6 +33,5 @@ fn acquire(class: Class, key: u64, dont_wait: bool) -> Result<bool, Raised> {
     let tag = &raw const tag;
     let mode = pg_sys::ExclusiveLock as i32;
     // SAFETY: the tag outlives the call.
-    let result = unsafe { guard(|| raw::LockAcquire(tag, mode, false, dont_wait)) }?;
-    Ok(result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL)
+    unsafe { guard(|| raw::LockAcquire(tag, mode, false, false)) }.map(|_| ())
 }

@@ -10,6 +10,7 @@ pub mod call;
 pub mod deadline;
 mod guard;
 pub mod lock;
+pub mod notice;
 pub mod owner;
 mod raw;
 pub mod session;

@@ -34,6 +34,7 @@ unsafe extern "C-unwind" {
         second: Datum,
     ) -> Datum;
     pub(super) fn GetLatestSnapshot() -> Snapshot;
+    pub(super) fn LockRelationOid(relation: Oid, mode: c_int);
     pub(super) fn LockAcquire(
         tag: *const LOCKTAG,
         mode: c_int,
@@ -73,9 +74,13 @@ unsafe extern "C-unwind" {
     pub(super) fn err_generic_string(field: c_int, value: *const c_char) -> c_int;
     pub(super) fn errcode(code: c_int) -> c_int;
     pub(super) fn errcontext_msg(format: *const c_char, ...) -> c_int;
+    pub(super) fn errdetail_log(format: *const c_char, ...) -> c_int;
     pub(super) fn errdetail_internal(format: *const c_char, ...) -> c_int;
+    pub(super) fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
     pub(super) fn errhint(format: *const c_char, ...) -> c_int;
     pub(super) fn errmsg_internal(format: *const c_char, ...) -> c_int;
+    pub(super) fn errposition(position: c_int) -> c_int;
+    pub(super) fn errstart(level: c_int, domain: *const c_char) -> bool;
     pub(super) fn find_inheritance_children(parent: Oid, lock_mode: c_int) -> *mut List;
     pub(super) fn format_type_extended(kind: Oid, typmod: i32, flags: u16) -> *mut c_char;
     pub(super) fn getTypeInputInfo(kind: Oid, input: *mut Oid, io_param: *mut Oid);
@@ -85,6 +90,8 @@ unsafe extern "C-unwind" {
     pub(super) fn get_timeout_active(id: c_int) -> bool;
     pub(super) fn index_close(index: Relation, lock_mode: c_int);
     pub(super) fn index_open(index: Oid, lock_mode: c_int) -> Relation;
+    pub(super) fn internalerrposition(position: c_int) -> c_int;
+    pub(super) fn internalerrquery(query: *const c_char) -> c_int;
     pub(super) fn jsonb_in(info: FunctionCallInfo) -> Datum;
     pub(super) fn jsonb_out(info: FunctionCallInfo) -> Datum;
     pub(super) fn lookup_type_cache(kind: Oid, flags: c_int) -> *mut TypeCacheEntry;

@@ -50,14 +50,12 @@ impl Rows {
         let Some(value) = self.value(row, column) else {
             return Ok(None);
         };
-        let (datum, kind) = (value.datum, value.kind);
+        let datum = value.datum;
+        let (mut length, mut by_value) = (0, false);
         // SAFETY: the datum is of this type; SPI copies it into the memory of the caller.
         let datum = unsafe {
-            guard(|| {
-                let (mut length, mut by_value) = (0, false);
-                pg_sys::get_typlenbyval(kind, &raw mut length, &raw mut by_value);
-                raw::SPI_datumTransfer(datum, by_value, length.into())
-            })
+            pg_sys::get_typlenbyval(value.kind, &raw mut length, &raw mut by_value);
+            guard(|| raw::SPI_datumTransfer(datum, by_value, length.into()))
         }?;
         Ok(Some(Value { datum, ..value }))
     }

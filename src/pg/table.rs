@@ -21,6 +21,11 @@ pub struct Table {
     /// The object id of the topmost partitioned table, or of the table itself.
     pub topmost: u32,
     pub is_partitioned: bool,
+    /// A partitioned table or a partition: an UPDATE may move a row to another one.
+    pub rows_may_move: bool,
+    /// A unique or exclusion constraint that is deferrable, which ON CONFLICT without a target
+    /// does not accept.
+    pub has_deferrable: bool,
     /// Rules on INSERT or UPDATE, which rule ON CONFLICT out.
     pub has_rules: bool,
     /// Triggers that run after an INSERT and may change the row again.
@@ -46,6 +51,9 @@ pub struct Unique {
     columns: Vec<i16>,
     nulls_are_equal: bool,
 }
+
+/// How often a name is looked up again when it goes to another table meanwhile.
+const RENAMES: usize = 8;
 
 /// What a look-up of a table found.
 pub enum Opened {
@@ -76,16 +84,28 @@ impl Table {
         Self::open(relation)
     }
 
-    /// The table of this name, quoted or not, found by the caller's search_path.
+    /// The table of this name, quoted or not, found by the caller's search_path: the one that has
+    /// the name when it is locked, whoever had it before.
     pub fn named(name: &str) -> Result<Opened, Raised> {
         let regclass = Kind {
             oid: pg_sys::REGCLASSOID,
             typmod: -1,
         };
-        let value = Value::parse(name, regclass)?;
-        Self::open(Oid::from(value.datum.value() as u32))
+        let find = || Ok(Oid::from(Value::parse(name, regclass)?.datum.value() as u32));
+        let mut oid = find()?;
+        for _ in 0..RENAMES {
+            let opened = Self::open(oid)?;
+            let found = find()?;
+            if found == oid {
+                return Ok(opened);
+            }
+            oid = found;
+        }
+        Ok(Opened::Gone)
     }
 
+    /// The relation, locked against changes of its shape to the end of the transaction where it is
+    /// a table.
     fn open(oid: Oid) -> Result<Opened, Raised> {
         // SAFETY: the relation is open and locked while it is read, and closed after.
         unsafe {
@@ -94,10 +114,21 @@ impl Table {
             if relation.is_null() {
                 return Ok(Opened::Gone);
             }
-            let described = describe(relation);
-            guard(|| raw::relation_close(relation, lock))?;
-            described
+            let opened = describe(relation);
+            let released = match opened {
+                Ok(Opened::Table(_)) => pg_sys::NoLock as i32,
+                _ => lock,
+            };
+            guard(|| raw::relation_close(relation, released))?;
+            opened
         }
+    }
+
+    /// Takes the table lock that a statement which locks rows takes, ahead of it.
+    pub fn lock_for_rows(&self) -> Result<(), Raised> {
+        let (oid, mode) = (self.oid, pg_sys::RowShareLock as i32);
+        // SAFETY: locks by object id.
+        unsafe { guard(|| raw::LockRelationOid(oid, mode)) }
     }
 
     pub fn column(&self, name: &str) -> Option<&Column> {
@@ -126,14 +157,22 @@ impl Table {
 }
 
 impl Column {
-    /// The equality of the column's type, as SQL names it; none where the type has none.
-    pub fn equality(&self) -> Result<Option<String>, Raised> {
-        let operator = equality(self.kind.base())?;
+    /// The condition that the column of the row called `alias` equals `parameter`, by the equality
+    /// of the column's type; none where the type has none.
+    pub fn equals(&self, alias: &str, parameter: &str) -> Result<Option<String>, Raised> {
+        let base = self.kind.base();
+        let operator = equality(base)?;
         if operator == Oid::INVALID {
             return Ok(None);
         }
+        // A polymorphic operator, such as that of enums, does not look through a domain.
+        let cast = if base == self.kind.oid {
+            Some(String::new())
+        } else {
+            text::full_type_name(base, -1)?.map(|name| format!("::{name}"))
+        };
         // SAFETY: catalog reads of an existing operator; the tuple is released after its last use.
-        unsafe {
+        let (schema, name) = unsafe {
             let cache = pg_sys::SysCacheIdentifier::OPEROID as i32;
             let tuple = pg_sys::SearchSysCache1(cache, Datum::from(operator));
             if tuple.is_null() {
@@ -143,10 +182,12 @@ impl Column {
             let schema = quoted(pg_sys::get_namespace_name((*form).oprnamespace))?;
             let name = text::from_c((&raw const (*form).oprname.data).cast())?;
             pg_sys::ReleaseSysCache(tuple);
-            Ok(schema
-                .zip(name)
-                .map(|(schema, name)| format!("OPERATOR({schema}.{name})")))
-        }
+            (schema, name)
+        };
+        let column = &self.quoted;
+        Ok(cast.zip(schema).zip(name).map(|((cast, schema), name)| {
+            format!("{alias}.{column}{cast} OPERATOR({schema}.{name}) {parameter}")
+        }))
     }
 
     /// A hash that is the same for values that are equal by the column's type and collation.
@@ -217,20 +258,38 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
                 });
             }
         }
-        let (uniques, primary_key) = uniques(relation, &columns)?;
-        let triggers = (*relation).trigdesc;
+        let Indexes {
+            uniques,
+            primary_key,
+            has_deferrable,
+        } = indexes(relation, &columns)?;
+        let topmost = topmost(oid, form.relispartition)?;
+        let is_partitioned = form.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
         Ok(Opened::Table(Table {
             name,
             primary_key,
-            topmost: topmost(oid, form.relispartition)?,
-            is_partitioned: form.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE,
+            topmost,
+            is_partitioned,
+            rows_may_move: is_partitioned || form.relispartition,
+            has_deferrable,
             has_rules: has_rules(relation),
-            has_after_triggers: !triggers.is_null()
-                && ((*triggers).trig_insert_after_row || (*triggers).trig_insert_after_statement),
+            // Partitions may have triggers of their own.
+            has_after_triggers: is_partitioned || has_after_triggers(relation),
             oid,
             uniques,
             columns,
         }))
+    }
+}
+
+/// Whether triggers run after an INSERT. Catalog look-ups may rebuild what it reads, so it makes
+/// none.
+unsafe fn has_after_triggers(relation: Relation) -> bool {
+    // SAFETY: the caller holds the relation open.
+    unsafe {
+        let triggers = (*relation).trigdesc;
+        !triggers.is_null()
+            && ((*triggers).trig_insert_after_row || (*triggers).trig_insert_after_statement)
     }
 }
 
@@ -291,18 +350,25 @@ unsafe fn has_rules(relation: Relation) -> bool {
     }
 }
 
-/// The unique indexes that can be relied upon, and the quoted columns of the primary key.
-unsafe fn uniques(
-    relation: Relation,
-    columns: &[Column],
-) -> Result<(Vec<Unique>, Vec<String>), Raised> {
+#[derive(Default)]
+struct Indexes {
+    /// Those that can be relied upon.
+    uniques: Vec<Unique>,
+    /// The quoted columns of the primary key.
+    primary_key: Vec<String>,
+    has_deferrable: bool,
+}
+
+unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Raised> {
     let lock = pg_sys::AccessShareLock as i32;
-    let (mut uniques, mut primary_key) = (Vec::new(), Vec::new());
+    let mut indexes = Indexes::default();
     // SAFETY: the caller holds the relation open; each index is open and locked while it is read.
     unsafe {
         for oid in oids(guard(|| raw::RelationGetIndexList(relation))?) {
             let index = guard(|| raw::index_open(oid, lock))?;
             let form = &*(*index).rd_index;
+            indexes.has_deferrable |=
+                (form.indisunique || form.indisexclusion) && !form.indimmediate;
             let numbers =
                 slice::from_raw_parts(form.indkey.values.as_ptr(), form.indnkeyatts as usize);
             let key: Option<Vec<&Column>> = numbers
@@ -311,10 +377,10 @@ unsafe fn uniques(
                 .collect();
             if let Some(key) = key {
                 if form.indisprimary {
-                    primary_key = key.iter().map(|column| column.quoted.clone()).collect();
+                    indexes.primary_key = key.iter().map(|column| column.quoted.clone()).collect();
                 }
                 if is_reliable(index, &key)? {
-                    uniques.push(Unique {
+                    indexes.uniques.push(Unique {
                         name: text::from_c((&raw const (*(*index).rd_rel).relname.data).cast())?
                             .unwrap_or_default(),
                         columns: numbers.to_vec(),
@@ -325,7 +391,7 @@ unsafe fn uniques(
             guard(|| raw::index_close(index, lock))?;
         }
     }
-    Ok((uniques, primary_key))
+    Ok(indexes)
 }
 
 /// Whether the index is unique over whole columns, at once, for all rows, by the columns' own

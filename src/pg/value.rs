@@ -1,6 +1,6 @@
 //! A typed SQL value.
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::ptr;
 use std::slice;
 
@@ -153,21 +153,26 @@ pub(super) fn to_server(text: &str) -> Result<CString, Raised> {
             let end = text.find('\0').unwrap_or(text.len());
             Ok(CString::new(&text[..end]).unwrap_or_default())
         } else {
-            Ok(std::ffi::CStr::from_ptr(converted).to_owned())
+            Ok(CStr::from_ptr(converted).to_owned())
         }
     }
 }
 
-/// Converts text of the database's encoding to UTF-8; none where it is not valid there.
+/// Converts text of the database's encoding to UTF-8; none where it is not valid there, which it
+/// need not be in SQL_ASCII.
 pub(super) fn from_server(bytes: &[u8]) -> Result<Option<String>, Raised> {
     let (start, length) = (bytes.as_ptr().cast(), bytes.len() as c_int);
     // SAFETY: the bytes outlive the call. The result is `bytes` itself or a NUL-terminated copy.
     let converted = unsafe {
-        let converted = guard(|| raw::pg_server_to_any(start, length, UTF8))?;
-        if ptr::eq(converted, start) {
+        if pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_SQL_ASCII as c_int {
             bytes
         } else {
-            std::ffi::CStr::from_ptr(converted).to_bytes()
+            let converted = guard(|| raw::pg_server_to_any(start, length, UTF8))?;
+            if ptr::eq(converted, start) {
+                bytes
+            } else {
+                CStr::from_ptr(converted).to_bytes()
+            }
         }
     };
     Ok(std::str::from_utf8(converted).ok().map(str::to_owned))

@@ -1,6 +1,6 @@
 //! A column and a value for it.
 
-use serde_json::{Value as Json, json};
+use serde_json::value::RawValue;
 
 use crate::error::Error;
 use crate::pg::spi::{self, View};
@@ -16,34 +16,32 @@ pub struct Cell<'a> {
 impl<'a> Cell<'a> {
     /// The cell that JSON gives, converted as `jsonb_populate_record` does: by the column type's
     /// input function, with its domain and length. JSON null is NULL.
-    pub fn of_json(column: &'a Column, json: &Json) -> Result<Self, Error> {
-        let parsed = match json {
-            Json::Null => {
-                return Ok(Self {
-                    column,
-                    value: Value::null(column.kind),
-                });
+    pub fn of_json(column: &'a Column, json: &RawValue) -> Result<Self, Error> {
+        let text = json.get();
+        let value = match text.as_bytes().first() {
+            Some(b'n') => Value::null(column.kind),
+            _ if column.kind.is_json() => Value::parse(text, column.kind)?,
+            Some(b'"') => {
+                let string: String =
+                    serde_json::from_str(text).map_err(|_| Error::TextInvalid {
+                        what: "a JSON string",
+                    })?;
+                Value::parse(&string, column.kind)?
             }
-            json if column.kind.is_json() => Value::parse(&json.to_string(), column.kind)?,
-            Json::Bool(truth) => Value::parse(&truth.to_string(), column.kind)?,
-            Json::Number(number) => Value::parse(&number.to_string(), column.kind)?,
-            Json::String(text) => Value::parse(text, column.kind)?,
-            Json::Array(_) | Json::Object(_) => structured(column, json)?,
+            Some(b'[' | b'{') => structured(column, text)?,
+            _ => Value::parse(text, column.kind)?,
         };
-        Ok(Self {
-            column,
-            value: parsed,
-        })
+        Ok(Self { column, value })
     }
 }
 
 /// A JSON array or object as an array, row or range: PostgreSQL's own conversion.
-fn structured(column: &Column, json: &Json) -> Result<Value, Error> {
+fn structured(column: &Column, json: &str) -> Result<Value, Error> {
     let kind = column.type_name()?.ok_or(Error::TextInvalid {
         what: "the name of a type",
     })?;
     let statement = format!("SELECT r.v FROM pg_catalog.jsonb_to_record($1) AS r(v {kind})");
-    let argument = text::jsonb(&json!({ "v": json }).to_string())?;
+    let argument = text::jsonb(&format!("{{\"v\":{json}}}"))?;
     spi::run(&statement, &[argument], View::Isolated, |rows| {
         Ok::<_, Error>(rows.keep(0, 0)?.unwrap_or(Value::null(column.kind)))
     })

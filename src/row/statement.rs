@@ -43,14 +43,13 @@ impl<'a> Statements<'a> {
             if value.is_null() {
                 conditions.push(format!("{alias}.{name} IS NULL"));
             } else {
-                let equals = column
-                    .equality()?
-                    .ok_or_else(|| Error::ColumnWithoutEquality {
-                        table: table.name.clone(),
-                        column: column.name.clone(),
-                    })?;
                 arguments.push(*value);
-                conditions.push(format!("{alias}.{name} {equals} ${}", arguments.len()));
+                let parameter = format!("${}", arguments.len());
+                let equals = column.equals(&alias, &parameter)?;
+                conditions.push(equals.ok_or_else(|| Error::ColumnWithoutEquality {
+                    table: table.name.clone(),
+                    column: column.name.clone(),
+                })?);
             }
         }
         let projection = match shape {
@@ -129,8 +128,16 @@ impl<'a> Statements<'a> {
         }
         let (columns, values) = (columns.join(", "), values.join(", "));
         let tail = match conflict {
-            Conflict::Nothing => " ON CONFLICT DO NOTHING",
-            Conflict::Error | Conflict::Rules => "",
+            Conflict::Nothing => " ON CONFLICT DO NOTHING".to_owned(),
+            Conflict::NothingOnKey => {
+                let key: Vec<&str> = self
+                    .key
+                    .iter()
+                    .map(|cell| cell.column.quoted.as_str())
+                    .collect();
+                format!(" ON CONFLICT ({}) DO NOTHING", key.join(", "))
+            }
+            Conflict::Error | Conflict::Rules => String::new(),
         };
         let returning = match conflict {
             Conflict::Rules => String::new(),
@@ -146,6 +153,8 @@ impl<'a> Statements<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conflict {
     Nothing,
+    /// Looks at the index that covers the key only: for tables with a deferrable constraint.
+    NothingOnKey,
     Error,
     /// Raises; and returns nothing, since rules on the table rule RETURNING out.
     Rules,

@@ -7,9 +7,7 @@
 use std::cell::Cell as Flag;
 
 use pgrx::PgSqlErrorCode;
-use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::prelude::PgLogLevel;
-use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
 use super::statement::{Conflict, Lock, Shape, Statements};
 use super::{Cell, opened};
@@ -20,7 +18,7 @@ use crate::pg::lock::{self, Class};
 use crate::pg::settings::{self, DuplicateRows};
 use crate::pg::spi::{self, View};
 use crate::pg::table::{Column, Table, Unique};
-use crate::pg::{Raised, Value, session};
+use crate::pg::{Raised, Value, notice, session};
 use crate::timeout::Timeout;
 
 /// How often a call looks again when the row comes and goes under its eyes.
@@ -32,11 +30,20 @@ pub struct Taken {
     pub row: Value,
 }
 
+impl Taken {
+    fn found(row: Value) -> Self {
+        Self {
+            created: false,
+            row,
+        }
+    }
+}
+
 /// One call for one key of one table.
 pub struct Turn<'a> {
     table: &'a Table,
     key: &'a [Cell<'a>],
-    defaults: &'a [(&'a Column, &'a Json)],
+    defaults: &'a [(&'a Column, &'a RawValue)],
     statements: Statements<'a>,
     /// The unique index that keeps a second row out.
     guard: Option<&'a Unique>,
@@ -46,19 +53,11 @@ pub struct Turn<'a> {
     has_warned: Flag<bool>,
 }
 
-/// What a step came to.
-enum Step<T> {
-    Done(T),
-    /// There is no such row, or not yet, or no more.
-    Absent,
-    TimedOut,
-}
-
 impl<'a> Turn<'a> {
     pub fn new(
         table: &'a Table,
         key: &'a [Cell<'a>],
-        defaults: &'a [(&'a Column, &'a Json)],
+        defaults: &'a [(&'a Column, &'a RawValue)],
         shape: Shape,
         lock: bool,
         timeout: Timeout,
@@ -81,73 +80,84 @@ impl<'a> Turn<'a> {
     }
 
     /// Finds or creates the row. None when the timeout is over.
+    ///
+    /// With a timeout a row that is there and free is taken as without one. All else, which may
+    /// wait, is one subtransaction: at the deadline it is undone as a whole.
     pub fn take(&self) -> Result<Option<Taken>, Error> {
-        for _ in 0..ROUNDS {
-            match self.existing()? {
-                Step::Done(row) => {
-                    return Ok(Some(Taken {
-                        created: false,
-                        row,
-                    }));
-                }
-                Step::Absent => {}
-                Step::TimedOut => return Ok(None),
+        let Some(deadline) = self.timeout.deadline() else {
+            return self.take_in_rounds().map(Some);
+        };
+        if !self.table.is_partitioned && self.duplicates == DuplicateRows::Error {
+            let there = attempt(Some(deadline), || self.find(Lock::No, View::Isolated))?;
+            let row = match there {
+                Attempt::TimedOut => return Ok(None),
+                Attempt::Done(Some(row)) if !self.lock => Some(row),
+                Attempt::Done(Some(_)) => self.find(Lock::Skip, View::Isolated)?,
+                Attempt::Done(None) | Attempt::Moved => None,
+            };
+            if let Some(row) = row {
+                return Ok(Some(Taken::found(row)));
             }
-            let created = match self.guard {
-                Some(_) => self.create_guarded()?,
+        }
+        match attempt(Some(deadline), || self.take_in_rounds())? {
+            Attempt::Done(taken) => Ok(Some(taken)),
+            Attempt::TimedOut => Ok(None),
+            Attempt::Moved => Err(Error::RowUnsettled {
+                table: self.table.name.clone(),
+            }),
+        }
+    }
+
+    fn take_in_rounds(&self) -> Result<Taken, Error> {
+        for _ in 0..ROUNDS {
+            if let Some(row) = self.existing()? {
+                return Ok(Taken::found(row));
+            }
+            let taken = match self.guard {
+                Some(_) => self.insert(self.conflict())?,
                 None => self.create_in_turn()?,
             };
-            match created {
-                Step::Done(taken) => return Ok(Some(taken)),
-                Step::Absent => {}
-                Step::TimedOut => return Ok(None),
+            if let Some(taken) = taken {
+                return Ok(taken);
             }
         }
         self.insist()
     }
 
-    fn existing(&self) -> Result<Step<Value>, Error> {
-        if self.lock {
-            self.lock_existing()
-        } else {
-            self.find(Lock::No, View::Isolated)
+    /// The row, locked where it is to be, if it is there.
+    fn existing(&self) -> Result<Option<Value>, Error> {
+        if !self.lock {
+            return self.find(Lock::No, View::Isolated);
         }
-    }
-
-    /// Locks the row where it exists.
-    ///
-    /// Without a bound and outside partitions that is one statement. Else the wait, if one is
-    /// needed, is in a subtransaction: it ends at the deadline, or when the row moves to another
-    /// partition, and is undone then.
-    fn lock_existing(&self) -> Result<Step<Value>, Error> {
-        let deadline = self.timeout.deadline();
-        let waits_apart = deadline.is_some() || self.table.is_partitioned;
-        if (waits_apart || self.duplicates == DuplicateRows::First)
-            && let Step::Absent = self.find(Lock::No, View::Isolated)?
+        if self.duplicates == DuplicateRows::First && self.find(Lock::No, View::Isolated)?.is_none()
         {
-            return Ok(Step::Absent);
+            return Ok(None);
         }
-        if !waits_apart {
+        if !self.table.rows_may_move {
             return self.find(Lock::Wait, View::Isolated);
         }
-        if let Step::Done(row) = self.find(Lock::Skip, View::Isolated)? {
-            return Ok(Step::Done(row));
+        // Of several rows only the first may be locked, so none may be left out.
+        if self.duplicates == DuplicateRows::Error
+            && let Some(row) = self.find(Lock::Skip, View::Isolated)?
+        {
+            return Ok(Some(row));
         }
-        match attempt(deadline, || self.find(Lock::Wait, View::Isolated))? {
-            Attempt::Done(step) => Ok(step),
-            Attempt::TimedOut => Ok(Step::TimedOut),
-            Attempt::Moved => Ok(Step::Absent),
+        // The row may move to another partition during the wait, which core makes an error.
+        match attempt(None, || self.find(Lock::Wait, View::Isolated))? {
+            Attempt::Done(row) => Ok(row),
+            Attempt::TimedOut | Attempt::Moved => Ok(None),
         }
     }
 
-    fn find(&self, lock: Lock, view: View) -> Result<Step<Value>, Error> {
+    fn find(&self, lock: Lock, view: View) -> Result<Option<Value>, Error> {
         let statement = self.statements.find(lock, self.duplicates);
-        spi::run(&statement, &self.statements.arguments, view, |rows| {
-            if rows.count() > 1 {
-                self.accept_duplicates()?;
-            }
-            Ok(rows.keep(0, 0)?.map_or(Step::Absent, Step::Done))
-        })
+        let (count, row) = spi::run(&statement, &self.statements.arguments, view, |rows| {
+            Ok::<_, Error>((rows.count(), rows.keep(0, 0)?))
+        })?;
+        if count > 1 {
+            self.accept_duplicates()?;
+        }
+        Ok(row)
     }
 
     /// Raises, or warns once, that the key has several rows.
@@ -166,79 +176,46 @@ impl<'a> Turn<'a> {
             return Err(Error::DuplicatesWithoutPrimaryKey { table, columns });
         }
         if !self.has_warned.replace(true) {
-            ErrorReport::new(
-                PgSqlErrorCode::ERRCODE_WARNING,
-                format!("table {table} holds several rows for this key; the first was taken"),
-                "pg_once",
-            )
-            .set_detail(format!("The key is ({columns})."))
-            .set_hint("Find them with once.find_duplicates.")
-            .report(PgLogLevel::WARNING);
+            notice::warn(
+                &format!("table {table} holds several rows for this key; the first was taken"),
+                &format!("The key is ({columns})."),
+                "Find them with once.find_duplicates.",
+            )?;
         }
         Ok(())
     }
 
-    /// Creates the row; absent where the unique index, or a trigger, kept it out.
-    fn create_guarded(&self) -> Result<Step<Taken>, Error> {
-        let Some(deadline) = self.timeout.deadline() else {
-            return self.insert(Conflict::Nothing);
-        };
-        match attempt(Some(deadline), || self.insert(Conflict::Nothing))? {
-            Attempt::Done(step) => Ok(step),
-            Attempt::TimedOut => Ok(Step::TimedOut),
-            Attempt::Moved => Ok(Step::Absent),
+    /// Creates the row where nothing but the turn keeps a second one out. None where it is there
+    /// after all.
+    fn create_in_turn(&self) -> Result<Option<Taken>, Error> {
+        lock::take(Class::Row, self.number()?)?;
+        if let Some(row) = self.existing()? {
+            return Ok(Some(Taken::found(row)));
+        }
+        if self.lock && self.find(Lock::No, View::Isolated)?.is_some() {
+            return Ok(None);
+        }
+        let table = self.table.name.clone();
+        if session::isolation().has_one_snapshot() && self.find(Lock::No, View::Newest)?.is_some() {
+            return Err(Error::RowNewerThanSnapshot { table });
+        }
+        match self.conflict() {
+            Conflict::Rules => self
+                .insert(Conflict::Rules)?
+                .ok_or(Error::RowSwallowed { table })
+                .map(Some),
+            conflict => self.insert(conflict),
         }
     }
 
-    /// Creates the row where nothing but the turn keeps a second one out.
-    fn create_in_turn(&self) -> Result<Step<Taken>, Error> {
-        if !self.wait_for_turn()? {
-            return Ok(Step::TimedOut);
+    /// What the INSERT does about an equal row that somebody else is creating.
+    fn conflict(&self) -> Conflict {
+        match self.guard {
+            _ if self.table.has_rules => Conflict::Rules,
+            _ if !self.table.has_deferrable => Conflict::Nothing,
+            Some(_) => Conflict::NothingOnKey,
+            None => Conflict::Error,
         }
-        match self.existing()? {
-            Step::Done(row) => {
-                return Ok(Step::Done(Taken {
-                    created: false,
-                    row,
-                }));
-            }
-            Step::TimedOut => return Ok(Step::TimedOut),
-            Step::Absent => {}
-        }
-        if session::isolation().has_one_snapshot()
-            && let Step::Done(_) = self.find(Lock::No, View::Newest)?
-        {
-            return Err(Error::RowNewerThanSnapshot {
-                table: self.table.name.clone(),
-            });
-        }
-        let conflict = if self.table.has_rules {
-            Conflict::Rules
-        } else {
-            Conflict::Error
-        };
-        match self.insert(conflict)? {
-            Step::Absent => Err(Error::RowSwallowed {
-                table: self.table.name.clone(),
-            }),
-            step => Ok(step),
-        }
-    }
-
-    /// Holds the turn for this key, to the end of the transaction. False when the time is over.
-    fn wait_for_turn(&self) -> Result<bool, Error> {
-        let number = self.number()?;
-        if lock::try_take(Class::Row, number)? {
-            return Ok(true);
-        }
-        let Some(deadline) = self.timeout.deadline() else {
-            lock::take(Class::Row, number)?;
-            return Ok(true);
-        };
-        let taken = attempt(Some(deadline), || {
-            Ok::<_, Error>(lock::take(Class::Row, number)?)
-        })?;
-        Ok(matches!(taken, Attempt::Done(())))
     }
 
     /// The number of the turn: of the topmost table, the set of key columns, and the key, equal
@@ -254,7 +231,9 @@ impl<'a> Turn<'a> {
         Ok(digest::turn(&parts))
     }
 
-    fn insert(&self, conflict: Conflict) -> Result<Step<Taken>, Error> {
+    /// Creates the row; none where a unique index or a trigger kept it out.
+    fn insert(&self, conflict: Conflict) -> Result<Option<Taken>, Error> {
+        let table = || self.table.name.clone();
         let defaults = self
             .defaults
             .iter()
@@ -263,46 +242,48 @@ impl<'a> Turn<'a> {
         let (statement, arguments) = self.statements.insert(&defaults, conflict);
         let created = spi::run(&statement, &arguments, View::Isolated, |rows| {
             match rows.keep(0, 0)? {
-                Some(_) if rows.boolean(0, 1) != Some(true) => Err(Error::RowRewritten {
-                    table: self.table.name.clone(),
-                }),
+                Some(_) if rows.boolean(0, 1) != Some(true) => {
+                    Err(Error::RowRewritten { table: table() })
+                }
                 row => Ok(row),
             }
         })?;
         let row = match created {
             Some(row) if !self.table.has_after_triggers => row,
-            None if conflict != Conflict::Rules => return Ok(Step::Absent),
-            _ => match self.existing()? {
-                Step::Done(row) => row,
-                Step::TimedOut => return Ok(Step::TimedOut),
-                Step::Absent => {
-                    return Err(Error::RowSwallowed {
-                        table: self.table.name.clone(),
-                    });
-                }
-            },
+            None if conflict != Conflict::Rules => return Ok(None),
+            _ => self
+                .existing()?
+                .ok_or_else(|| Error::RowSwallowed { table: table() })?,
         };
-        Ok(Step::Done(Taken { created: true, row }))
+        Ok(Some(Taken { created: true, row }))
     }
 
-    /// After the rounds: an INSERT that is told to raise names what is in the way. It runs in a
-    /// subtransaction, so that its error can be looked into.
-    fn insist(&self) -> Result<Option<Taken>, Error> {
+    /// After the rounds: a row that is seen but not to be had, or an INSERT that is told to raise,
+    /// names what is in the way. The INSERT runs in a subtransaction, so that its error can be
+    /// looked into.
+    fn insist(&self) -> Result<Taken, Error> {
         let table = self.table.name.clone();
-        match attempt(self.timeout.deadline(), || self.insert(Conflict::Error)) {
-            Ok(Attempt::Done(Step::Done(taken))) => Ok(Some(taken)),
-            Ok(Attempt::Done(Step::Absent)) => Err(Error::RowSwallowed { table }),
-            Ok(Attempt::Done(Step::TimedOut) | Attempt::TimedOut) => Ok(None),
-            Ok(Attempt::Moved) => Err(Error::RowUnsettled { table }),
+        if self.lock && self.find(Lock::No, View::Isolated)?.is_some() {
+            return Err(self.hidden_or_unsettled()?);
+        }
+        match attempt(None, || self.insert(Conflict::Error)) {
+            Ok(Attempt::Done(Some(taken))) => Ok(taken),
+            Ok(Attempt::Done(None)) => Err(Error::RowSwallowed { table }),
+            Ok(Attempt::TimedOut | Attempt::Moved) => Err(Error::RowUnsettled { table }),
             Err(Error::Postgres(raised)) if self.is_of_guard(&raised)? => {
-                if self.table.has_row_security()? {
-                    Err(Error::RowHidden { table })
-                } else {
-                    Err(Error::RowUnsettled { table })
-                }
+                Err(self.hidden_or_unsettled()?)
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn hidden_or_unsettled(&self) -> Result<Error, Error> {
+        let table = self.table.name.clone();
+        Ok(if self.table.has_row_security()? {
+            Error::RowHidden { table }
+        } else {
+            Error::RowUnsettled { table }
+        })
     }
 
     /// Whether the error is the unique violation of the index that covers the key, or of its part

@@ -1,0 +1,32 @@
+/* Default privileges of the installing role must not reach the extension's own tables: who could
+   write them, or put a trigger on them, would act with their owner's rights. */
+DO $$
+DECLARE
+    given record;
+BEGIN
+    FOR given IN
+        SELECT 'SCHEMA once' AS object, acl.grantee
+        FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) acl
+        WHERE n.nspname OPERATOR(pg_catalog.=) 'once'
+          AND acl.grantee OPERATOR(pg_catalog.<>) n.nspowner
+        UNION
+        SELECT pg_catalog.format('TABLE once.%I', c.relname), acl.grantee
+        FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace,
+             pg_catalog.aclexplode(c.relacl) acl
+        WHERE n.nspname OPERATOR(pg_catalog.=) 'once'
+          AND acl.grantee OPERATOR(pg_catalog.<>) c.relowner
+    LOOP
+        EXECUTE pg_catalog.format(
+            'REVOKE ALL ON %s FROM %s CASCADE', given.object,
+            CASE given.grantee
+                WHEN 0 THEN 'PUBLIC'
+                ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(given.grantee))
+            END);
+    END LOOP;
+END
+$$;
+
+GRANT USAGE ON SCHEMA once TO PUBLIC;
+/* The extension's owner may dump and restore the claims. */
+GRANT SELECT, INSERT ON once.claim TO @extowner@;
