@@ -41,6 +41,11 @@ SELECT pg_temp.raised($$ SELECT unclaim('key', E'\x1ea') $$);
 SELECT pg_temp.raised($$ SELECT claim_once_per('1 hour', 'key', E'\x1ea') $$);
 SELECT pg_temp.hex(once_key(E'\x1ea', 'b'));
 
+-- The padding of char(n) never counts, wherever the part stands.
+SELECT count(DISTINCT key) FROM (VALUES (once_key('ab', '1', '2')), (once_key('ab'::char(5), 1, 2)), (once_key('ab'::char(9), '1'::char(3), 2)),
+	(once_key('ab'::char(5), '1'::char(3), '2'::char(3)))) AS form (key);
+SELECT once_key('ab'::char(5)) = 'ab' AS alone, once_key(1, 'ab'::char(5)) = once_key('1', 'ab') AS second, once_key('ab'::char(5), 1) = once_key('ab', '1') AS first;
+
 -- The text of a part depends on no setting.
 CREATE TYPE mood AS ENUM ('glad', 'so so');
 CREATE DOMAIN share AS numeric(5, 2);
