@@ -83,6 +83,17 @@ SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::excluded, '{"id": 2}', '{"sp
 SELECT * FROM with_row_lock(NULL::excluded, '{"id": 2}', '{"span": "[5,6)"}');
 SELECT count(*) FROM two_keys;
 
+-- A deferrable constraint beside the key rules out ON CONFLICT; rows are created all the same.
+CREATE TABLE beside (a int PRIMARY KEY, rank int CONSTRAINT one_rank UNIQUE DEFERRABLE INITIALLY IMMEDIATE, late int CONSTRAINT one_late UNIQUE DEFERRABLE INITIALLY DEFERRED);
+SELECT created, (entity).* FROM find_or_create(NULL::beside, '{"a": 1}', '{"rank": 1, "late": 1}', lock => true);
+SELECT created, (entity).* FROM find_or_create(NULL::beside, '{"a": 1}', '{"rank": 1, "late": 1}', lock => true);
+SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::beside, '{"a": 2}', '{"rank": 1}') $$);
+SELECT * FROM with_row_lock(NULL::beside, '{"rank": 1}');
+BEGIN;
+SELECT * FROM with_row_lock(NULL::beside, '{"a": 2}', '{"late": 1}');
+COMMIT;
+SELECT * FROM beside;
+
 -- 20,000 keys in one transaction, all of them held at once.
 BEGIN;
 SELECT count(*) FROM generate_series(1, 20000) AS number, LATERAL with_row_lock(NULL::primary_key, jsonb_build_object('a', number, 'b', 0));
@@ -99,4 +110,4 @@ SELECT count(*), count(DISTINCT (a, b)) FROM partial;
 SELECT count(*), count(DISTINCT (a, b)) FROM deferred;
 
 DROP TABLE no_index, plain_index, primary_key, unique_constraint, nulls_not_distinct, including, included, partial, expression,
-	immediate, deferred, invalid, excluding, operators, two_keys, excluded;
+	immediate, deferred, invalid, excluding, operators, two_keys, excluded, beside;
