@@ -62,6 +62,10 @@ pub enum Error {
         is: &'static str,
     },
     TableGone,
+    /// The query was planned for another row type than the table has now.
+    TableChanged {
+        table: String,
+    },
     Duplicates {
         table: String,
         columns: String,
@@ -218,6 +222,11 @@ impl Error {
             )
             .hint("Rows are found and created in tables: name the table that holds them."),
             Self::TableGone => plain(ERRCODE_UNDEFINED_TABLE, "the table does not exist any more"),
+            Self::TableChanged { table } => plain(
+                ERRCODE_T_R_SERIALIZATION_FAILURE,
+                &format!("table {table} was altered while the call waited for it"),
+            )
+            .hint("Retry the transaction."),
             Self::Duplicates { table, columns } => plain(
                 ERRCODE_CARDINALITY_VIOLATION,
                 &format!("table {table} holds several rows for this key"),

@@ -25,7 +25,9 @@ pub use turn::{Taken, Turn};
 
 #[pg_extern(sql = false)]
 fn with_row_lock(call: Call) -> Result<SetOfIterator<'static, AnyElement>, ErrorReport> {
-    let taken = take(call, true, call.interval(3))?;
+    let taken = take(call, true, call.interval(3), |table| {
+        table.fits_result(call)
+    })?;
     Ok(SetOfIterator::new(
         taken.and_then(|taken| taken.row.into_any()),
     ))
@@ -37,17 +39,25 @@ fn find_or_create(
 ) -> Result<TableIterator<'static, (name!(created, bool), name!(entity, AnyElement))>, ErrorReport>
 {
     let lock = call.boolean(3).ok_or(Error::Null { argument: "lock" })?;
-    let taken = take(call, lock, call.interval(4))?;
+    let taken = take(call, lock, call.interval(4), |_| true)?;
     Ok(TableIterator::new(taken.and_then(|taken| {
         Some((taken.created, taken.row.into_any()?))
     })))
 }
 
-fn take(call: Call, lock: bool, timeout: Option<Interval>) -> Result<Option<Taken>, Error> {
+fn take(
+    call: Call,
+    lock: bool,
+    timeout: Option<Interval>,
+    fits: impl FnOnce(&Table) -> bool,
+) -> Result<Option<Taken>, Error> {
     let timeout = Timeout::starting_now(timeout)?;
     let Some(table) = open(timeout, lock, || Table::of_argument(call, 0))? else {
         return Ok(None);
     };
+    if !fits(&table) {
+        return Err(Error::TableChanged { table: table.name });
+    }
     let key = object(call, 1, "key")?;
     let defaults = object(call, 2, "defaults")?;
     if key.is_empty() {

@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::marker::PhantomData;
 use std::ptr;
 
+use pgrx::PgTupleDesc;
 use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::pg_sys::{self, FunctionCallInfo, Oid};
 use pgrx::pgrx_sql_entity_graph::metadata::{
@@ -139,6 +140,20 @@ impl<'fcx> Call<'fcx> {
             .map(|index| self.value(index))
             .collect::<Result<_, _>>()
             .map(Some)
+    }
+
+    /// The row type that the query expects of a function that returns a set of rows.
+    pub(super) fn expected_row(self) -> Option<PgTupleDesc<'fcx>> {
+        let result = self.info().resultinfo.cast::<pg_sys::ReturnSetInfo>();
+        // SAFETY: resultinfo is null or a node; a ReturnSetInfo lives as long as the call, and so
+        // does the description that it points to.
+        unsafe {
+            if result.is_null() || (*result).type_ != pg_sys::NodeTag::T_ReturnSetInfo {
+                return None;
+            }
+            let expected = (*result).expectedDesc;
+            (!expected.is_null()).then(|| PgTupleDesc::from_pg_unchecked(expected))
+        }
     }
 
     /// Whether the function is declared with a variadic text[], not with VARIADIC "any".

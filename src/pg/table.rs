@@ -32,6 +32,8 @@ pub struct Table {
     pub has_after_triggers: bool,
     oid: Oid,
     uniques: Vec<Unique>,
+    /// The types of all columns, 0 for a dropped one.
+    row: Vec<Oid>,
 }
 
 /// A column that is not dropped.
@@ -129,6 +131,12 @@ impl Table {
         let (oid, mode) = (self.oid, pg_sys::RowShareLock as i32);
         // SAFETY: locks by object id.
         unsafe { guard(|| raw::LockRelationOid(oid, mode)) }
+    }
+
+    /// Whether the query that makes the call was planned for the row type that the table has now.
+    pub fn fits_result(&self, call: Call) -> bool {
+        call.expected_row()
+            .is_none_or(|expected| types(&expected) == self.row)
     }
 
     pub fn column(&self, name: &str) -> Option<&Column> {
@@ -277,9 +285,17 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             has_after_triggers: is_partitioned || has_after_triggers(relation),
             oid,
             uniques,
+            row: types(&description),
             columns,
         }))
     }
+}
+
+fn types(description: &PgTupleDesc) -> Vec<Oid> {
+    description
+        .iter()
+        .map(|attribute| attribute.atttypid)
+        .collect()
 }
 
 /// Whether triggers run after an INSERT. Catalog look-ups may rebuild what it reads, so it makes
