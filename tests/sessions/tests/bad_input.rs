@@ -244,8 +244,8 @@ fn once_key_is_the_same_under_all_settings() {
         assert_eq!(keys(&mut session), plain, "{setting}");
         session.run("RESET ALL");
         session.run(setting);
-        let won = format!("SELECT claim_once('ns', p) FROM part_9");
-        assert_eq!(session.is_true(&won), setting == SETTINGS[0], "{setting}");
+        let won = "SELECT claim_once('ns', p) FROM part_9";
+        assert_eq!(session.is_true(won), setting == SETTINGS[0], "{setting}");
         session.run("RESET ALL; SET TimeZone = 'UTC'");
     }
     session.run(&SETTINGS.join(";"));

@@ -285,6 +285,33 @@ fn a_timeout_is_an_answer_and_leaves_nothing() {
     }
 }
 
+/// G8: many waits that end at the deadline, on a machine that is busy with
+/// them.
+#[test]
+fn a_timeout_is_never_an_error() {
+    in_every_shape(|database, table| {
+        let mut holder = database.session();
+        holder.run(&take(table, "there"));
+        holder.run(&format!(
+            "BEGIN; {}; {}",
+            take(table, "there"),
+            take(table, "missing")
+        ));
+        thread::scope(|scope| {
+            for client in 0..2 * CLIENTS {
+                scope.spawn(move || {
+                    let mut caller = database.session();
+                    let key = if client % 2 == 0 { "there" } else { "missing" };
+                    for round in 0..100 {
+                        let answer = caller.rows(&take_within(table, key, "2 ms"));
+                        assert_eq!(answer, no_rows(), "{table} {key} {round}");
+                    }
+                });
+            }
+        });
+    });
+}
+
 /// G8: a timeout bounds the call and not each of its waits.
 #[test]
 fn a_timeout_bounds_the_whole_call() {
