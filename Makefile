@@ -16,7 +16,7 @@ demo: ## the main job: eight clients at once, the naive way beside pg_once
 
 .PHONY: stop
 stop: ## stops the server of the demo
-	@pgrx-config/cluster.sh stop demo
+	@pgrx-config/cluster.sh stop demo && echo "the demo's server is stopped"
 
 .PHONY: test
 test: ## every suite on PostgreSQL 15, 16, 17 and 18, provisioned where they are missing

@@ -4,6 +4,8 @@
 set -eu
 . "$(dirname "$0")/places.sh"
 
+# The present directory may be closed to him.
+cd /
 unset RUST_BACKTRACE PGDATABASE PGHOST PGPORT PGUSER PGOPTIONS PGDATA
 if is_root; then
     if ! id postgres >/dev/null 2>&1; then

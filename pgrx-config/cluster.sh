@@ -74,7 +74,6 @@ start() {
 
 stop() {
     if running; then
-        echo "stopping the cluster $name" >&2
         as_server "$(cat "$cluster/bin")/pg_ctl" stop -w -m fast -D "$cluster/data" >/dev/null
     fi
 }

@@ -62,6 +62,8 @@ golden() {
     "$program" --inputdir="$input" --outputdir="$output" --bindir="$("$pg_config" --bindir)" \
         --host="$socket" --port=5432 --user=postgres --dbname=pg_once --encoding=UTF8 \
         --load-extension=pg_once $names 2>&1 | tee "$output/said" || true
+    trap - EXIT
+    "$CONFIG/cluster.sh" drop "$name"
     [ ! -s "$output/regression.diffs" ] || cat "$output/regression.diffs"
     # The form of the first two is PostgreSQL 16's and later, of the others 15's.
     # shellcheck disable=SC2046 # two numbers
