@@ -39,7 +39,6 @@ create() {
         as_server true
         chown postgres: "$cluster" "$socket"
     fi
-    cd "$cluster"
     as_server "$bin/initdb" -D "$cluster/data" -U postgres -A trust --no-locale -E UTF8 >"$cluster/initdb.log" 2>&1 || {
         cat "$cluster/initdb.log" >&2
         die "initdb failed"
@@ -64,7 +63,6 @@ start() {
     [ ! -f "$cluster/bin" ] || [ "$(cat "$cluster/bin")" = "$bin" ] ||
         die "the cluster $name is of $(cat "$cluster/bin"), not of PostgreSQL $1: drop it first"
     [ -f "$cluster/bin" ] || create
-    cd "$cluster"
     running || as_server "$bin/pg_ctl" start -w -t 60 -D "$cluster/data" -l "$cluster/data/server.log" >/dev/null || {
         tail -n 20 "$cluster/data/server.log" >&2
         die "the cluster $name does not start (whole log: $cluster/data/server.log)"
