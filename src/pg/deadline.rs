@@ -201,8 +201,9 @@ unsafe extern "C-unwind" fn give_up_waiting() {
         let lock = (*pg_sys::MyProc).waitLock;
         let waits = !lock.is_null()
             && u32::from((*lock).tag.locktag_type) != pg_sys::LockTagType::LOCKTAG_RELATION_EXTEND;
-        if waits && pg_sys::QueryCancelPending == 0 {
-            FIRED.store(true, Ordering::Relaxed);
+        // Once is enough, and twice would be taken for a cancel of the user: until the
+        // subtransaction is rolled back, the backend seems to wait still.
+        if waits && pg_sys::QueryCancelPending == 0 && !FIRED.swap(true, Ordering::Relaxed) {
             pg_sys::QueryCancelPending = 1;
             pg_sys::InterruptPending = 1;
         }
