@@ -332,6 +332,18 @@ fn is_claimed_reads_past_an_older_snapshot() {
     assert!(old.is_true(LOOK));
 }
 
+#[test]
+fn is_claimed_reads_the_snapshot_under_serializable() {
+    let database = database();
+    let [mut old, mut winner] = database.sessions();
+    old.begin_at("SERIALIZABLE");
+    assert!(!old.is_true(LOOK));
+    assert!(claims(&mut winner, "k"));
+    assert!(!old.is_true(LOOK));
+    old.commit();
+    assert!(old.is_true(LOOK));
+}
+
 /// G5, on a server where nothing else happens.
 #[test]
 fn duplicates_write_nothing() {
