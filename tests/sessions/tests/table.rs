@@ -437,14 +437,14 @@ fn default_privileges_do_not_reach_the_extension() {
              ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO {grantee};
              CREATE EXTENSION pg_once"
         ));
-        let held = owner.rows(&format!(
+        let held = owner.rows(
             "SELECT c.relname, acl.privilege_type FROM pg_class c, aclexplode(c.relacl) acl
              WHERE c.relnamespace = 'once'::regnamespace AND acl.grantee <> c.relowner
              UNION ALL
              SELECT nspname, acl.privilege_type FROM pg_namespace n, aclexplode(nspacl) acl
              WHERE nspname = 'once' AND acl.grantee <> nspowner
-                 AND (acl.grantee <> 0 OR acl.privilege_type <> 'USAGE')"
-        ));
+                 AND (acl.grantee <> 0 OR acl.privilege_type <> 'USAGE')",
+        );
         assert_eq!(held, no_rows(), "{grantee}");
         let mut caller = database.session_as(&app);
         caller.run(
