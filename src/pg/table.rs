@@ -28,6 +28,8 @@ pub struct Table {
     pub has_deferrable: bool,
     /// Rules on INSERT or UPDATE, which rule ON CONFLICT out.
     pub has_rules: bool,
+    /// Triggers that run before an INSERT and may change the key.
+    pub has_before_triggers: bool,
     /// Triggers that run after an INSERT and may change the row again.
     pub has_after_triggers: bool,
     oid: Oid,
@@ -272,6 +274,7 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             has_deferrable,
         } = indexes(relation, &columns)?;
         let topmost = topmost(oid, form.relispartition)?;
+        let triggers = insert_triggers(relation);
         let is_partitioned = form.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
         Ok(Opened::Table(Table {
             name,
@@ -282,7 +285,8 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             has_deferrable,
             has_rules: has_rules(relation),
             // Partitions may have triggers of their own.
-            has_after_triggers: is_partitioned || has_after_triggers(relation),
+            has_before_triggers: is_partitioned || triggers.before,
+            has_after_triggers: is_partitioned || triggers.after,
             oid,
             uniques,
             row: types(&description),
@@ -298,14 +302,26 @@ fn types(description: &PgTupleDesc) -> Vec<Oid> {
         .collect()
 }
 
-/// Whether triggers run after an INSERT. Catalog look-ups may rebuild what it reads, so it makes
-/// none.
-unsafe fn has_after_triggers(relation: Relation) -> bool {
+struct InsertTriggers {
+    before: bool,
+    after: bool,
+}
+
+/// Catalog look-ups may rebuild what this reads, so it makes none.
+unsafe fn insert_triggers(relation: Relation) -> InsertTriggers {
     // SAFETY: the caller holds the relation open.
     unsafe {
         let triggers = (*relation).trigdesc;
-        !triggers.is_null()
-            && ((*triggers).trig_insert_after_row || (*triggers).trig_insert_after_statement)
+        if triggers.is_null() {
+            return InsertTriggers {
+                before: false,
+                after: false,
+            };
+        }
+        InsertTriggers {
+            before: (*triggers).trig_insert_before_row,
+            after: (*triggers).trig_insert_after_row || (*triggers).trig_insert_after_statement,
+        }
     }
 }
 
@@ -323,7 +339,7 @@ unsafe fn unsuitable(relation: Relation) -> Result<Option<&'static str>, Raised>
             pg_sys::RELKIND_FOREIGN_TABLE => return Ok(Some("a foreign table")),
             pg_sys::RELKIND_COMPOSITE_TYPE => return Ok(Some("a composite type")),
             pg_sys::RELKIND_SEQUENCE => return Ok(Some("a sequence")),
-            _ => return Ok(Some("not a table")),
+            _ => return Ok(Some("another kind of relation")),
         };
         if oid.to_u32() < pg_sys::FirstNormalObjectId {
             return Ok(Some("a system catalog"));

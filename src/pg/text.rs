@@ -72,12 +72,13 @@ impl Value {
     }
 
     fn printed_with_fixed_settings<'a>(self, kind: Oid) -> Result<&'a [u8], Raised> {
-        const FIXED: [(&CStr, &CStr); 7] = [
+        const FIXED: [(&CStr, &CStr); 8] = [
             (c"bytea_output", c"hex"),
             (c"datestyle", c"ISO, YMD"),
             (c"extra_float_digits", c"1"),
             (c"intervalstyle", c"iso_8601"),
             (c"lc_monetary", c"C"),
+            (c"quote_all_identifiers", c"off"),
             (c"search_path", c"pg_catalog, pg_temp"),
             (c"timezone", c"UTC"),
         ];

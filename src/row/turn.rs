@@ -129,8 +129,9 @@ impl<'a> Turn<'a> {
         if !self.lock {
             return self.find(Lock::No, View::Isolated);
         }
-        if self.duplicates == DuplicateRows::First && self.find(Lock::No, View::Isolated)?.is_none()
-        {
+        // Where not all rows of the key are looked at below, they are here.
+        let looks_ahead = self.table.rows_may_move || self.duplicates == DuplicateRows::First;
+        if looks_ahead && self.find(Lock::No, View::Isolated)?.is_none() {
             return Ok(None);
         }
         if !self.table.rows_may_move {
@@ -271,7 +272,13 @@ impl<'a> Turn<'a> {
             Ok(Attempt::Done(None)) => Err(Error::RowSwallowed { table }),
             Ok(Attempt::TimedOut | Attempt::Moved) => Err(Error::RowUnsettled { table }),
             Err(Error::Postgres(raised)) if self.is_of_guard(&raised)? => {
-                Err(self.hidden_or_unsettled()?)
+                Err(match self.hidden_or_unsettled()? {
+                    // Round after round the key was free and the new row was not.
+                    Error::RowUnsettled { .. } if self.table.has_before_triggers => {
+                        Error::RowRewritten { table }
+                    }
+                    error => error,
+                })
             }
             Err(error) => Err(error),
         }

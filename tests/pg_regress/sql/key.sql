@@ -139,6 +139,9 @@ SET bytea_output = 'escape';
 SELECT * FROM pg_temp.changed();
 RESET bytea_output;
 SET search_path = pg_catalog;
+SET quote_all_identifiers = on;
+SELECT public.once_key('pg_class'::regclass);
+RESET quote_all_identifiers;
 SELECT public.once_key('public."Ticket"'::regclass), public.once_key('public.mood'::regtype), public.once_key(1, 'b');
 RESET search_path;
 

@@ -131,4 +131,13 @@ COMMIT;
 \echo :LAST_ERROR_SQLSTATE
 SELECT title FROM novel;
 
-DROP TABLE book, bare, elsewhere, novel, author;
+-- A trigger that changes the key to that of a row that is there already.
+CREATE TABLE shouted (title text PRIMARY KEY);
+INSERT INTO shouted VALUES ('DUNE');
+CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN new.title = upper(new.title); RETURN new; END $$;
+CREATE TRIGGER shout BEFORE INSERT ON shouted FOR EACH ROW EXECUTE FUNCTION shout();
+SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::shouted, '{"title": "dune"}') $$);
+SELECT title FROM with_row_lock(NULL::shouted, '{"title": "DUNE"}');
+
+DROP TABLE book, bare, elsewhere, novel, author, shouted;
+DROP FUNCTION shout;
