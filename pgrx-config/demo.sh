@@ -15,7 +15,7 @@ at_hand() {
 }
 
 major=${1:-$(at_hand)}
-"$CONFIG/pg_config.sh" "$major" >/dev/null
+pg_config=$("$CONFIG/pg_config.sh" "$major")
 "$CONFIG/build_tools.sh"
 "$CONFIG/webhooks.sh"
 
@@ -28,5 +28,9 @@ echo "building pg_once for PostgreSQL $major, optimized; the first time takes mi
 
 "$CONFIG/cluster.sh" start demo "$major" >/dev/null
 eval "$("$CONFIG/cluster.sh" env demo)"
+if ! command -v psql >/dev/null; then
+    PSQL=$("$pg_config" --bindir)/psql
+    export PSQL
+fi
 cd "$ROOT"
 exec cargo run --quiet --release --package pg_once_demo -- "$TARGET/demo/webhooks-examples"
