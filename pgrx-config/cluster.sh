@@ -59,7 +59,7 @@ running() {
 
 start() {
     bin=$("$("$CONFIG/pg_config.sh" "$1")" --bindir)
-    extra=${2:-}
+    extra=$2
     [ ! -f "$cluster/bin" ] || [ "$(cat "$cluster/bin")" = "$bin" ] ||
         die "the cluster $name is of $(cat "$cluster/bin"), not of PostgreSQL $1: drop it first"
     [ -f "$cluster/bin" ] || create
@@ -77,7 +77,10 @@ stop() {
 }
 
 case $command in
-start) [ $# -ge 3 ] || usage && shift 2 && start "$@" ;;
+start)
+    [ $# -ge 3 ] || usage
+    start "$3" "${4:-}"
+    ;;
 stop) stop ;;
 drop)
     stop
