@@ -1,6 +1,6 @@
 //! Waiting for locks up to a point in time, after which the transaction goes on.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::sync::OnceLock;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use pgrx::pg_sys;
 
-use super::guard::{Raised, guard};
+use super::guard::{CANCELED, MOVED, Raised, guard};
 use super::raw;
 
 /// How an [`attempt`] ended.
@@ -92,16 +92,11 @@ pub enum Failure<E> {
     Other(E),
 }
 
-/// What core says, before translation, when a wait is cancelled by neither `lock_timeout` nor
-/// `statement_timeout`.
-const CANCELED: &CStr = c"canceling statement due to user request";
-
-/// What core says, before translation, at READ COMMITTED, where it means only: look again.
-const MOVED: &CStr =
-    c"tuple to be locked was already moved to another partition due to concurrent update";
-
 /// Set by the timer when it has cancelled a lock wait.
 static FIRED: AtomicBool = AtomicBool::new(false);
+
+/// When that was.
+static FIRED_AT: AtomicI64 = AtomicI64::new(0);
 
 /// The deadline that the timer runs for, where it runs.
 static RUNNING: AtomicI64 = AtomicI64::new(0);
@@ -115,6 +110,9 @@ const USER_TIMEOUT: c_int = if cfg!(any(feature = "pg15", feature = "pg16")) {
 
 /// How often a wait is looked for once the deadline has passed, in milliseconds.
 const EVERY: c_int = 2;
+
+/// How long after a cancel another one may follow, in microseconds.
+const AGAIN: i64 = 1_000_000;
 
 /// The timer of one attempt. Attempts nest where a user's trigger takes a turn of its own: the
 /// inner one then ends no later than the outer one.
@@ -201,9 +199,17 @@ unsafe extern "C-unwind" fn give_up_waiting() {
         let lock = (*pg_sys::MyProc).waitLock;
         let waits = !lock.is_null()
             && u32::from((*lock).tag.locktag_type) != pg_sys::LockTagType::LOCKTAG_RELATION_EXTEND;
-        // Once is enough, and twice would be taken for a cancel of the user: until the
-        // subtransaction is rolled back, the backend seems to wait still.
-        if waits && pg_sys::QueryCancelPending == 0 && !FIRED.swap(true, Ordering::Relaxed) {
+        // Twice at once would be taken for a cancel of the user: until the subtransaction is
+        // rolled back, the backend seems to wait still. A trigger that catches the cancel and
+        // waits again is cancelled again.
+        let now = raw::GetCurrentTimestamp();
+        let is_again = FIRED.load(Ordering::Relaxed);
+        if waits
+            && pg_sys::QueryCancelPending == 0
+            && (!is_again || now - FIRED_AT.load(Ordering::Relaxed) > AGAIN)
+        {
+            FIRED.store(true, Ordering::Relaxed);
+            FIRED_AT.store(now, Ordering::Relaxed);
             pg_sys::QueryCancelPending = 1;
             pg_sys::InterruptPending = 1;
         }

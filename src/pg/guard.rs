@@ -95,6 +95,14 @@ impl Raised {
     }
 }
 
+/// What core says, before translation, when a wait is cancelled by neither `lock_timeout` nor
+/// `statement_timeout`.
+pub(super) const CANCELED: &CStr = c"canceling statement due to user request";
+
+/// What core says, before translation, at READ COMMITTED, where it means only: look again.
+pub(super) const MOVED: &CStr =
+    c"tuple to be locked was already moved to another partition due to concurrent update";
+
 /// Calls `f`, which calls PostgreSQL, and catches an ERROR as a value.
 ///
 /// # Safety
@@ -143,7 +151,6 @@ static mut RESTORE: ErrorContextCallback = ErrorContextCallback {
 
 /// Runs inside errfinish and makes the error being raised equal to the original.
 unsafe extern "C-unwind" fn restore(original: *mut c_void) {
-    const TEXT: *const c_char = c"%s".as_ptr();
     type Field = unsafe extern "C-unwind" fn(*const c_char, ...) -> c_int;
     // SAFETY: `original` is the ErrorData that into_report put there; errfinish calls this while
     // an error is under construction, which is when the err… functions may be called.
@@ -159,7 +166,13 @@ unsafe extern "C-unwind" fn restore(original: *mut c_void) {
         ];
         for (set, value) in fields {
             if !value.is_null() {
-                set(TEXT, value);
+                set(c"%s".as_ptr(), value);
+            }
+        }
+        // An outer call of this extension tells these by their untranslated text.
+        for known in [CANCELED, MOVED] {
+            if !data.message_id.is_null() && CStr::from_ptr(data.message_id) == known {
+                raw::errmsg(known.as_ptr());
             }
         }
         let names = [

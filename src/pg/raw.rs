@@ -33,6 +33,7 @@ unsafe extern "C-unwind" {
         first: Datum,
         second: Datum,
     ) -> Datum;
+    pub(super) fn GetCurrentTimestamp() -> TimestampTz;
     pub(super) fn GetLatestSnapshot() -> Snapshot;
     pub(super) fn LockRelationOid(relation: Oid, mode: c_int);
     pub(super) fn LockAcquire(
@@ -78,6 +79,7 @@ unsafe extern "C-unwind" {
     pub(super) fn errdetail_internal(format: *const c_char, ...) -> c_int;
     pub(super) fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
     pub(super) fn errhint(format: *const c_char, ...) -> c_int;
+    pub(super) fn errmsg(format: *const c_char, ...) -> c_int;
     pub(super) fn errmsg_internal(format: *const c_char, ...) -> c_int;
     pub(super) fn errposition(position: c_int) -> c_int;
     pub(super) fn errstart(level: c_int, domain: *const c_char) -> bool;

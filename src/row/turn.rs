@@ -205,7 +205,21 @@ impl<'a> Turn<'a> {
                 .insert(Conflict::Rules)?
                 .ok_or(Error::RowSwallowed { table })
                 .map(Some),
+            Conflict::Error => self.insert_unless_taken(),
             conflict => self.insert(conflict),
+        }
+    }
+
+    /// Creates the row; none where a unique index kept it out, which raises where ON CONFLICT
+    /// cannot be said.
+    fn insert_unless_taken(&self) -> Result<Option<Taken>, Error> {
+        match attempt(None, || self.insert(Conflict::Error)) {
+            Ok(Attempt::Done(taken)) => Ok(taken),
+            Ok(Attempt::TimedOut | Attempt::Moved) => Ok(None),
+            Err(Error::Postgres(raised)) if raised.is(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 

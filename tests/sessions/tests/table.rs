@@ -130,6 +130,11 @@ fn a_row_that_another_index_keeps_unique_is_found() {
         ("", "CREATE UNIQUE INDEX ON {t} (key) WHERE n = 0"),
         ("", "CREATE UNIQUE INDEX ON {t} (lower(key))"),
         (
+            "",
+            "ALTER TABLE {t} ADD m int, ADD UNIQUE (m) DEFERRABLE;
+             CREATE UNIQUE INDEX ON {t} (key) WHERE n = 0",
+        ),
+        (
             "PARTITION BY LIST (n)",
             "CREATE UNIQUE INDEX ON {t}_0 (key)",
         ),
@@ -174,6 +179,26 @@ fn a_row_that_another_index_keeps_unique_is_found() {
                 writer.run(&format!("DELETE FROM {table}"));
             }
         }
+    }
+}
+
+/// A partition's row that is locked is counted with the others.
+#[test]
+fn several_rows_of_a_partitioned_table_are_noticed_while_one_is_locked() {
+    let database = database();
+    let [mut holder, mut caller] = database.sessions();
+    holder.run(
+        "CREATE TABLE spread (k int, region text) PARTITION BY LIST (region);
+         CREATE TABLE spread_n PARTITION OF spread FOR VALUES IN ('n');
+         CREATE TABLE spread_s PARTITION OF spread FOR VALUES IN ('s');
+         INSERT INTO spread VALUES (5, 'n'), (5, 's')",
+    );
+    holder.run("BEGIN; SELECT FROM spread_n FOR UPDATE");
+    for timeout in TIMEOUTS {
+        caller.refused(
+            &format!("SELECT with_row_lock(NULL::spread, '{{\"k\": 5}}', timeout => {timeout})"),
+            "21000",
+        );
     }
 }
 
