@@ -4,9 +4,9 @@
 set -eu
 . "$(dirname "$0")/way.sh"
 
-eval "suite=\${DEBIAN_SUITE_$major:-none}"
+eval "suite=\${DEBIAN_SUITE_$major:-}"
 here=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release 2>/dev/null || true)
-[ "$suite" = "$here" ] || decline "no package of Debian ${here:-(not Debian)}"
+[ "${suite:-none}" = "$here" ] || decline "no package of Debian ${here:-(not Debian)}"
 
 . "$(dirname "$0")/private_apt.sh"
 say "downloading its Debian packages"
