@@ -4,9 +4,11 @@
 use pg_once_sessions::{Barrier, Cluster, Database, Failure, Session};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CLIENTS: usize = 6;
+/// A load that no crash ends by then has failed.
+const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
 fn acknowledged_claims_survive_a_killed_postmaster() {
@@ -85,7 +87,8 @@ fn load(database: &Database, cycle: usize, crash: impl FnOnce()) -> Vec<String> 
                 let mut session = database.session();
                 barrier.wait();
                 let mut acknowledged = Vec::new();
-                loop {
+                let begun = Instant::now();
+                while begun.elapsed() < LIMIT {
                     let number = wanted.fetch_add(1, Ordering::Relaxed) / CLIENTS;
                     let key = format!("{cycle}/{number}");
                     match wins(&mut session, &key, client % 2 == 0) {
@@ -98,6 +101,7 @@ fn load(database: &Database, cycle: usize, crash: impl FnOnce()) -> Vec<String> 
                         }
                     }
                 }
+                panic!("no crash ended the load");
             })
         }));
         barrier.wait();
