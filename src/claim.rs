@@ -5,14 +5,13 @@
 //! duplicate no transaction id, and raises nothing while the index is rebuilt concurrently.
 
 use pgrx::pg_extern;
-use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::digest;
 use crate::error::Error;
 use crate::key::Name;
 use crate::pg::call::Interval;
 use crate::pg::spi::{self, Rows, View};
-use crate::pg::{Call, Value, owner, session};
+use crate::pg::{Call, ErrorReport, Value, owner, session};
 
 #[pg_extern(sql = false)]
 fn claim_once(call: Call) -> Result<bool, ErrorReport> {

@@ -1,9 +1,8 @@
 //! Every error that pg_once raises on purpose: variant, then SQLSTATE, message, detail and hint.
 
 use pgrx::PgSqlErrorCode::{self, *};
-use pgrx::pg_sys::panic::ErrorReport;
 
-use crate::pg::{Raised, deadline::Failure, session};
+use crate::pg::{ErrorReport, Raised, deadline::Failure, session};
 
 #[derive(Debug)]
 pub enum Error {

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 
 use pgrx::pg_extern;
-use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::error::Error;
-use crate::pg::{Call, Value, text::Part};
+use crate::pg::{Call, ErrorReport, Value, text::Part};
 
 mod encoding;
 mod instant;

@@ -2,13 +2,12 @@
 
 use pgrx::datum::AnyElement;
 use pgrx::iter::TableIterator;
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern};
 
 use crate::error::Error;
 use crate::key::scalar_text;
 use crate::pg::table::Table;
-use crate::pg::{Call, Value, settings};
+use crate::pg::{Call, ErrorReport, Value, settings};
 use crate::row::{Cell, Shape, Taken, Turn, column, open};
 use crate::timeout::Timeout;
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use pgrx::datum::AnyElement;
 use pgrx::iter::{SetOfIterator, TableIterator};
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern};
 use serde_json::value::RawValue;
 
@@ -12,7 +11,7 @@ use crate::error::Error;
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::table::{Column, Opened, Table};
-use crate::pg::{Call, Raised};
+use crate::pg::{Call, ErrorReport, Raised};
 use crate::timeout::Timeout;
 
 mod cell;

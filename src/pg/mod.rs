@@ -22,4 +22,5 @@ mod value;
 
 pub use call::Call;
 pub use guard::Raised;
+pub use pgrx::pg_sys::panic::ErrorReport;
 pub use value::Value;
