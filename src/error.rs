@@ -1,5 +1,7 @@
 //! Every error that pg_once raises on purpose: variant, then SQLSTATE, message, detail and hint.
 
+use std::ffi::CStr;
+
 use pgrx::PgSqlErrorCode::{self, *};
 
 use crate::pg::{ErrorReport, Raised, deadline::Failure, session};
@@ -95,7 +97,7 @@ pub enum Error {
 }
 
 /// The hint for an answer that a transaction with one snapshot cannot give.
-const RETRY: &str = "Retry the whole transaction. At READ COMMITTED the call answers instead.";
+const RETRY: &CStr = c"Retry the whole transaction. At READ COMMITTED the call answers instead.";
 
 struct Message {
     code: PgSqlErrorCode,
@@ -253,7 +255,7 @@ impl Error {
                 ERRCODE_T_R_SERIALIZATION_FAILURE,
                 &format!("the row of table {table} is newer than the transaction's snapshot"),
             )
-            .hint(RETRY),
+            .hint(&RETRY.to_string_lossy()),
             Self::RowSwallowed { table } => plain(
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 &format!("the INSERT into table {table} did not create the row"),
@@ -323,11 +325,7 @@ impl From<Error> for ErrorReport {
                 if raised.is(ERRCODE_T_R_SERIALIZATION_FAILURE)
                     && session::isolation().has_one_snapshot() =>
             {
-                raised
-                    .with_hint(
-                        c"Retry the whole transaction. At READ COMMITTED the call answers instead.",
-                    )
-                    .into_report()
+                raised.with_hint(RETRY).into_report()
             }
             Err(raised) => raised.into_report(),
         }
