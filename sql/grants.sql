@@ -1,5 +1,5 @@
-/* Default privileges of the installing role must not reach the extension's own tables: who could
-   write them, or put a trigger on them, would act with their owner's rights. */
+/* Default privileges of the installing role must not reach the extension's own tables, nor its
+   administration: who could write them, or put a trigger on them, would act with their owner's rights. */
 DO $$
 DECLARE
     given record;
@@ -16,6 +16,14 @@ BEGIN
              pg_catalog.aclexplode(c.relacl) acl
         WHERE n.nspname OPERATOR(pg_catalog.=) 'once'
           AND acl.grantee OPERATOR(pg_catalog.<>) c.relowner
+        UNION
+        SELECT pg_catalog.format('FUNCTION %s', p.oid::pg_catalog.regprocedure), acl.grantee
+        FROM pg_catalog.pg_proc p
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace,
+             pg_catalog.aclexplode(p.proacl) acl
+        WHERE n.nspname OPERATOR(pg_catalog.=) 'once'
+          AND acl.grantee OPERATOR(pg_catalog.<>) p.proowner
+          AND acl.grantee OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
     LOOP
         EXECUTE pg_catalog.format(
             'REVOKE ALL ON %s FROM %s CASCADE', given.object,
@@ -29,4 +37,15 @@ $$;
 
 GRANT USAGE ON SCHEMA once TO PUBLIC;
 /* The extension's owner may dump and restore the claims. */
-GRANT SELECT, INSERT ON once.claim TO @extowner@;
+GRANT SELECT, INSERT ON once.claim, once.namespace TO @extowner@;
+
+/* Everybody may look at what he may use. */
+GRANT SELECT ON once.claims, once.namespaces TO PUBLIC;
+
+/* Administration is for the owners of the extension and of the database. */
+REVOKE ALL ON FUNCTION
+    once.configure(text, interval, regrole), once.unconfigure(text),
+    once.namespace_changed(), once.namespace_written() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    once.configure(text, interval, regrole), once.unconfigure(text)
+    TO @extowner@, pg_database_owner;

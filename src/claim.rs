@@ -12,26 +12,35 @@ use crate::key::Name;
 use crate::pg::call::Interval;
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Call, ErrorReport, Value, owner, session};
+use crate::policy;
 
 #[pg_extern(sql = false)]
 fn claim_once(call: Call) -> Result<bool, ErrorReport> {
-    Ok(Claim::named(&Name::of_arguments(call, 0)?)?.make(None)?)
+    let name = Name::of_arguments(call, 0)?;
+    let policy = policy::admit(name.ns)?;
+    Ok(Claim::named(&name)?.make(policy.ttl)?)
 }
 
 #[pg_extern(sql = false)]
 fn claim_once_per(call: Call) -> Result<bool, ErrorReport> {
     let period = call.interval(0).ok_or(Error::Null { argument: "period" })?;
-    Ok(Claim::named(&Name::of_arguments(call, 1)?)?.make(Some(period))?)
+    let name = Name::of_arguments(call, 1)?;
+    policy::admit(name.ns)?;
+    Ok(Claim::named(&name)?.make(Some(period))?)
 }
 
 #[pg_extern(sql = false)]
 fn is_claimed(call: Call) -> Result<bool, ErrorReport> {
-    Ok(Claim::named(&Name::of_arguments(call, 0)?)?.stands()?)
+    let name = Name::of_arguments(call, 0)?;
+    policy::admit(name.ns)?;
+    Ok(Claim::named(&name)?.stands()?)
 }
 
 #[pg_extern(sql = false)]
 fn unclaim(call: Call) -> Result<bool, ErrorReport> {
-    Ok(Claim::named(&Name::of_arguments(call, 0)?)?.give_back()?)
+    let name = Name::of_arguments(call, 0)?;
+    policy::admit(name.ns)?;
+    Ok(Claim::named(&name)?.give_back()?)
 }
 
 /// How often a call looks again when others make and give back the claim under its eyes.

@@ -24,6 +24,10 @@ pub enum Error {
     },
     /// The claim came and went again and again while the call looked at it.
     ClaimUnsettled,
+    /// The namespace is bound to a role that the caller is no member of.
+    NamespaceClosed {
+        ns: Option<String>,
+    },
     NamespaceEmpty,
     NamespaceTooLong {
         bytes: usize,
@@ -32,7 +36,9 @@ pub enum Error {
         argument: &'static str,
     },
     PeriodOutOfRange,
+    RoleMissing,
     TimeoutOutOfRange,
+    TtlOutOfRange,
     TextInvalid {
         what: &'static str,
     },
@@ -158,6 +164,14 @@ impl Error {
                 "the claim was made and given back again and again during the call",
             )
             .hint("Retry the transaction."),
+            Self::NamespaceClosed { ns } => plain(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                &format!(
+                    "permission denied for namespace {}",
+                    ns.map_or("(not valid text)".into(), |ns| format!("\"{ns}\""))
+                ),
+            )
+            .hint("It is for the members of the role that once.configure has named."),
             Self::NamespaceEmpty => plain(ERRCODE_INVALID_PARAMETER_VALUE, "ns must not be empty")
                 .hint("A namespace has 1 to 128 bytes, such as 'ci_failure'."),
             Self::NamespaceTooLong { bytes } => plain(
@@ -175,6 +189,11 @@ impl Error {
             Self::PeriodOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "period must be positive and finite, and end within the range of timestamps",
+            ),
+            Self::RoleMissing => plain(ERRCODE_INVALID_PARAMETER_VALUE, "allowed_role does not exist"),
+            Self::TtlOutOfRange => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "ttl must be positive and finite, and end within the range of timestamps",
             ),
             Self::TimeoutOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,

@@ -29,16 +29,20 @@ pub struct Name<'a> {
 impl<'a> Name<'a> {
     /// The name that the arguments from `first` on give: the namespace, then the parts of the key.
     pub fn of_arguments(call: Call<'a>, first: usize) -> Result<Self, Error> {
-        let ns = match call.text(first, NAMESPACE_LIMIT)? {
-            None => return Err(Error::Null { argument: "ns" }),
-            Some(Err(bytes)) => return Err(Error::NamespaceTooLong { bytes }),
-            Some(Ok([])) => return Err(Error::NamespaceEmpty),
-            Some(Ok(ns)) => ns,
-        };
         Ok(Self {
-            ns,
+            ns: namespace(call, first)?,
             key: key(call, first + 1)?,
         })
+    }
+}
+
+/// The namespace that the argument at `index` gives.
+pub fn namespace<'a>(call: Call<'a>, index: usize) -> Result<&'a [u8], Error> {
+    match call.text(index, NAMESPACE_LIMIT)? {
+        None => Err(Error::Null { argument: "ns" }),
+        Some(Err(bytes)) => Err(Error::NamespaceTooLong { bytes }),
+        Some(Ok([])) => Err(Error::NamespaceEmpty),
+        Some(Ok(ns)) => Ok(ns),
     }
 }
 

@@ -5,10 +5,12 @@
 //! Features, one noun each, the SQL face on top and the rule that decides below it:
 //!
 //! - [`key`]: `once_key`, and how several parts make one key
+//! - [`namespace`]: `once.configure`, `once.unconfigure`
 //! - [`claim`]: `claim_once`, `claim_once_per`, `is_claimed`, `unclaim`
 //! - [`row`]: `with_row_lock`, `find_or_create`
 //! - [`payment`]: `with_payment_lock`, the row functions for the payments table
 //!
+//! Rules that features share: [`policy`], what is configured for a namespace; [`timeout`].
 //! Pure rules, which know nothing of PostgreSQL: [`digest`], `key::encoding`, `key::instant`.
 //!
 //! [`error`] is the one way to raise. [`pg`] is the fence: all `unsafe` is there. The SQL
@@ -20,9 +22,11 @@ mod claim;
 mod digest;
 mod error;
 mod key;
+mod namespace;
 mod payment;
 #[allow(unsafe_code)]
 mod pg;
+mod policy;
 mod row;
 mod timeout;
 
@@ -30,7 +34,12 @@ pgrx::pg_module_magic!(name, version);
 
 pgrx::extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
 pgrx::extension_sql_file!("../sql/key.sql", name = "key", requires = ["schema"]);
-pgrx::extension_sql_file!("../sql/claim.sql", name = "claim", requires = ["key"]);
+pgrx::extension_sql_file!(
+    "../sql/namespace.sql",
+    name = "namespace",
+    requires = ["key"]
+);
+pgrx::extension_sql_file!("../sql/claim.sql", name = "claim", requires = ["namespace"]);
 pgrx::extension_sql_file!("../sql/row.sql", name = "row", requires = ["claim"]);
 pgrx::extension_sql_file!("../sql/payment.sql", name = "payment", requires = ["row"]);
 pgrx::extension_sql_file!("../sql/grants.sql", name = "grants", finalize);

@@ -12,6 +12,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 
 use super::guard::{Raised, guard};
+use super::role::Role;
 use super::value::Value;
 use super::{raw, text};
 
@@ -25,6 +26,16 @@ pub struct Interval {
     pub months: i32,
     pub days: i32,
     pub micros: i64,
+}
+
+impl From<pg_sys::Interval> for Interval {
+    fn from(interval: pg_sys::Interval) -> Self {
+        Self {
+            months: interval.month,
+            days: interval.day,
+            micros: interval.time,
+        }
+    }
 }
 
 impl<'fcx> Call<'fcx> {
@@ -112,11 +123,12 @@ impl<'fcx> Call<'fcx> {
         }
         // SAFETY: the argument is declared interval, which is passed by reference.
         let interval = unsafe { *argument.value.cast_mut_ptr::<pg_sys::Interval>() };
-        Some(Interval {
-            months: interval.month,
-            days: interval.day,
-            micros: interval.time,
-        })
+        Some(interval.into())
+    }
+
+    pub fn role(self, index: usize) -> Option<Role> {
+        let argument = self.argument(index);
+        (!argument.isnull).then(|| Role(Oid::from(argument.value.value() as u32)))
     }
 
     pub fn boolean(self, index: usize) -> Option<bool> {

@@ -13,14 +13,17 @@ pub mod lock;
 pub mod notice;
 pub mod owner;
 mod raw;
+mod role;
 pub mod session;
 pub mod settings;
 pub mod spi;
 pub mod table;
 pub mod text;
 mod value;
+pub mod watch;
 
 pub use call::Call;
 pub use guard::Raised;
 pub use pgrx::pg_sys::panic::ErrorReport;
+pub use role::Role;
 pub use value::Value;

@@ -15,8 +15,10 @@ use pgrx::pg_sys::{
 pub(super) type TimeoutHandler = unsafe extern "C-unwind" fn();
 
 unsafe extern "C-unwind" {
+    pub(super) fn AcceptInvalidationMessages();
     pub(super) fn AtEOXact_GUC(is_commit: bool, nest_level: c_int);
     pub(super) fn BeginInternalSubTransaction(name: *const c_char);
+    pub(super) fn CacheInvalidateRelcacheByRelid(relation: Oid);
     pub(super) fn CopyErrorData() -> *mut ErrorData;
     pub(super) fn DirectFunctionCall1Coll(f: PGFunction, collation: Oid, arg: Datum) -> Datum;
     pub(super) fn DirectFunctionCall2Coll(
@@ -90,6 +92,7 @@ unsafe extern "C-unwind" {
     pub(super) fn get_func_signature(f: Oid, types: *mut *mut Oid, count: *mut c_int) -> Oid;
     pub(super) fn get_partition_ancestors(relation: Oid) -> *mut List;
     pub(super) fn get_timeout_active(id: c_int) -> bool;
+    pub(super) fn has_privs_of_role(member: Oid, role: Oid) -> bool;
     pub(super) fn index_close(index: Relation, lock_mode: c_int);
     pub(super) fn index_open(index: Oid, lock_mode: c_int) -> Relation;
     pub(super) fn internalerrposition(position: c_int) -> c_int;
@@ -103,6 +106,7 @@ unsafe extern "C-unwind" {
     pub(super) fn pg_server_to_any(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;
     pub(super) fn relation_close(relation: Relation, lock_mode: c_int);
+    pub(super) fn superuser_arg(role: Oid) -> bool;
     pub(super) fn timestamp_pl_interval(info: FunctionCallInfo) -> Datum;
     pub(super) fn toast_raw_datum_size(value: Datum) -> Size;
     pub(super) fn try_relation_open(relation: Oid, lock_mode: c_int) -> Relation;

@@ -10,8 +10,10 @@ use std::ptr;
 
 use pgrx::pg_sys::{self, Datum, Oid, SPIPlanPtr, SPITupleTable};
 
+use super::call::Interval;
 use super::guard::{Raised, guard};
 use super::raw;
+use super::role::Role;
 use super::value::{Value, to_server};
 
 /// Which rows a statement sees.
@@ -43,6 +45,18 @@ impl Rows {
     pub fn timestamp(&self, row: usize, column: usize) -> Option<i64> {
         self.value(row, column)
             .map(|value| value.datum.value() as i64)
+    }
+
+    pub fn interval(&self, row: usize, column: usize) -> Option<Interval> {
+        let value = self.value(row, column)?;
+        // SAFETY: the statement asks for an interval, which is passed by reference.
+        let interval = unsafe { *value.datum.cast_mut_ptr::<pg_sys::Interval>() };
+        Some(interval.into())
+    }
+
+    pub fn role(&self, row: usize, column: usize) -> Option<Role> {
+        self.value(row, column)
+            .map(|value| Role(Oid::from(value.datum.value() as u32)))
     }
 
     /// A column of any type, copied so that it outlives the rows.

@@ -23,9 +23,9 @@ SELECT DISTINCT provolatile, proparallel, proisstrict, procost, prosecdef, prole
 	nullif(obj_description(function.oid, 'pg_proc'), '') IS NOT NULL AS commented
 FROM function JOIN pg_language ON pg_language.oid = prolang;
 SELECT oid::regprocedure FROM function WHERE obj_description(oid, 'pg_proc') IS NULL OR length(obj_description(oid, 'pg_proc')) < 40;
--- Everybody may execute them.
+-- Everybody may execute them, but for administration.
 SELECT grantee::regrole, privilege_type, is_grantable, count(*)
-FROM function, aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee <> proowner GROUP BY grantee, privilege_type, is_grantable;
+FROM function, aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee <> proowner GROUP BY grantee, privilege_type, is_grantable ORDER BY grantee;
 -- What the schema and the tables allow to others than their owner.
 SELECT nspname, grantee, privilege_type, is_grantable FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
 WHERE nspname = 'once' AND grantee <> nspowner ORDER BY grantee, privilege_type;

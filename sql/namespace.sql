@@ -1,0 +1,73 @@
+/* What is configured. A namespace that is not here is open to every role that has EXECUTE. */
+CREATE TABLE once.namespace (
+    ns           text COLLATE "C" NOT NULL,
+    ttl          interval,
+    allowed_role regrole,
+    CONSTRAINT namespace_pkey PRIMARY KEY (ns)
+);
+COMMENT ON TABLE once.namespace IS 'The policy of namespaces: written by once.configure and once.unconfigure only';
+COMMENT ON COLUMN once.namespace.ns IS 'Namespace, 1 to 128 bytes';
+COMMENT ON COLUMN once.namespace.ttl IS 'How long claims last that name no period of their own, and how long work that is over is remembered; for ever where null';
+COMMENT ON COLUMN once.namespace.allowed_role IS 'The role that, with its members, may use the namespace; every role where null';
+
+SELECT pg_catalog.pg_extension_config_dump('once.namespace', '');
+
+CREATE FUNCTION once.configure(ns text, ttl interval DEFAULT NULL, allowed_role regrole DEFAULT NULL) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'configure_wrapper';
+COMMENT ON FUNCTION once.configure(text, interval, regrole) IS
+    'Says how long claims of the namespace last and how long work that is over is remembered (ttl), and which role with its members may use it (allowed_role). NULL leaves that part as it is. Counts as of commit, for all calls that begin later. A role that is dropped leaves the namespace closed. For the owner of the extension or of the database. Errors: 22004 for a NULL ns, 22023 for an empty or too long ns (128 bytes), a ttl that is not positive and finite, or a role that does not exist, 42501, 25006 in a read-only transaction.';
+
+CREATE FUNCTION once.unconfigure(ns text) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'unconfigure_wrapper';
+COMMENT ON FUNCTION once.unconfigure(text) IS
+    'Forgets what once.configure said of the namespace: it is open to every role, and claims that are made from then on last for ever. True if there was something to forget. For the owner of the extension or of the database. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes), 42501, 25006 in a read-only transaction.';
+
+CREATE FUNCTION once.may_use(ns text) RETURNS boolean
+    LANGUAGE c STABLE PARALLEL UNSAFE COST 10
+    AS 'MODULE_PATHNAME', 'may_use_wrapper';
+COMMENT ON FUNCTION once.may_use(text) IS
+    'Whether current_user may use the namespace, by the newest committed configuration and that of the own transaction. NULL for NULL. The views of schema once show what it allows.';
+
+CREATE FUNCTION once.namespace_changed() RETURNS trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'namespace_changed_wrapper';
+COMMENT ON FUNCTION once.namespace_changed() IS
+    'Trigger of once.namespace: tells all sessions, as of commit, that the configuration has changed.';
+
+CREATE FUNCTION once.namespace_written() RETURNS trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'namespace_written_wrapper';
+COMMENT ON FUNCTION once.namespace_written() IS
+    'Trigger of once.namespace: closes for good what a restored dump gives to a role that no longer exists.';
+
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON once.namespace
+    FOR EACH ROW EXECUTE FUNCTION once.namespace_changed();
+CREATE TRIGGER written AFTER INSERT OR UPDATE ON once.namespace
+    FOR EACH STATEMENT EXECUTE FUNCTION once.namespace_written();
+/* Also for what logical replication writes. */
+ALTER TABLE once.namespace ENABLE ALWAYS TRIGGER changed;
+ALTER TABLE once.namespace ENABLE ALWAYS TRIGGER written;
+
+CREATE VIEW once.namespaces WITH (security_barrier) AS
+    SELECT n.ns, n.ttl, n.allowed_role
+    FROM once.namespace n
+    WHERE once.may_use(n.ns)
+       OR pg_catalog.pg_has_role('pg_database_owner', 'USAGE')
+       OR pg_catalog.pg_has_role(
+              (SELECT e.extowner FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'pg_once'), 'USAGE');
+COMMENT ON VIEW once.namespaces IS 'What once.configure said: of namespaces that the caller may use, and all for the owner of the extension or of the database';
+
+CREATE VIEW once.claims WITH (security_barrier) AS
+    SELECT c.ns, c.key,
+           CASE WHEN pg_catalog.starts_with(c.key, E'\x1e') THEN ARRAY(
+               SELECT pg_catalog.replace(pg_catalog.replace(part.text, E'\x1b1', E'\x1e'), E'\x1b0', E'\x1b')
+               FROM pg_catalog.unnest(pg_catalog.string_to_array(pg_catalog.substr(c.key, 2), E'\x1e'))
+                    WITH ORDINALITY AS part (text, position)
+               ORDER BY part.position)
+           ELSE ARRAY[c.key] END AS parts,
+           c.claimed_at, c.expires_at
+    FROM once.claim c
+    WHERE once.may_use(c.ns);
+COMMENT ON VIEW once.claims IS 'The committed claims of namespaces that the caller may use, expired ones included until they are swept; parts are those of which once_key made the key';

@@ -1,0 +1,98 @@
+//! Administration of namespaces: `once.configure`, `once.unconfigure`, and the triggers of their
+//! table.
+
+use pgrx::pg_extern;
+
+use crate::error::Error;
+use crate::key;
+use crate::pg::call::Interval;
+use crate::pg::spi::{self, Rows, View};
+use crate::pg::{Call, ErrorReport, Value, owner, session, watch};
+use crate::policy;
+
+#[pg_extern(sql = false)]
+fn configure(call: Call) -> Result<(), ErrorReport> {
+    Ok(write(call)?)
+}
+
+#[pg_extern(sql = false)]
+fn unconfigure(call: Call) -> Result<bool, ErrorReport> {
+    Ok(remove(call)?)
+}
+
+#[pg_extern(sql = false)]
+fn may_use(call: Call) -> Result<Option<bool>, ErrorReport> {
+    Ok(admits(call)?)
+}
+
+/// The row trigger: whoever writes the table, every session hears of it. It returns no row.
+#[pg_extern(sql = false)]
+fn namespace_changed(_call: Call) -> Result<bool, ErrorReport> {
+    watch::announce().map_err(Error::from)?;
+    Ok(false)
+}
+
+/// The statement trigger. It returns no row.
+#[pg_extern(sql = false)]
+fn namespace_written(_call: Call) -> Result<bool, ErrorReport> {
+    owner::acting(shut_without_role)?;
+    Ok(false)
+}
+
+fn write(call: Call) -> Result<(), Error> {
+    const WRITE: &str = "INSERT INTO once.namespace AS old (ns, ttl, allowed_role) \
+         VALUES ($1, $2, $3) ON CONFLICT (ns) DO UPDATE \
+         SET ttl = COALESCE(EXCLUDED.ttl, old.ttl), \
+             allowed_role = COALESCE(EXCLUDED.allowed_role, old.allowed_role)";
+    let ns = Value::text(key::namespace(call, 0)?)?;
+    if let Some(ttl) = call.interval(1) {
+        demand_positive(ttl)?;
+    }
+    if call.role(2).is_some_and(|role| !role.exists()) {
+        return Err(Error::RoleMissing);
+    }
+    let arguments = [ns, call.value(1)?, call.value(2)?];
+    owner::acting(|| spi::run(WRITE, &arguments, View::Isolated, |_| Ok(())))
+}
+
+fn demand_positive(ttl: Interval) -> Result<(), Error> {
+    let now = session::now();
+    match session::after(now, ttl)? {
+        Some(end) if end > now && end < i64::MAX => Ok(()),
+        _ => Err(Error::TtlOutOfRange),
+    }
+}
+
+fn remove(call: Call) -> Result<bool, Error> {
+    const REMOVE: &str = "DELETE FROM once.namespace WHERE ns OPERATOR(pg_catalog.=) $1";
+    let ns = Value::text(key::namespace(call, 0)?)?;
+    owner::acting(|| spi::run(REMOVE, &[ns], View::Isolated, was_written))
+}
+
+fn admits(call: Call) -> Result<Option<bool>, Error> {
+    match call.text(0, usize::MAX)? {
+        Some(Ok(ns)) => policy::admits(ns).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// A dump names a dropped role by its number, which may be given to another role later: such a
+/// namespace is shut for good instead.
+fn shut_without_role() -> Result<(), Error> {
+    const FIND: &str = "SELECT FROM once.namespace \
+         WHERE allowed_role OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles \
+                           WHERE oid OPERATOR(pg_catalog.=) allowed_role) LIMIT 1";
+    const SHUT: &str = "UPDATE once.namespace SET allowed_role = 0::pg_catalog.oid \
+         WHERE allowed_role OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles \
+                           WHERE oid OPERATOR(pg_catalog.=) allowed_role)";
+    if spi::run(FIND, &[], View::Isolated, was_written)? {
+        spi::run(SHUT, &[], View::Isolated, |_| Ok::<_, Error>(()))?;
+    }
+    Ok(())
+}
+
+fn was_written(rows: &Rows) -> Result<bool, Error> {
+    Ok(rows.count() == 1)
+}

@@ -1,0 +1,66 @@
+//! Knowing that the table `once.namespace` has changed, in every session and on a standby.
+//!
+//! A writer announces the change with its transaction, as PostgreSQL does for its catalogs: the
+//! own session hears of it at once, and again if it is rolled back; all others when it commits.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use super::guard::{Raised, guard};
+use super::raw;
+
+/// Counts what may have changed the table. Only this backend's one thread writes these.
+static VERSION: AtomicU64 = AtomicU64::new(1);
+/// The table that VERSION counts for; 0 counts every change of any table.
+static TABLE: AtomicU32 = AtomicU32::new(0);
+static REGISTERED: AtomicBool = AtomicBool::new(false);
+
+/// A number that is another one whenever the table may have changed since it was last asked for.
+pub fn version() -> Result<u64, Raised> {
+    // SAFETY: the callback is a static function. Messages are accepted as every LockRelationOid
+    // does.
+    unsafe {
+        if !REGISTERED.load(Relaxed) {
+            pg_sys::CacheRegisterRelcacheCallback(Some(changed), Datum::null());
+            REGISTERED.store(true, Relaxed);
+        }
+        guard(|| raw::AcceptInvalidationMessages())?;
+    }
+    Ok(VERSION.load(Relaxed))
+}
+
+/// Whether the table exists. From here on `version` counts its changes only.
+pub fn begin() -> bool {
+    let table = table();
+    TABLE.store(table.to_u32(), Relaxed);
+    table != Oid::INVALID
+}
+
+/// Tells every session that the table has changed, if the transaction commits.
+pub fn announce() -> Result<(), Raised> {
+    match table() {
+        Oid::INVALID => Ok(()),
+        // SAFETY: it reads the catalog, and raises where the table is gone.
+        table => unsafe { guard(|| raw::CacheInvalidateRelcacheByRelid(table)) },
+    }
+}
+
+fn table() -> Oid {
+    // SAFETY: catalog look-ups by NUL-terminated names.
+    unsafe {
+        match pg_sys::get_namespace_oid(c"once".as_ptr(), true) {
+            Oid::INVALID => Oid::INVALID,
+            schema => pg_sys::get_relname_relid(c"namespace".as_ptr(), schema),
+        }
+    }
+}
+
+/// Called for every table whose definition changes, with 0 for all of them.
+unsafe extern "C-unwind" fn changed(_: Datum, relation: Oid) {
+    let watched = TABLE.load(Relaxed);
+    if watched == 0 || relation == Oid::INVALID || relation.to_u32() == watched {
+        TABLE.store(0, Relaxed);
+        VERSION.fetch_add(1, Relaxed);
+    }
+}

@@ -1,0 +1,134 @@
+//! What is configured for a namespace: who may use it, and how long what is made there lasts.
+//!
+//! Every function that takes a namespace asks here before anything else. What is configured is
+//! kept for the session until the table changes, so that a namespace nobody configured costs next
+//! to nothing.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use crate::error::Error;
+use crate::pg::call::Interval;
+use crate::pg::spi::{self, View};
+use crate::pg::{Role, Value, owner, text, watch};
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Policy {
+    /// How long a claim lasts that names no period of its own, and how long work that is over is
+    /// remembered. None: for ever.
+    pub ttl: Option<Interval>,
+}
+
+/// The policy of a namespace that `current_user` may use. Others are refused with 42501.
+pub fn admit<N: AsRef<[u8]> + ?Sized>(ns: &N) -> Result<Policy, Error> {
+    let ns = ns.as_ref();
+    let rule = rule(ns)?;
+    if rule.includes_caller()? {
+        return Ok(Policy { ttl: rule.ttl });
+    }
+    Err(Error::NamespaceClosed {
+        ns: text::decode(ns)?,
+    })
+}
+
+/// Whether `current_user` may use the namespace.
+pub fn admits(ns: &[u8]) -> Result<bool, Error> {
+    rule(ns)?.includes_caller()
+}
+
+/// What stands in the table for one namespace. What is not there is none of both.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rule {
+    ttl: Option<Interval>,
+    role: Option<Role>,
+}
+
+impl Rule {
+    fn includes_caller(self) -> Result<bool, Error> {
+        match self.role {
+            None => Ok(true),
+            Some(role) => Ok(role.includes_caller()?),
+        }
+    }
+}
+
+/// What this session knows, as of one version of the table.
+struct Known {
+    version: u64,
+    /// Whether anything is configured at all; none where that has not been looked up.
+    any: Option<bool>,
+    rules: HashMap<Box<[u8]>, Rule>,
+}
+
+thread_local! {
+    static KNOWN: RefCell<Known> = RefCell::new(Known::of(0));
+}
+
+/// Namespaces kept at most, before all are looked up again.
+const RULES_KEPT: usize = 1_000;
+
+impl Known {
+    fn of(version: u64) -> Self {
+        Self {
+            version,
+            any: None,
+            rules: HashMap::new(),
+        }
+    }
+
+    fn rule(&self, ns: &[u8]) -> Option<Rule> {
+        match self.any {
+            Some(false) => Some(Rule::default()),
+            _ => self.rules.get(ns).copied(),
+        }
+    }
+}
+
+fn rule(ns: &[u8]) -> Result<Rule, Error> {
+    let version = watch::version()?;
+    let known = KNOWN.with_borrow_mut(|known| {
+        if known.version != version {
+            *known = Known::of(version);
+        }
+        known.rule(ns)
+    });
+    match known {
+        Some(rule) => Ok(rule),
+        None => look_up(ns, version),
+    }
+}
+
+/// Reads the table. What changed meanwhile makes `version` an old one, and nothing is kept for it.
+fn look_up(ns: &[u8], version: u64) -> Result<Rule, Error> {
+    let any = watch::begin() && owner::acting(is_anything_configured)?;
+    let rule = match any {
+        true => owner::acting(|| read(ns))?,
+        false => Rule::default(),
+    };
+    KNOWN.with_borrow_mut(|known| {
+        if known.version == version {
+            known.any = Some(any);
+            if known.rules.len() >= RULES_KEPT {
+                known.rules.clear();
+            }
+            known.rules.insert(ns.into(), rule);
+        }
+    });
+    Ok(rule)
+}
+
+fn is_anything_configured() -> Result<bool, Error> {
+    const ANY: &str = "SELECT FROM once.namespace LIMIT 1";
+    spi::run(ANY, &[], View::Newest, |rows| Ok(rows.count() > 0))
+}
+
+fn read(ns: &[u8]) -> Result<Rule, Error> {
+    const READ: &str = "SELECT ttl, allowed_role FROM once.namespace \
+         WHERE ns OPERATOR(pg_catalog.=) $1";
+    spi::run(READ, &[Value::text(ns)?], View::Newest, |rows| {
+        Ok(Rule {
+            ttl: rows.interval(0, 0),
+            role: rows.role(0, 1),
+        })
+    })
+}
