@@ -30,6 +30,10 @@ install: ## builds the extension and installs it in the PostgreSQL under target
 pgrx-test: ## the tests beside the code (cargo pgrx test)
 	$(call for-each,pgrx-config/suites/pgrx.sh $$version)
 
+.PHONY: model
+model: ## every order of events in the models of claims, turns and work (tests/model)
+	@pgrx-config/suites/model.sh
+
 .PHONY: regress
 regress: install ## what SQL answers (tests/pg_regress)
 	$(call for-each,pgrx-config/suites/regress.sh $$version)

@@ -144,6 +144,7 @@ for version in $versions; do
     if provision "$version"; then provisioned="$provisioned $version"; fi
 done
 run once format || true
+run once model || true
 run once demo || true
 for version in $provisioned; do
     suites_of "$version"
