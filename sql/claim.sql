@@ -58,6 +58,14 @@ CREATE FUNCTION claim_once_per(period interval, ns text, part1 text, part2 anyno
 COMMENT ON FUNCTION claim_once_per(interval, text, text, anynonarray) IS
     'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ and SERIALIZABLE a claim newer than the snapshot raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and finite.';
 
+CREATE FUNCTION try_claim_once(
+    ns text, key text, "timeout" interval DEFAULT '0', ttl interval DEFAULT NULL, owner text DEFAULT NULL
+) RETURNS text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'try_claim_once_wrapper';
+COMMENT ON FUNCTION try_claim_once(text, text, interval, interval, text) IS
+    '''won'', ''duplicate'', or ''in_progress'' when somebody''s transaction, which is open, still decides and the timeout is over (''0'': does not wait, NULL: waits as long as lock_timeout and statement_timeout allow). Then nothing was written, nothing is held and the transaction goes on. With a ttl the claim ends that long after it was made. A committed, unexpired claim with the same non-NULL owner answers ''won'' again and changes nothing; owner is a secret of the caller, at most 200 bytes, stored as a digest. At REPEATABLE READ and SERIALIZABLE a claim newer than the snapshot raises 40001. Errors: 22004 for a NULL ns or key, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), a too long owner, a negative or infinite timeout and a ttl that is not positive and finite, 25006 in a read-only transaction.';
+
 CREATE FUNCTION is_claimed(ns text, key text) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'is_claimed_wrapper';

@@ -10,15 +10,18 @@ use crate::digest;
 use crate::error::Error;
 use crate::key::Name;
 use crate::pg::call::Interval;
+use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Call, ErrorReport, Value, owner, session};
 use crate::policy;
+use crate::timeout::Timeout;
 
 #[pg_extern(sql = false)]
 fn claim_once(call: Call) -> Result<bool, ErrorReport> {
     let name = Name::of_arguments(call, 0)?;
     let policy = policy::admit(name.ns)?;
-    Ok(Claim::named(&name)?.make(policy.ttl)?)
+    let terms = Terms::lasting(policy.ttl);
+    Ok(Claim::named(&name)?.make(&terms)? == Answer::Won)
 }
 
 #[pg_extern(sql = false)]
@@ -26,7 +29,28 @@ fn claim_once_per(call: Call) -> Result<bool, ErrorReport> {
     let period = call.interval(0).ok_or(Error::Null { argument: "period" })?;
     let name = Name::of_arguments(call, 1)?;
     policy::admit(name.ns)?;
-    Ok(Claim::named(&name)?.make(Some(period))?)
+    let terms = Terms::lasting(Some(period));
+    Ok(Claim::named(&name)?.make(&terms)? == Answer::Won)
+}
+
+#[pg_extern(sql = false)]
+fn try_claim_once(call: Call) -> Result<&'static str, ErrorReport> {
+    let name = Name::of_texts(call, 0)?;
+    let policy = policy::admit(name.ns)?;
+    let timeout = Timeout::starting_now(call.interval(2))?;
+    let ttl = call.interval(3);
+    if ttl.is_some() {
+        times(ttl).map_err(|_| Error::TtlOutOfRange)?;
+    }
+    let terms = Terms {
+        period: ttl.or(policy.ttl),
+        owner: owner_digest(call, 4, &name)?,
+    };
+    Ok(match Claim::named(&name)?.attempt(&terms, timeout)? {
+        Some(Answer::Won) => "won",
+        Some(Answer::Duplicate) => "duplicate",
+        None => "in_progress",
+    })
 }
 
 #[pg_extern(sql = false)]
@@ -43,11 +67,39 @@ fn unclaim(call: Call) -> Result<bool, ErrorReport> {
     Ok(Claim::named(&name)?.give_back()?)
 }
 
+/// The longest owner, in bytes.
+pub const OWNER_LIMIT: usize = 200;
+
 /// How often a call looks again when others make and give back the claim under its eyes.
 const ROUNDS: usize = 100;
 
 /// What made up its time before a wait is written anew after it, in microseconds.
 const NEGLIGIBLE_WAIT: i64 = 100_000;
+
+/// How a claim is made.
+#[derive(Clone, Copy, Debug, Default)]
+struct Terms {
+    /// How long it lasts; none: without end.
+    period: Option<Interval>,
+    /// The digest of the owner, who may ask again.
+    owner: Option<[u8; 16]>,
+}
+
+/// What a caller is told once nobody else's transaction is in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Won,
+    Duplicate,
+}
+
+impl Terms {
+    fn lasting(period: Option<Interval>) -> Self {
+        Self {
+            period,
+            owner: None,
+        }
+    }
+}
 
 /// A claim by its name, whether or not it has been made.
 struct Claim {
@@ -60,6 +112,8 @@ struct Claim {
 enum Found {
     Nothing,
     Standing,
+    /// It stands, is committed, and was made by the owner who asks.
+    OfOwner,
     Expired,
 }
 
@@ -72,17 +126,18 @@ impl Claim {
         })
     }
 
-    /// Makes the claim, for `period` where one is given. False if it stands already.
-    fn make(&self, period: Option<Interval>) -> Result<bool, Error> {
+    /// Makes the claim if it does not stand.
+    fn make(&self, terms: &Terms) -> Result<Answer, Error> {
         owner::acting(|| {
             for _ in 0..ROUNDS {
-                if self.insert(period)? {
-                    return Ok(true);
+                if self.insert(terms)? {
+                    return Ok(Answer::Won);
                 }
-                match self.find(View::Isolated)? {
+                match self.find(View::Isolated, terms)? {
                     Found::Nothing => {}
-                    Found::Standing => return Ok(false),
-                    Found::Expired if self.take_over(period)? => return Ok(true),
+                    Found::Standing => return Ok(Answer::Duplicate),
+                    Found::OfOwner => return Ok(Answer::Won),
+                    Found::Expired if self.take_over(terms)? => return Ok(Answer::Won),
                     Found::Expired => {}
                 }
             }
@@ -90,11 +145,23 @@ impl Claim {
         })
     }
 
+    /// The same, but not waiting longer than `timeout`: none when it is over and somebody else's
+    /// transaction still decides. Nothing is written then.
+    fn attempt(&self, terms: &Terms, timeout: Timeout) -> Result<Option<Answer>, Error> {
+        let Some(deadline) = timeout.deadline() else {
+            return self.make(terms).map(Some);
+        };
+        Ok(match attempt(Some(deadline), || self.make(terms))? {
+            Attempt::Done(answer) => Some(answer),
+            Attempt::TimedOut | Attempt::Moved => None,
+        })
+    }
+
     /// Whether the claim stands now.
     fn stands(&self) -> Result<bool, Error> {
         owner::acting(|| {
             Ok(matches!(
-                self.find(newest_but_serializable())?,
+                self.find(newest_but_serializable(), &Terms::default())?,
                 Found::Standing
             ))
         })
@@ -115,8 +182,8 @@ impl Claim {
                 if spi::run(DELETE, &arguments, view, was_written)? {
                     return Ok(true);
                 }
-                match self.find(view)? {
-                    Found::Standing => {}
+                match self.find(view, &Terms::default())? {
+                    Found::Standing | Found::OfOwner => {}
                     Found::Nothing | Found::Expired => return Ok(false),
                 }
             }
@@ -126,19 +193,25 @@ impl Claim {
 
     /// The time is written as it was before a wait for a competitor. After a long one that was
     /// won it is written anew, so that no claim is born old.
-    fn insert(&self, period: Option<Interval>) -> Result<bool, Error> {
-        const INSERT: &str = "INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key) \
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    fn insert(&self, terms: &Terms) -> Result<bool, Error> {
+        const INSERT: &str = "INSERT INTO once.claim (digest, claimed_at, expires_at, owner, ns, key) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
         const RENEW: &str = "UPDATE once.claim SET claimed_at = $2, expires_at = $3 \
              WHERE digest OPERATOR(pg_catalog.=) $1";
-        let (now, expiry) = times(period)?;
-        let (at, until) = (Value::timestamp(Some(now)), Value::timestamp(expiry));
-        let arguments = [self.digest, at, until, self.ns, self.key];
+        let (now, expiry) = times(terms.period)?;
+        let arguments = [
+            self.digest,
+            Value::timestamp(Some(now)),
+            Value::timestamp(expiry),
+            Value::uuid_or_null(terms.owner),
+            self.ns,
+            self.key,
+        ];
         if !spi::run(INSERT, &arguments, View::Isolated, was_written)? {
             return Ok(false);
         }
-        if period.is_some() && session::now() - now > NEGLIGIBLE_WAIT {
-            let (now, expiry) = times(period)?;
+        if terms.period.is_some() && session::now() - now > NEGLIGIBLE_WAIT {
+            let (now, expiry) = times(terms.period)?;
             let arguments = [
                 self.digest,
                 Value::timestamp(Some(now)),
@@ -150,37 +223,55 @@ impl Claim {
     }
 
     /// Makes an expired claim anew. False if somebody else has done so, or it was swept.
-    fn take_over(&self, period: Option<Interval>) -> Result<bool, Error> {
+    fn take_over(&self, terms: &Terms) -> Result<bool, Error> {
         const LOCK: &str = "SELECT FROM once.claim WHERE digest OPERATOR(pg_catalog.=) $1 \
              AND expires_at OPERATOR(pg_catalog.<=) $2 FOR UPDATE";
         const RENEW: &str = "UPDATE once.claim \
-             SET claimed_at = $2, expires_at = $3, owner = NULL \
+             SET claimed_at = $2, expires_at = $3, owner = $4 \
              WHERE digest OPERATOR(pg_catalog.=) $1";
         let now = Value::timestamp(Some(session::now()));
         if !spi::run(LOCK, &[self.digest, now], View::Isolated, was_written)? {
             return Ok(false);
         }
-        let (now, expiry) = times(period)?;
+        let (now, expiry) = times(terms.period)?;
         let arguments = [
             self.digest,
             Value::timestamp(Some(now)),
             Value::timestamp(expiry),
+            Value::uuid_or_null(terms.owner),
         ];
         spi::run(RENEW, &arguments, View::Isolated, was_written)
     }
 
-    fn find(&self, view: View) -> Result<Found, Error> {
+    /// What stands in the table. Who claimed it is asked for only where there is an owner to
+    /// compare with: not every kind of table knows the transaction of a row.
+    fn find(&self, view: View, terms: &Terms) -> Result<Found, Error> {
         const FIND: &str = "SELECT expires_at, \
                  ns OPERATOR(pg_catalog.=) $2 AND key OPERATOR(pg_catalog.=) $3 \
              FROM once.claim WHERE digest OPERATOR(pg_catalog.=) $1";
-        spi::run(FIND, &[self.digest, self.ns, self.key], view, |rows| {
-            Ok(match (rows.count(), rows.boolean(0, 1)) {
-                (0, _) => Found::Nothing,
-                (_, Some(true)) => match rows.timestamp(0, 0) {
-                    Some(expiry) if expiry <= session::now() => Found::Expired,
-                    _ => Found::Standing,
-                },
-                _ => return Err(Error::DigestCollision),
+        const FIND_WITH_OWNER: &str = "SELECT expires_at, \
+                 ns OPERATOR(pg_catalog.=) $2 AND key OPERATOR(pg_catalog.=) $3, \
+                 owner OPERATOR(pg_catalog.=) $4, xmin \
+             FROM once.claim WHERE digest OPERATOR(pg_catalog.=) $1";
+        let owner = Value::uuid_or_null(terms.owner);
+        let arguments = [self.digest, self.ns, self.key, owner];
+        let (statement, arguments) = match terms.owner {
+            None => (FIND, &arguments[..3]),
+            Some(_) => (FIND_WITH_OWNER, &arguments[..]),
+        };
+        spi::run(statement, arguments, view, |rows| {
+            if rows.count() == 0 {
+                return Ok(Found::Nothing);
+            }
+            if rows.boolean(0, 1) != Some(true) {
+                return Err(Error::DigestCollision);
+            }
+            let is_of_owner =
+                terms.owner.is_some() && rows.boolean(0, 2) == Some(true) && !rows.is_own(0, 3);
+            Ok(match rows.timestamp(0, 0) {
+                Some(expiry) if expiry <= session::now() => Found::Expired,
+                _ if is_of_owner => Found::OfOwner,
+                _ => Found::Standing,
             })
         })
     }
@@ -192,6 +283,15 @@ fn newest_but_serializable() -> View {
     match session::isolation() {
         session::Isolation::Serializable => View::Isolated,
         _ => View::Newest,
+    }
+}
+
+/// The digest of the owner that the argument at `index` names, for this claim.
+fn owner_digest(call: Call, index: usize, name: &Name) -> Result<Option<[u8; 16]>, Error> {
+    match call.text(index, OWNER_LIMIT)? {
+        None => Ok(None),
+        Some(Ok(owner)) => Ok(Some(digest::owner(name.ns, &name.key, owner))),
+        Some(Err(bytes)) => Err(Error::OwnerTooLong { bytes }),
     }
 }
 

@@ -9,6 +9,15 @@ pub fn claim(ns: &[u8], key: &[u8]) -> [u8; 16] {
     digest
 }
 
+/// What stands for the owner of a claim: the first 16 bytes of the hash of namespace, key and owner,
+/// so that one owner's claims do not show that they are the same owner's.
+pub fn owner(ns: &[u8], key: &[u8], owner: &[u8]) -> [u8; 16] {
+    let hash = hash(&[ns, key, owner]);
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hash.as_bytes()[..16]);
+    digest
+}
+
 /// The number of the turn to create a row: a collision makes two keys wait for each other, and
 /// nothing else.
 pub fn turn(parts: &[&[u8]]) -> u64 {

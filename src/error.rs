@@ -35,6 +35,9 @@ pub enum Error {
     Null {
         argument: &'static str,
     },
+    OwnerTooLong {
+        bytes: usize,
+    },
     PeriodOutOfRange,
     RoleMissing,
     TimeoutOutOfRange,
@@ -186,6 +189,14 @@ impl Error {
                 ERRCODE_NULL_VALUE_NOT_ALLOWED,
                 &format!("{argument} must not be null"),
             ),
+            Self::OwnerTooLong { bytes } => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                &format!(
+                    "owner must not be longer than {} bytes",
+                    crate::claim::OWNER_LIMIT
+                ),
+            )
+            .detail(format!("It has {bytes} bytes.")),
             Self::PeriodOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "period must be positive and finite, and end within the range of timestamps",

@@ -27,6 +27,21 @@ pub struct Name<'a> {
 }
 
 impl<'a> Name<'a> {
+    /// The name that the two text arguments from `first` on give: the namespace and the key.
+    pub fn of_texts(call: Call<'a>, first: usize) -> Result<Self, Error> {
+        let ns = namespace(call, first)?;
+        let key = match call.text(first + 1, KEY_LIMIT)? {
+            None => return Err(Error::Null { argument: "key" }),
+            Some(Err(bytes)) => return Err(Error::KeyTooLong { bytes }),
+            Some(Ok(key)) => key,
+        };
+        check(key)?;
+        Ok(Self {
+            ns,
+            key: Cow::Borrowed(key),
+        })
+    }
+
     /// The name that the arguments from `first` on give: the namespace, then the parts of the key.
     pub fn of_arguments(call: Call<'a>, first: usize) -> Result<Self, Error> {
         Ok(Self {
@@ -46,6 +61,16 @@ pub fn namespace<'a>(call: Call<'a>, index: usize) -> Result<&'a [u8], Error> {
     }
 }
 
+/// Whether a text may be a key.
+pub fn check(key: &[u8]) -> Result<(), Error> {
+    match key.len() {
+        0 => Err(Error::KeyEmpty),
+        bytes if bytes > KEY_LIMIT => Err(Error::KeyTooLong { bytes }),
+        _ if !encoding::is_well_formed(key) => Err(Error::KeyMalformed),
+        _ => Ok(()),
+    }
+}
+
 /// The key that the arguments from `first` on make.
 fn key<'a>(call: Call<'a>, first: usize) -> Result<Cow<'a, [u8]>, Error> {
     let parts = call.parts(first)?.ok_or(Error::Null { argument: "key" })?;
@@ -55,12 +80,8 @@ fn key<'a>(call: Call<'a>, first: usize) -> Result<Cow<'a, [u8]>, Error> {
         .map(|value| part_text(value, is_one))
         .collect::<Result<Vec<_>, _>>()?;
     let key = encoding::encode(&parts);
-    match key.len() {
-        0 => Err(Error::KeyEmpty),
-        bytes if bytes > KEY_LIMIT => Err(Error::KeyTooLong { bytes }),
-        _ if !encoding::is_well_formed(&key) => Err(Error::KeyMalformed),
-        _ => Ok(key),
-    }
+    check(&key)?;
+    Ok(key)
 }
 
 /// The text of one part of a key, the same under all settings.

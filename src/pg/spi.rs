@@ -59,6 +59,14 @@ impl Rows {
             .map(|value| Role(Oid::from(value.datum.value() as u32)))
     }
 
+    /// Whether a column of type xid is the transaction in progress, or a subtransaction of it.
+    pub fn is_own(&self, row: usize, column: usize) -> bool {
+        // SAFETY: looks at this backend's own transactions.
+        self.value(row, column).is_some_and(|value| unsafe {
+            pg_sys::TransactionIdIsCurrentTransactionId((value.datum.value() as u32).into())
+        })
+    }
+
     /// A column of any type, copied so that it outlives the rows.
     pub fn keep(&self, row: usize, column: usize) -> Result<Option<Value>, Raised> {
         let Some(value) = self.value(row, column) else {

@@ -76,6 +76,18 @@ impl Value {
         }
     }
 
+    /// A uuid of these bytes, or its NULL.
+    pub fn uuid_or_null(bytes: Option<[u8; 16]>) -> Self {
+        bytes.map_or(
+            Self {
+                datum: Datum::null(),
+                null: true,
+                kind: pg_sys::UUIDOID,
+            },
+            Self::uuid,
+        )
+    }
+
     /// A timestamptz of these microseconds since 2000-01-01, or its NULL.
     pub fn timestamp(at: Option<i64>) -> Self {
         Self {
