@@ -39,9 +39,10 @@ fn try_claim_once(call: Call) -> Result<&'static str, ErrorReport> {
     let policy = policy::admit(name.ns)?;
     let timeout = Timeout::starting_now(call.interval(2))?;
     let ttl = call.interval(3);
-    if ttl.is_some() {
-        times(ttl).map_err(|_| Error::TtlOutOfRange)?;
-    }
+    times(ttl).map_err(|error| match error {
+        Error::PeriodOutOfRange => Error::TtlOutOfRange,
+        other => other,
+    })?;
     let terms = Terms {
         period: ttl.or(policy.ttl),
         owner: owner_digest(call, 4, &name)?,

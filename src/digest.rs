@@ -53,6 +53,10 @@ mod tests {
         assert_eq!(hex(claim(b"a", b"bc")), "b379faa86a52cdb0235e942b160ef6ec");
         let accented = claim(b"stripe", "\u{e9}vt".as_bytes());
         assert_eq!(hex(accented), "81c4ec50a071403834629054d34e6526");
+        assert_eq!(
+            hex(owner(b"ci_failure", b"4711", b"worker 1")),
+            "cac59f999aae2b8d144150127e14410d"
+        );
         assert_eq!(turn(&[b"a", b"bc"]), 12_739_929_538_955_999_667);
     }
 

@@ -16,3 +16,7 @@ SELECT pg_temp.raised($$ SELECT with_payment_lock(1, 2, '-infinity') $$);
 SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::payments, '{"service_id": 1}', timeout => 'infinity') $$);
 SELECT pg_temp.raised($$ SELECT find_or_create(NULL::payments, '{"service_id": 1}', timeout => 'infinity') $$);
 DROP TABLE payments;
+SELECT pg_temp.raised($$ SELECT try_claim_once('period', 'a', 'infinity') $$);
+SELECT pg_temp.raised($$ SELECT try_claim_once('period', 'a', '-infinity') $$);
+SELECT pg_temp.raised($$ SELECT try_claim_once('period', 'a', ttl => 'infinity') $$);
+SELECT pg_temp.raised($$ SELECT try_claim_once('period', 'a', ttl => '-infinity') $$);
