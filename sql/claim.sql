@@ -58,6 +58,12 @@ CREATE FUNCTION claim_once_per(period interval, ns text, part1 text, part2 anyno
 COMMENT ON FUNCTION claim_once_per(interval, text, text, anynonarray) IS
     'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ and SERIALIZABLE a claim newer than the snapshot raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and finite.';
 
+CREATE FUNCTION claim_many(ns text, keys text[]) RETURNS SETOF text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1000
+    AS 'MODULE_PATHNAME', 'claim_many_wrapper';
+COMMENT ON FUNCTION claim_many(text, text[]) IS
+    'Claims many keys and returns those that this call won, in the order of the array, each once however often it stands there. All are claimed before the first row comes. Waits for competitors as claim_once does, in one order for all: transactions that make one such call each cannot deadlock. At REPEATABLE READ and SERIALIZABLE a claim newer than the snapshot raises 40001. Errors, after which nothing is claimed: 22004 for NULL, also as an element, 22023 for an array of several dimensions and for an empty or too long ns (128 bytes) or key (2000 bytes), 54000 for more than 10,000,000 keys, 25006 in a read-only transaction.';
+
 CREATE FUNCTION try_claim_once(
     ns text, key text, "timeout" interval DEFAULT '0', ttl interval DEFAULT NULL, owner text DEFAULT NULL
 ) RETURNS text

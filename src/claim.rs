@@ -4,17 +4,24 @@
 //! NOTHING without a target. That form waits for a competitor whose transaction is open, costs a
 //! duplicate no transaction id, and raises nothing while the index is rebuilt concurrently.
 
+use pgrx::datum::AnyElement;
+use pgrx::iter::SetOfIterator;
 use pgrx::pg_extern;
 
 use crate::digest;
 use crate::error::Error;
-use crate::key::Name;
+use crate::key::{self, Name};
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Call, ErrorReport, Value, owner, session};
 use crate::policy;
 use crate::timeout::Timeout;
+
+mod batch;
+
+use batch::Batch;
+pub use batch::LIMIT as BATCH_LIMIT;
 
 #[pg_extern(sql = false)]
 fn claim_once(call: Call) -> Result<bool, ErrorReport> {
@@ -31,6 +38,18 @@ fn claim_once_per(call: Call) -> Result<bool, ErrorReport> {
     policy::admit(name.ns)?;
     let terms = Terms::lasting(Some(period));
     Ok(Claim::named(&name)?.make(&terms)? == Answer::Won)
+}
+
+#[pg_extern(sql = false)]
+fn claim_many<'a>(call: Call<'a>) -> Result<SetOfIterator<'a, AnyElement>, ErrorReport> {
+    let ns = key::namespace(call, 0)?;
+    let policy = policy::admit(ns)?;
+    let keys = call.texts(1).map_err(Error::from)?;
+    let mut batch = Batch::new(ns, keys.ok_or(Error::Null { argument: "keys" })?)?;
+    batch.claim(&Terms::lasting(policy.ttl))?;
+    Ok(SetOfIterator::new(
+        batch.into_keys().filter_map(Value::into_any),
+    ))
 }
 
 #[pg_extern(sql = false)]

@@ -3,19 +3,38 @@
 /// The primary key of a claim: the first 16 bytes of the BLAKE3 hash of the length-prefixed
 /// namespace and key. Both stand beside it in the table and are compared at every hit.
 pub fn claim(ns: &[u8], key: &[u8]) -> [u8; 16] {
-    let hash = hash(&[ns, key]);
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&hash.as_bytes()[..16]);
-    digest
+    first_half(hash(&[ns, key]))
+}
+
+/// Makes the primary keys of many claims in one namespace.
+pub struct Claims {
+    /// What is hashed: the namespace, which stays, and a key, each behind its length.
+    text: Vec<u8>,
+    namespace: usize,
+}
+
+impl Claims {
+    pub fn of(ns: &[u8]) -> Self {
+        let mut text = (ns.len() as u32).to_le_bytes().to_vec();
+        text.extend(ns);
+        Self {
+            namespace: text.len(),
+            text,
+        }
+    }
+
+    pub fn claim(&mut self, key: &[u8]) -> [u8; 16] {
+        self.text.truncate(self.namespace);
+        self.text.extend((key.len() as u32).to_le_bytes());
+        self.text.extend(key);
+        first_half(blake3::hash(&self.text))
+    }
 }
 
 /// What stands for the owner of a claim: the first 16 bytes of the hash of namespace, key and owner,
 /// so that one owner's claims do not show that they are the same owner's.
 pub fn owner(ns: &[u8], key: &[u8], owner: &[u8]) -> [u8; 16] {
-    let hash = hash(&[ns, key, owner]);
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&hash.as_bytes()[..16]);
-    digest
+    first_half(hash(&[ns, key, owner]))
 }
 
 /// The number of the turn to create a row: a collision makes two keys wait for each other, and
@@ -36,8 +55,16 @@ fn hash(parts: &[&[u8]]) -> blake3::Hash {
     hasher.finalize()
 }
 
+fn first_half(hash: blake3::Hash) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.as_bytes()[..16]);
+    half
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn hex(digest: [u8; 16]) -> String {
@@ -58,6 +85,16 @@ mod tests {
             "cac59f999aae2b8d144150127e14410d"
         );
         assert_eq!(turn(&[b"a", b"bc"]), 12_739_929_538_955_999_667);
+    }
+
+    proptest! {
+        #[test]
+        fn many_are_digested_as_one_is(ns in any::<Vec<u8>>(), keys in any::<[Vec<u8>; 3]>()) {
+            let mut many = Claims::of(&ns);
+            for key in &keys {
+                prop_assert_eq!(many.claim(key), claim(&ns, key));
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,14 @@ pub enum Error {
         kind: String,
     },
     KeyEmpty,
+    /// What is wrong with one key of an array.
+    KeyOfBatch {
+        subscript: i64,
+        error: Box<Error>,
+    },
+    KeysNotOneDimensional {
+        dimensions: usize,
+    },
     KeyMalformed,
     KeyPartNull,
     KeyRow {
@@ -35,12 +43,16 @@ pub enum Error {
     Null {
         argument: &'static str,
     },
+    OutOfMemory,
     OwnerTooLong {
         bytes: usize,
     },
     PeriodOutOfRange,
     RoleMissing,
     TimeoutOutOfRange,
+    TooManyKeys {
+        keys: usize,
+    },
     TtlOutOfRange,
     TextInvalid {
         what: &'static str,
@@ -134,11 +146,24 @@ impl Error {
                 &format!("an array cannot be part of a key: {kind}"),
             )
             .hint(
-                "For many keys make a call for each one. For one key of many parts write \
+                "For many keys there is claim_many. For one key of many parts write \
                  VARIADIC before the array, as in VARIADIC $2::text[].",
             ),
             Self::KeyEmpty => plain(ERRCODE_INVALID_PARAMETER_VALUE, "key must not be empty")
                 .hint("A key has 1 to 2000 bytes."),
+            Self::KeyOfBatch { subscript, error } => {
+                let message = error.message()?;
+                let detail = match &message.detail {
+                    Some(detail) => format!("It is keys[{subscript}]. {detail}"),
+                    None => format!("It is keys[{subscript}]."),
+                };
+                message.detail(detail)
+            }
+            Self::KeysNotOneDimensional { dimensions } => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                &format!("keys must be an array of one dimension, not of {dimensions}"),
+            )
+            .hint("For keys of several parts make each one with once_key."),
             Self::KeyMalformed => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "a key that begins with U+001E must be one that once_key made",
@@ -189,6 +214,7 @@ impl Error {
                 ERRCODE_NULL_VALUE_NOT_ALLOWED,
                 &format!("{argument} must not be null"),
             ),
+            Self::OutOfMemory => plain(ERRCODE_OUT_OF_MEMORY, "out of memory"),
             Self::OwnerTooLong { bytes } => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 &format!(
@@ -211,6 +237,15 @@ impl Error {
                 "timeout must be neither negative nor infinite",
             )
             .hint("NULL waits as long as lock_timeout and statement_timeout allow, '0' does not wait."),
+            Self::TooManyKeys { keys } => plain(
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                &format!(
+                    "keys must not be more than {} in one call",
+                    crate::claim::BATCH_LIMIT
+                ),
+            )
+            .detail(format!("There are {keys}."))
+            .hint("Make several calls, each in a transaction of its own."),
             Self::TextInvalid { what } => plain(
                 ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
                 &format!("{what} is not valid text in UTF-8"),

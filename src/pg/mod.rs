@@ -6,10 +6,12 @@
 //! subtransaction back.
 //! A [`Value`] lives as long as the SQL call that made it.
 
+pub mod array;
 pub mod call;
 pub mod deadline;
 mod guard;
 pub mod lock;
+pub mod memory;
 pub mod notice;
 pub mod owner;
 mod raw;

@@ -7,8 +7,9 @@
 use std::ffi::{c_char, c_int, c_long};
 
 use pgrx::pg_sys::{
-    Datum, ErrorData, FmgrInfo, FunctionCallInfo, LOCKTAG, List, LockAcquireResult, Oid,
-    PGFunction, Relation, SPIPlanPtr, Size, Snapshot, TimestampTz, TypeCacheEntry, varlena,
+    ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, LOCKTAG, List, LockAcquireResult,
+    MemoryContext, Oid, PGFunction, Relation, SPIPlanPtr, Size, Snapshot, TimestampTz,
+    TypeCacheEntry, varlena,
 };
 
 /// `void (*timeout_handler_proc)(void)` of `utils/timeout.h`; runs inside a signal handler.
@@ -16,6 +17,13 @@ pub(super) type TimeoutHandler = unsafe extern "C-unwind" fn();
 
 unsafe extern "C-unwind" {
     pub(super) fn AcceptInvalidationMessages();
+    pub(super) fn AllocSetContextCreateInternal(
+        parent: MemoryContext,
+        name: *const c_char,
+        min_size: Size,
+        init_size: Size,
+        max_size: Size,
+    ) -> MemoryContext;
     pub(super) fn AtEOXact_GUC(is_commit: bool, nest_level: c_int);
     pub(super) fn BeginInternalSubTransaction(name: *const c_char);
     pub(super) fn CacheInvalidateRelcacheByRelid(relation: Oid);
@@ -44,6 +52,7 @@ unsafe extern "C-unwind" {
         session: bool,
         dont_wait: bool,
     ) -> LockAcquireResult::Type;
+    pub(super) fn MemoryContextDelete(context: MemoryContext);
     pub(super) fn OidInputFunctionCall(f: Oid, s: *mut c_char, io_param: Oid, typmod: i32)
     -> Datum;
     pub(super) fn OidOutputFunctionCall(f: Oid, value: Datum) -> *mut c_char;
@@ -71,6 +80,14 @@ unsafe extern "C-unwind" {
     pub(super) fn SPI_prepare(text: *const c_char, count: c_int, types: *mut Oid) -> SPIPlanPtr;
     pub(super) fn UnregisterSnapshot(snapshot: Snapshot);
     pub(super) fn check_enable_rls(relation: Oid, as_user: Oid, no_error: bool) -> c_int;
+    pub(super) fn construct_array(
+        elements: *mut Datum,
+        count: c_int,
+        kind: Oid,
+        length: c_int,
+        by_value: bool,
+        align: c_char,
+    ) -> *mut ArrayType;
     pub(super) fn cstring_to_text_with_len(s: *const c_char, length: c_int) -> *mut varlena;
     pub(super) fn disable_timeout(id: c_int, keep_indicator: bool);
     pub(super) fn enable_timeout_every(id: c_int, first: TimestampTz, every_ms: c_int);
@@ -102,6 +119,7 @@ unsafe extern "C-unwind" {
     pub(super) fn lookup_type_cache(kind: Oid, flags: c_int) -> *mut TypeCacheEntry;
     pub(super) fn pg_any_to_server(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;
+    pub(super) fn pg_detoast_datum(value: *mut varlena) -> *mut varlena;
     pub(super) fn pg_detoast_datum_packed(value: *mut varlena) -> *mut varlena;
     pub(super) fn pg_server_to_any(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;

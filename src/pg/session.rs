@@ -63,6 +63,17 @@ pub fn after(from: i64, period: Interval) -> Result<Option<i64>, Raised> {
     }
 }
 
+/// Raises what somebody asks of this backend meanwhile: a cancel, a timeout, an end.
+pub fn check_for_interrupts() -> Result<(), Raised> {
+    // SAFETY: what CHECK_FOR_INTERRUPTS does.
+    unsafe {
+        if pg_sys::InterruptPending != 0 {
+            guard(|| raw::ProcessInterrupts())?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether text of this database is UTF-8.
 pub fn is_utf8() -> bool {
     // SAFETY: reads a global of this backend.

@@ -59,6 +59,12 @@ impl Rows {
             .map(|value| Role(Oid::from(value.datum.value() as u32)))
     }
 
+    pub fn uuid(&self, row: usize, column: usize) -> Option<[u8; 16]> {
+        let value = self.value(row, column)?;
+        // SAFETY: the statement asks for a uuid, which is 16 bytes passed by reference.
+        Some(unsafe { *value.datum.cast_mut_ptr::<[u8; 16]>() })
+    }
+
     /// Whether a column of type xid is the transaction in progress, or a subtransaction of it.
     pub fn is_own(&self, row: usize, column: usize) -> bool {
         // SAFETY: looks at this backend's own transactions.

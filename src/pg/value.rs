@@ -1,6 +1,6 @@
 //! A typed SQL value.
 
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr;
 use std::slice;
 
@@ -86,6 +86,43 @@ impl Value {
             },
             Self::uuid,
         )
+    }
+
+    /// An array of uuids.
+    pub fn uuids(uuids: &[[u8; 16]]) -> Result<Self, Raised> {
+        let datums: Vec<_> = uuids
+            .iter()
+            .map(|uuid| Datum::from(uuid.as_ptr()))
+            .collect();
+        let (elements, length) = (datums.as_ptr().cast_mut(), datums.len() as c_int);
+        // SAFETY: the elements outlive the call, which copies them; a uuid is 16 bytes, unaligned.
+        let array = unsafe {
+            guard(|| {
+                raw::construct_array(elements, length, pg_sys::UUIDOID, 16, false, b'c' as c_char)
+            })
+        }?;
+        Ok(Self {
+            datum: Datum::from(array),
+            null: false,
+            kind: pg_sys::UUIDARRAYOID,
+        })
+    }
+
+    /// An array of these texts.
+    pub fn texts(texts: &[Self]) -> Result<Self, Raised> {
+        let datums: Vec<_> = texts.iter().map(|text| text.datum).collect();
+        let (elements, length) = (datums.as_ptr().cast_mut(), datums.len() as c_int);
+        // SAFETY: the elements outlive the call, which copies them; callers pass texts.
+        let array = unsafe {
+            guard(|| {
+                raw::construct_array(elements, length, pg_sys::TEXTOID, -1, false, b'i' as c_char)
+            })
+        }?;
+        Ok(Self {
+            datum: Datum::from(array),
+            null: false,
+            kind: pg_sys::TEXTARRAYOID,
+        })
     }
 
     /// A timestamptz of these microseconds since 2000-01-01, or its NULL.

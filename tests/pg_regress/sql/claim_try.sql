@@ -37,11 +37,11 @@ SELECT count(DISTINCT owner) = count(owner) AS differ, bool_and(claim::text !~ '
 SELECT count(*) AS columns FROM information_schema.columns WHERE table_schema = 'once' AND table_name = 'claims' AND column_name = 'owner';
 
 -- An expired claim is taken, with the taker's owner and ttl.
-SELECT try_claim_once('try', '9', ttl => '1 ms', owner => 'me'), pg_sleep(0.01) IS NULL AS slept;
+SELECT try_claim_once('try', '9', ttl => '1 ms', owner => 'me'), pg_sleep(0.01) IS NOT NULL AS slept;
 SELECT try_claim_once('try', '9', ttl => '1 hour', owner => 'you');
 SELECT try_claim_once('try', '9', owner => 'me');
 SELECT try_claim_once('try', '9', owner => 'you');
-SELECT try_claim_once('try', '10', ttl => '1 ms', owner => 'me'), pg_sleep(0.01) IS NULL AS slept;
+SELECT try_claim_once('try', '10', ttl => '1 ms', owner => 'me'), pg_sleep(0.01) IS NOT NULL AS slept;
 SELECT claim_once('try', '10');
 SELECT try_claim_once('try', '10', owner => 'me');
 

@@ -1,0 +1,266 @@
+//! Many claims in one call, in the order of their digests: transactions that make one such call
+//! each never wait for one another in a circle.
+
+use super::{Answer, Claim, NEGLIGIBLE_WAIT, Terms, newest_but_serializable, times};
+use crate::digest;
+use crate::error::Error;
+use crate::key;
+use crate::pg::array::{Place, Texts};
+use crate::pg::spi::{self, Rows, View};
+use crate::pg::{Value, memory, owner, session};
+
+/// The most keys of one batch.
+pub const LIMIT: usize = 10_000_000;
+
+/// How many keys are read before a cancel is looked for.
+const READ_AT_ONCE: usize = 1024;
+
+/// How many keys one statement claims.
+const CHUNK: usize = 1000;
+
+/// The distinct keys of an array that are to be claimed; afterwards those that were won.
+pub struct Batch<'a> {
+    ns: &'a [u8],
+    keys: Texts<'a>,
+    entries: Vec<Entry>,
+}
+
+/// One key: the digest that stands for it, and where it is in the array first. This is all the
+/// memory that a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    digest: [u8; 16],
+    place: Place,
+}
+
+impl<'a> Batch<'a> {
+    /// The batch of these keys, every one of which is checked before any is claimed.
+    pub fn new(ns: &'a [u8], keys: Texts<'a>) -> Result<Self, Error> {
+        match (keys.dimensions(), keys.len()) {
+            (0 | 1, 0..=LIMIT) => {}
+            (0 | 1, keys) => return Err(Error::TooManyKeys { keys }),
+            (dimensions, _) => return Err(Error::KeysNotOneDimensional { dimensions }),
+        }
+        let mut entries = Vec::new();
+        if entries.try_reserve_exact(keys.len()).is_err() {
+            return Err(Error::OutOfMemory);
+        }
+        let mut digests = digest::Claims::of(ns);
+        for (number, place) in keys.iter().enumerate() {
+            if number % READ_AT_ONCE == 0 {
+                session::check_for_interrupts()?;
+            }
+            let at_fault = |error| Error::KeyOfBatch {
+                subscript: keys.subscript(number),
+                error: Box::new(error),
+            };
+            let place = place.ok_or_else(|| at_fault(Error::Null { argument: "key" }))?;
+            let key = keys.at(place)?;
+            key::check(key).map_err(at_fault)?;
+            entries.push(Entry {
+                digest: digests.claim(key),
+                place,
+            });
+        }
+        sort(&mut entries, keys)?;
+        Ok(Self { ns, keys, entries })
+    }
+
+    /// Claims every key, in the order of the digests.
+    pub fn claim(&mut self, terms: &Terms) -> Result<(), Error> {
+        times(terms.period)?;
+        owner::acting(|| self.claim_by_statements(terms))
+    }
+
+    /// The keys in the order of the array.
+    pub fn into_keys(mut self) -> impl Iterator<Item = Value> + use<'a> {
+        self.entries.sort_unstable_by_key(|entry| entry.place);
+        let keys = self.keys;
+        self.entries
+            .into_iter()
+            .map(move |entry| keys.value(entry.place))
+    }
+
+    fn claim_by_statements(&mut self, terms: &Terms) -> Result<(), Error> {
+        let mut won = 0;
+        for start in (0..self.entries.len()).step_by(CHUNK) {
+            let end = self.entries.len().min(start + CHUNK);
+            let answers = memory::apart(|| {
+                Chunk::of(self.ns, self.keys)?.claim(&self.entries[start..end], terms)
+            })?;
+            for (number, answer) in (start..end).zip(answers) {
+                if answer == Answer::Won {
+                    self.entries[won] = self.entries[number];
+                    won += 1;
+                }
+            }
+        }
+        self.entries.truncate(won);
+        Ok(())
+    }
+}
+
+/// Sorts by digest and keeps the first of equal keys.
+fn sort(entries: &mut Vec<Entry>, keys: Texts) -> Result<(), Error> {
+    entries.sort_unstable();
+    let mut collision = Ok(());
+    entries.dedup_by(|next, first| {
+        let is_again = next.digest == first.digest;
+        if is_again && collision.is_ok() {
+            collision = are_equal(keys, next.place, first.place);
+        }
+        is_again
+    });
+    collision
+}
+
+fn are_equal(keys: Texts, one: Place, other: Place) -> Result<(), Error> {
+    match keys.at(one)? == keys.at(other)? {
+        true => Ok(()),
+        false => Err(Error::DigestCollision),
+    }
+}
+
+/// The statement engine for some of the keys.
+///
+/// What has expired is looked up first, so that such a claim is taken over in its turn, between
+/// those before and those behind it. A claim that expires while the statements run counts as
+/// standing: taking it over late would break the order.
+struct Chunk<'a> {
+    ns: Value,
+    keys: Texts<'a>,
+}
+
+impl<'a> Chunk<'a> {
+    fn of(ns: &[u8], keys: Texts<'a>) -> Result<Self, Error> {
+        Ok(Self {
+            ns: Value::text(ns)?,
+            keys,
+        })
+    }
+
+    fn claim(&self, entries: &[Entry], terms: &Terms) -> Result<Vec<Answer>, Error> {
+        let expired = self.expired(entries)?;
+        let mut answers = Vec::with_capacity(entries.len());
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let run = rest
+                .iter()
+                .position(|entry| expired.binary_search(&entry.digest).is_ok())
+                .unwrap_or(rest.len());
+            self.insert(&rest[..run], terms, &mut answers)?;
+            rest = &rest[run..];
+            if let Some((entry, behind)) = rest.split_first() {
+                answers.push(self.single(entry)?.make(terms)?);
+                rest = behind;
+            }
+        }
+        Ok(answers)
+    }
+
+    fn single(&self, entry: &Entry) -> Result<Claim, Error> {
+        Ok(Claim {
+            digest: Value::uuid(entry.digest),
+            ns: self.ns,
+            key: self.keys.value(entry.place),
+        })
+    }
+
+    /// The digests of the claims that have expired, in order.
+    fn expired(&self, entries: &[Entry]) -> Result<Vec<[u8; 16]>, Error> {
+        const EXPIRED: &str = "SELECT digest FROM once.claim \
+             WHERE digest OPERATOR(pg_catalog.=) ANY ($1) \
+               AND expires_at OPERATOR(pg_catalog.<=) $2";
+        let arguments = [digests(entries)?, Value::timestamp(Some(session::now()))];
+        let mut expired = spi::run(EXPIRED, &arguments, newest_but_serializable(), read_digests)?;
+        expired.sort_unstable();
+        Ok(expired)
+    }
+
+    /// Inserts what is not there, in order.
+    fn insert(
+        &self,
+        entries: &[Entry],
+        terms: &Terms,
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), Error> {
+        const INSERT: &str = "INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key) \
+             SELECT batch.digest, $3, $4, $5, batch.key \
+             FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) \
+                 AS batch (digest, key) \
+             ON CONFLICT DO NOTHING RETURNING digest";
+        const RENEW: &str = "UPDATE once.claim SET claimed_at = $2, expires_at = $3 \
+             WHERE digest OPERATOR(pg_catalog.=) ANY ($1)";
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let (now, expiry) = times(terms.period)?;
+        let arguments = [
+            digests(entries)?,
+            self.texts(entries)?,
+            Value::timestamp(Some(now)),
+            Value::timestamp(expiry),
+            self.ns,
+        ];
+        let inserted = spi::run(INSERT, &arguments, View::Isolated, read_digests)?;
+        if terms.period.is_some() && session::now() - now > NEGLIGIBLE_WAIT {
+            let (now, expiry) = times(terms.period)?;
+            let arguments = [
+                Value::uuids(&inserted)?,
+                Value::timestamp(Some(now)),
+                Value::timestamp(expiry),
+            ];
+            spi::run(RENEW, &arguments, View::Isolated, |_| Ok::<_, Error>(()))?;
+        }
+        let mut inserted = inserted.into_iter().peekable();
+        let mut lost = Vec::new();
+        for entry in entries {
+            answers.push(match inserted.next_if_eq(&entry.digest) {
+                Some(_) => Answer::Won,
+                None => {
+                    lost.push(*entry);
+                    Answer::Duplicate
+                }
+            });
+        }
+        self.stand(&lost)
+    }
+
+    /// Reads the claims that were there already: they must be those of the same names, and under
+    /// SERIALIZABLE the answer counts as a read of them.
+    fn stand(&self, entries: &[Entry]) -> Result<(), Error> {
+        const OTHERS: &str = "SELECT claim.digest \
+             FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) \
+                 AS batch (digest, key) \
+             JOIN once.claim ON claim.digest OPERATOR(pg_catalog.=) batch.digest \
+             WHERE claim.ns OPERATOR(pg_catalog.<>) $3 \
+                OR claim.key OPERATOR(pg_catalog.<>) batch.key";
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let arguments = [digests(entries)?, self.texts(entries)?, self.ns];
+        match spi::run(OTHERS, &arguments, View::Isolated, read_digests)?.as_slice() {
+            [] => Ok(()),
+            _ => Err(Error::DigestCollision),
+        }
+    }
+
+    fn texts(&self, entries: &[Entry]) -> Result<Value, Error> {
+        let texts: Vec<Value> = entries
+            .iter()
+            .map(|entry| self.keys.value(entry.place))
+            .collect();
+        Ok(Value::texts(&texts)?)
+    }
+}
+
+fn digests(entries: &[Entry]) -> Result<Value, Error> {
+    let digests: Vec<_> = entries.iter().map(|entry| entry.digest).collect();
+    Ok(Value::uuids(&digests)?)
+}
+
+fn read_digests(rows: &Rows) -> Result<Vec<[u8; 16]>, Error> {
+    Ok((0..rows.count())
+        .filter_map(|row| rows.uuid(row, 0))
+        .collect())
+}
