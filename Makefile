@@ -56,6 +56,14 @@ lint: ## the layout of the code, clippy, and shellcheck for the scripts
 	$(call for-each,pgrx-config/suites/clippy.sh $$version)
 	@pgrx-config/suites/scripts.sh
 
+.PHONY: bench
+bench: ## compares it with what one would pick instead, half an hour; writes docs/benchmarks
+	@pgrx-config/bench.sh all $(lastword $(NAMED))
+
+.PHONY: bench-gates
+bench-gates: ## the part of it that repeats on any machine: instructions, bytes, WAL
+	$(call for-each,pgrx-config/bench.sh gates $$version)
+
 .PHONY: clean
 clean: ## stops every private server and removes target
 	@pgrx-config/clean.sh

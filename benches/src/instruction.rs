@@ -1,0 +1,347 @@
+//! Instructions, counted by callgrind: they repeat to a percent on any
+//! machine, however busy. One backend answers n messages, another 2n; the
+//! difference is the cost of n, without the session's beginning and end.
+
+use crate::claim::{self, Contestant, NS};
+use crate::key;
+use crate::report::{Bound, Report, number, table};
+use crate::run::Run;
+use crate::server::{Server, said, until, writable};
+use crate::wire::Client;
+use serde_json::json;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const DATABASE: &str = "instructions";
+
+/// How many claims stand in each table before.
+const STORED: usize = 50_000;
+
+/// Calls before the count begins: the server plans a prepared statement anew
+/// five times.
+const WARMING: usize = 20;
+
+/// One backend under callgrind; neither the log writer nor anybody else takes
+/// part of its work, and the work does not depend on when the last checkpoint
+/// was.
+const SETTINGS: &[&str] = &[
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "wal_buffers=64MB",
+    "autovacuum=off",
+    "checkpoint_timeout=1d",
+    "io_method=sync",
+];
+
+/// What a message, or a call inside the backend, costs.
+struct Cost {
+    instructions: f64,
+    /// The functions that take most, themselves.
+    places: Vec<(String, f64)>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Winner,
+    Duplicate,
+}
+
+impl Kind {
+    const ALL: [Kind; 2] = [Kind::Winner, Kind::Duplicate];
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Winner => "winner",
+            Kind::Duplicate => "duplicate",
+        }
+    }
+}
+
+pub fn measure(run: &Run, server: &Server, report: &mut Report) -> Result<(), String> {
+    let mut lab = Lab::prepare(run, server)?;
+    let settings: Vec<&str> = SETTINGS
+        .iter()
+        .copied()
+        .filter(|setting| run.major >= 18 || !setting.starts_with("io_method"))
+        .collect();
+    let traced = server.under_callgrind(&lab.output, &settings)?;
+    // The first backend fills the caches that are shared between backends.
+    lab.inside("loop_over_nothing", Kind::Winner)?;
+
+    let mut messages = Vec::new();
+    for contestant in claim::CONTESTANTS {
+        run.progress(&format!("instructions: {}", contestant.name));
+        let costs = Kind::ALL.map(|kind| lab.message(contestant, kind));
+        let [winner, duplicate] = costs;
+        messages.push((contestant.name, [winner?, duplicate?]));
+    }
+    run.progress("instructions: inside the backend");
+    let mut inside = Vec::new();
+    for kind in Kind::ALL {
+        let nothing = lab.inside("loop_over_nothing", kind)?;
+        let plan = lab.inside("loop_over_insert", kind)? - nothing;
+        let ours = lab.inside("loop_over_claim_once", kind)? - nothing;
+        inside.push((kind, plan, ours));
+    }
+    drop(traced);
+    tell(&messages, &inside, &lab, report);
+    Ok(())
+}
+
+struct Lab<'r> {
+    run: &'r Run,
+    server: &'r Server,
+    output: PathBuf,
+    stored: Vec<String>,
+    generator: fastrand::Rng,
+    count: usize,
+}
+
+impl<'r> Lab<'r> {
+    fn prepare(run: &'r Run, server: &'r Server) -> Result<Lab<'r>, String> {
+        run.progress("instructions: the tables");
+        let mut generator = fastrand::Rng::with_seed(1);
+        let stored = key::many(&mut generator, STORED);
+        let mut client = server.database(DATABASE, claim::SETUP)?;
+        claim::store(&mut client, &stored)?;
+        client.run("VACUUM ANALYZE")?;
+        client.run("CHECKPOINT")?;
+        drop(client);
+        Ok(Lab {
+            run,
+            server,
+            output: writable("callgrind")?,
+            stored,
+            generator,
+            count: run.scaled(1000, 200),
+        })
+    }
+
+    /// What one message of the prepared protocol costs the backend.
+    fn message(&mut self, contestant: &Contestant, kind: Kind) -> Result<Cost, String> {
+        let mut traces = Vec::new();
+        for count in [self.count, 2 * self.count] {
+            let keys = self.keys(kind, WARMING + count);
+            let trace = self.trace(|client| {
+                client.prepare(contestant.statements)?;
+                for key in &keys {
+                    let won = (contestant.claim)(client, key)?;
+                    if contestant.table.is_some() && won != (kind == Kind::Winner) {
+                        return Err(format!("{}: {key} is no {}", contestant.name, kind.name()));
+                    }
+                }
+                Ok(())
+            })?;
+            traces.push(trace);
+        }
+        let name = format!("{} {}.out", contestant.name.replace('/', "-"), kind.name());
+        fs::copy(&traces[1], self.output.join(name)).map_err(|error| error.to_string())?;
+        let count = self.count as f64;
+        let mut places = functions(&traces[1])?;
+        for (place, instructions) in functions(&traces[0])? {
+            *places.entry(place).or_default() -= instructions;
+        }
+        let mut places: Vec<_> = places
+            .into_iter()
+            .map(|(place, instructions)| (place, instructions / count))
+            .collect();
+        places.sort_by(|one, other| other.1.total_cmp(&one.1));
+        places.truncate(15);
+        Ok(Cost {
+            instructions: (total(&traces[1])? - total(&traces[0])?) / count,
+            places,
+        })
+    }
+
+    /// What one turn of a loop costs inside the backend.
+    fn inside(&mut self, function: &str, kind: Kind) -> Result<f64, String> {
+        let mut totals = Vec::new();
+        for count in [self.count, 2 * self.count] {
+            let warming = self.keys(kind, WARMING);
+            let keys = self.keys(kind, count);
+            let trace = self.trace(|client| {
+                client.prepare(&[&format!("SELECT {function}($1, $2)")])?;
+                client.ask(0, &[NS, &key::array(&warming)])?;
+                let won = client.ask(0, &[NS, &key::array(&keys)])?.value;
+                let expected = match kind {
+                    Kind::Winner if function != "loop_over_nothing" => count,
+                    _ => 0,
+                };
+                match won.as_deref() == Some(&expected.to_string()) {
+                    true => Ok(()),
+                    false => Err(format!("{function}: {won:?} of {count} were won")),
+                }
+            })?;
+            totals.push(total(&trace)?);
+        }
+        Ok((totals[1] - totals[0]) / self.count as f64)
+    }
+
+    fn keys(&mut self, kind: Kind, count: usize) -> Vec<String> {
+        match kind {
+            Kind::Winner => key::many(&mut self.generator, count),
+            Kind::Duplicate => (0..count)
+                .map(|_| self.stored[self.generator.usize(..STORED)].clone())
+                .collect(),
+        }
+    }
+
+    /// The file that callgrind writes when this backend has ended.
+    fn trace(
+        &self,
+        work: impl FnOnce(&mut Client) -> Result<(), String>,
+    ) -> Result<PathBuf, String> {
+        let mut client = self.server.connect(DATABASE)?;
+        let trace = self.output.join(format!("{}.out", client.pid));
+        work(&mut client)?;
+        drop(client);
+        until("callgrind does not write its file", || {
+            let written = fs::read_to_string(&trace).unwrap_or_default();
+            Ok(written.contains("\ntotals:").then_some(()))
+        })?;
+        Ok(trace)
+    }
+}
+
+fn total(trace: &Path) -> Result<f64, String> {
+    let written = fs::read_to_string(trace).map_err(|error| error.to_string())?;
+    let total = written
+        .lines()
+        .find_map(|line| line.strip_prefix("totals: "));
+    let total = total.and_then(|total| total.trim().parse().ok());
+    total.ok_or_else(|| format!("{} has no total", trace.display()))
+}
+
+/// Instructions by function, those of its callees not among them.
+fn functions(trace: &Path) -> Result<HashMap<String, f64>, String> {
+    let mut annotate = Command::new("callgrind_annotate");
+    let said = said(
+        annotate
+            .args(["--threshold=100", "--show-percs=no"])
+            .arg(trace),
+    )?;
+    let mut functions = HashMap::new();
+    for line in said.lines() {
+        let Some((instructions, place)) = line.trim().split_once("  ") else {
+            continue;
+        };
+        let Ok(instructions) = instructions.replace(',', "").parse::<f64>() else {
+            continue;
+        };
+        if place.trim() == "PROGRAM TOTALS" {
+            continue;
+        }
+        *functions.entry(function_name(place)).or_default() += instructions;
+    }
+    Ok(functions)
+}
+
+/// Of "file:function'2 [object]" the function.
+fn function_name(place: &str) -> String {
+    let place = place.trim().split(" [").next().unwrap_or_default();
+    let name = place.split_once(':').map_or(place, |(_, name)| name);
+    name.split('\'').next().unwrap_or(name).trim().to_owned()
+}
+
+fn tell(
+    messages: &[(&str, [Cost; 2])],
+    inside: &[(Kind, f64, f64)],
+    lab: &Lab,
+    report: &mut Report,
+) {
+    let of = |name: &str| {
+        let found = messages.iter().find(|(contestant, _)| *contestant == name);
+        &found.expect("a contestant of this name").1
+    };
+    let baseline = of(claim::BASELINE);
+    let rows = messages.iter().map(|(name, costs)| {
+        let mut row = vec![(*name).to_owned()];
+        for (cost, baseline) in costs.iter().zip(baseline) {
+            row.push(number(cost.instructions));
+            row.push(number(cost.instructions / baseline.instructions));
+        }
+        row
+    });
+    let by_message = table(&["", "winner", "×", "duplicate", "×"], rows);
+    let rows = inside.iter().map(|(kind, plan, ours)| {
+        vec![
+            kind.name().to_owned(),
+            number(*plan),
+            number(*ours),
+            number(ours / plan),
+        ]
+    });
+    let by_call = table(&["", "kept plan", "claim_once", "×"], rows);
+
+    for (place, kind) in Kind::ALL.into_iter().enumerate() {
+        let ratio = of(claim::OURS)[place].instructions / baseline[place].instructions;
+        let name = format!("instructions of a whole message, {}", kind.name());
+        report.gate(name, Bound::AtMost(0.80), ratio);
+    }
+    for ((kind, plan, ours), limit) in inside.iter().zip([0.45, 0.35]) {
+        let name = format!(
+            "instructions inside the backend against a kept plan, {}",
+            kind.name()
+        );
+        report.gate(name, Bound::AtMost(limit), ours / plan);
+    }
+
+    let mut places = String::new();
+    for (place, kind) in Kind::ALL.into_iter().enumerate() {
+        let rows = of(claim::OURS)[place]
+            .places
+            .iter()
+            .map(|(function, instructions)| vec![format!("`{function}`"), number(*instructions)]);
+        places += &format!(
+            "\nWhere a {} of claim_once spends them, each function without its callees:\n\n{}",
+            kind.name(),
+            table(&["function", "instructions"], rows)
+        );
+    }
+    report.section(
+        "Instructions",
+        &format!(
+            "Instructions of the backend (user space, callgrind) for everything that one claim \
+             sends over the wire, prepared, with {} claims stored, 36-byte random keys, \
+             `synchronous_commit = off`; × is against `{}`. They repeat to a percent.\n\n{by_message}\n\
+             The same inside the backend, in a loop of plpgsql that keeps the plan of its INSERT, \
+             without the loop itself:\n\n{by_call}{places}",
+            number(STORED as f64),
+            claim::BASELINE,
+        ),
+    );
+    let messages = messages.iter().map(|(name, [winner, duplicate])| {
+        let cost =
+            |cost: &Cost| json!({"instructions": cost.instructions, "functions": cost.places});
+        json!({"contestant": name, "winner": cost(winner), "duplicate": cost(duplicate)})
+    });
+    let inside = inside.iter().map(
+        |(kind, plan, ours)| json!({"kind": kind.name(), "kept plan": plan, "claim_once": ours}),
+    );
+    report.figures.insert(
+        "instructions".to_owned(),
+        json!({
+            "messages": messages.collect::<Vec<_>>(), "inside": inside.collect::<Vec<_>>(),
+            "counted": lab.count, "scale": lab.run.scale,
+        }),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_named_without_its_file() {
+        assert_eq!(
+            function_name("nbtree.c:_bt_compare'2 [/bin/postgres]"),
+            "_bt_compare"
+        );
+        assert_eq!(
+            function_name("???:core::str::from_utf8 [/lib/x.so]"),
+            "core::str::from_utf8"
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! Compares pg_once with what a user would pick instead, on a private
+//! cluster, and writes docs/benchmarks. `make bench` runs it.
+
+mod claim;
+mod instruction;
+mod key;
+mod load;
+mod plot;
+mod report;
+mod run;
+mod server;
+mod statistics;
+mod storage;
+mod throughput;
+mod wire;
+
+use report::Report;
+use run::Run;
+use server::{Server, scratch};
+use std::process::ExitCode;
+
+/// Settings of the cluster that are not the server's defaults: they keep
+/// checkpoints and vacuums out of the measurements.
+const SETTINGS: &str = "
+max_connections = 200
+shared_buffers = '1GB'
+max_wal_size = '16GB'
+checkpoint_timeout = '1h'
+autovacuum = off
+";
+
+type Part = fn(&Run, &Server, &mut Report) -> Result<(), String>;
+
+/// What is measured, in this order.
+const PARTS: &[(&str, Part)] = &[
+    ("storage", storage::measure),
+    ("instructions", instruction::measure),
+    ("claims", throughput::measure),
+];
+
+/// The parts that repeat on any machine.
+const GATES: &[&str] = &["storage", "instructions"];
+
+fn main() -> ExitCode {
+    match bench() {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(missed) => {
+            eprintln!("gates missed: {missed}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("the run failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How many gates were missed.
+fn bench() -> Result<usize, String> {
+    let (run, what) = arguments()?;
+    let parts = chosen(&what)?;
+    let server = Server::start(&run.major.to_string(), SETTINGS)?;
+    let mut report = Report::default();
+    for (_, part) in parts {
+        part(&run, &server, &mut report)?;
+    }
+    drop(server);
+    for section in &report.sections {
+        println!("{section}");
+    }
+    println!("{}", report.targets_table());
+    report.keep(&scratch()?)?;
+    run.progress("done");
+    Ok(report.missed_gates())
+}
+
+/// pg_once_bench NN WHAT, with SCALE in the environment.
+fn arguments() -> Result<(Run, String), String> {
+    let usage = || "usage: [SCALE=0.2] pg_once_bench NN all|gates|PART".to_owned();
+    let mut arguments = std::env::args().skip(1);
+    let major = arguments.next().and_then(|major| major.parse().ok());
+    let what = arguments.next().ok_or_else(usage)?;
+    let scale = match std::env::var("SCALE").as_deref() {
+        Ok("") | Err(_) => Some(1.0),
+        Ok(scale) => scale
+            .parse()
+            .ok()
+            .filter(|scale| (0.0..=10.0).contains(scale)),
+    };
+    Ok((
+        Run::new(major.ok_or_else(usage)?, scale.ok_or_else(usage)?),
+        what,
+    ))
+}
+
+fn chosen(what: &str) -> Result<Vec<&'static (&'static str, Part)>, String> {
+    let parts: Vec<_> = PARTS
+        .iter()
+        .filter(|(name, _)| match what {
+            "all" => true,
+            "gates" => GATES.contains(name),
+            part => part == *name,
+        })
+        .collect();
+    match parts.is_empty() {
+        true => {
+            let names = PARTS.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+            Err(format!(
+                "there is no part {what}; there are {}",
+                names.join(", ")
+            ))
+        }
+        false => Ok(parts),
+    }
+}

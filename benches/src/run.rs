@@ -1,0 +1,30 @@
+//! One run: how large, since when, and what it says meanwhile.
+
+use std::time::Instant;
+
+pub struct Run {
+    pub major: u32,
+    /// 1 is the run that is published; less is shorter and coarser.
+    pub scale: f64,
+    started: Instant,
+}
+
+impl Run {
+    pub fn new(major: u32, scale: f64) -> Run {
+        Run {
+            major,
+            scale,
+            started: Instant::now(),
+        }
+    }
+
+    /// So many at full scale, but never less than this.
+    pub fn scaled(&self, full: usize, least: usize) -> usize {
+        ((full as f64 * self.scale) as usize).max(least)
+    }
+
+    pub fn progress(&self, what: &str) {
+        let elapsed = self.started.elapsed().as_secs();
+        eprintln!("{:02}:{:02} {what}", elapsed / 60, elapsed % 60);
+    }
+}
