@@ -40,7 +40,7 @@ GRANT USAGE ON SCHEMA once TO PUBLIC;
 GRANT SELECT, INSERT ON once.claim, once.namespace TO @extowner@;
 
 /* Everybody may look at what he may use. */
-GRANT SELECT ON once.claims, once.namespaces TO PUBLIC;
+GRANT SELECT ON once.claims, once.locks, once.namespaces TO PUBLIC;
 
 /* Administration is for the owners of the extension and of the database. */
 REVOKE ALL ON FUNCTION

@@ -32,6 +32,7 @@ pub enum Error {
     },
     /// The claim came and went again and again while the call looked at it.
     ClaimUnsettled,
+    LockOnStandby,
     /// The namespace is bound to a role that the caller is no member of.
     NamespaceClosed {
         ns: Option<String>,
@@ -192,6 +193,12 @@ impl Error {
                 "the claim was made and given back again and again during the call",
             )
             .hint("Retry the transaction."),
+            Self::LockOnStandby => plain(
+                ERRCODE_READ_ONLY_SQL_TRANSACTION,
+                "named locks cannot be taken or released during recovery",
+            )
+            .detail("A lock on a standby would be its own: nobody on the primary would see it.".into())
+            .hint("Connect to the primary."),
             Self::NamespaceClosed { ns } => plain(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,
                 &format!(

@@ -7,6 +7,7 @@
 //! - [`key`]: `once_key`, and how several parts make one key
 //! - [`namespace`]: `once.configure`, `once.unconfigure`
 //! - [`claim`]: `claim_once`, `claim_once_per`, `is_claimed`, `unclaim`
+//! - [`lock`]: `with_lock`, `hold_lock`, `release_lock`, the view `once.locks`
 //! - [`row`]: `with_row_lock`, `find_or_create`
 //! - [`payment`]: `with_payment_lock`, the row functions for the payments table
 //!
@@ -22,6 +23,7 @@ mod claim;
 mod digest;
 mod error;
 mod key;
+mod lock;
 mod namespace;
 mod payment;
 #[allow(unsafe_code)]
@@ -40,13 +42,15 @@ pgrx::extension_sql_file!(
     requires = ["key"]
 );
 pgrx::extension_sql_file!("../sql/claim.sql", name = "claim", requires = ["namespace"]);
-pgrx::extension_sql_file!("../sql/row.sql", name = "row", requires = ["claim"]);
+pgrx::extension_sql_file!("../sql/lock.sql", name = "lock", requires = ["claim"]);
+pgrx::extension_sql_file!("../sql/row.sql", name = "row", requires = ["lock"]);
 pgrx::extension_sql_file!("../sql/payment.sql", name = "payment", requires = ["row"]);
 pgrx::extension_sql_file!("../sql/grants.sql", name = "grants", finalize);
 
 #[pgrx::pg_guard]
 extern "C-unwind" fn _PG_init() {
     pg::settings::define();
+    pg::lock::names::request();
 }
 
 /// What `cargo pgrx test` calls before and asks for its server.

@@ -36,6 +36,16 @@ pub fn admits(ns: &[u8]) -> Result<bool, Error> {
     rule(ns)?.includes_caller()
 }
 
+/// Whether `current_user` is of the role that the namespace is kept for; none where it is kept
+/// for nobody.
+pub fn is_kept_for_caller(ns: &[u8]) -> Result<Option<bool>, Error> {
+    let rule = rule(ns)?;
+    match rule.role {
+        None => Ok(None),
+        Some(_) => rule.includes_caller().map(Some),
+    }
+}
+
 /// What stands in the table for one namespace. What is not there is none of both.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rule {

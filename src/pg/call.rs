@@ -126,6 +126,12 @@ impl<'fcx> Call<'fcx> {
         Some(interval.into())
     }
 
+    /// A bigint argument.
+    pub fn integer(self, index: usize) -> Option<i64> {
+        let argument = self.argument(index);
+        (!argument.isnull).then(|| argument.value.value() as i64)
+    }
+
     pub fn role(self, index: usize) -> Option<Role> {
         let argument = self.argument(index);
         (!argument.isnull).then(|| Role(Oid::from(argument.value.value() as u32)))

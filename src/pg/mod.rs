@@ -15,7 +15,7 @@ pub mod memory;
 pub mod notice;
 pub mod owner;
 mod raw;
-mod role;
+pub mod role;
 pub mod session;
 pub mod settings;
 pub mod spi;

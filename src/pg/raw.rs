@@ -7,9 +7,9 @@
 use std::ffi::{c_char, c_int, c_long};
 
 use pgrx::pg_sys::{
-    ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, LOCKTAG, List, LockAcquireResult,
-    MemoryContext, Oid, PGFunction, Relation, SPIPlanPtr, Size, Snapshot, TimestampTz,
-    TypeCacheEntry, varlena,
+    ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, LOCKTAG, LWLock, LWLockMode, List,
+    LockAcquireResult, MemoryContext, Oid, PGFunction, Relation, SPIPlanPtr, Size, Snapshot,
+    TimestampTz, TypeCacheEntry, varlena,
 };
 
 /// `void (*timeout_handler_proc)(void)` of `utils/timeout.h`; runs inside a signal handler.
@@ -53,9 +53,14 @@ unsafe extern "C-unwind" {
         dont_wait: bool,
     ) -> LockAcquireResult::Type;
     pub(super) fn MemoryContextDelete(context: MemoryContext);
+    pub(super) fn LockRelease(tag: *const LOCKTAG, mode: c_int, session: bool) -> bool;
+    pub(super) fn LockWaiterCount(tag: *const LOCKTAG) -> c_int;
+    pub(super) fn LWLockAcquire(lock: *mut LWLock, mode: LWLockMode::Type) -> bool;
+    pub(super) fn LWLockRelease(lock: *mut LWLock);
     pub(super) fn OidInputFunctionCall(f: Oid, s: *mut c_char, io_param: Oid, typmod: i32)
     -> Datum;
     pub(super) fn OidOutputFunctionCall(f: Oid, value: Datum) -> *mut c_char;
+    pub(super) fn PreventCommandIfParallelMode(command: *const c_char);
     pub(super) fn ProcessInterrupts();
     pub(super) fn RegisterSnapshot(snapshot: Snapshot) -> Snapshot;
     pub(super) fn RegisterTimeout(id: c_int, handler: TimeoutHandler) -> c_int;
@@ -121,6 +126,7 @@ unsafe extern "C-unwind" {
     -> *mut c_char;
     pub(super) fn pg_detoast_datum(value: *mut varlena) -> *mut varlena;
     pub(super) fn pg_detoast_datum_packed(value: *mut varlena) -> *mut varlena;
+    pub(super) fn pg_mbcliplen(s: *const c_char, length: c_int, limit: c_int) -> c_int;
     pub(super) fn pg_server_to_any(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;
     pub(super) fn relation_close(relation: Relation, lock_mode: c_int);

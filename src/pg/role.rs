@@ -9,7 +9,16 @@ use super::raw;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Role(pub(super) Oid);
 
+/// Who may see what all others do.
+pub const READ_ALL_STATS: Role = Role(Oid::from_u32(pg_sys::ROLE_PG_READ_ALL_STATS));
+
 impl Role {
+    /// `current_user`.
+    pub fn caller() -> Self {
+        // SAFETY: reads this backend's identity.
+        Self(unsafe { pg_sys::GetUserId() })
+    }
+
     pub fn exists(self) -> bool {
         // SAFETY: a catalog look-up.
         unsafe {

@@ -79,3 +79,9 @@ pub fn is_utf8() -> bool {
     // SAFETY: reads a global of this backend.
     unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32 }
 }
+
+/// Whether this server is in recovery, as a standby is.
+pub fn is_standby() -> bool {
+    // SAFETY: reads the state of the server.
+    unsafe { pg_sys::RecoveryInProgress() }
+}

@@ -21,6 +21,9 @@ static DUPLICATE_ROWS: GucSetting<DuplicateRows> =
 static PAYMENT_TABLE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"payments"));
 
+/// How many names of locks there is room for in shared memory.
+static LOCK_NAMES: GucSetting<i32> = GucSetting::<i32>::new(1024);
+
 pub fn define() {
     GucRegistry::define_enum_guc(
         c"pg_once.duplicate_rows",
@@ -40,6 +43,19 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    if is_preloaded() {
+        GucRegistry::define_int_guc(
+            c"pg_once.lock_names",
+            c"How many names of locks there is room for in shared memory.",
+            c"The names of all sessions that once.locks shows. Each takes about 2.4 kB. 0 keeps \
+              none.",
+            &LOCK_NAMES,
+            0,
+            1_000_000,
+            GucContext::Postmaster,
+            GucFlags::default(),
+        );
+    }
     // SAFETY: a static string; from here on an unknown pg_once.* setting is an error.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"pg_once".as_ptr()) }
 }
@@ -51,4 +67,14 @@ pub fn duplicate_rows() -> DuplicateRows {
 /// The table's name, none where it is not text in UTF-8.
 pub fn payment_table() -> Option<String> {
     PAYMENT_TABLE.get().and_then(|name| name.into_string().ok())
+}
+
+/// Whether the postmaster is loading the library, at its start.
+pub fn is_preloaded() -> bool {
+    // SAFETY: reads a global of this process.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+pub fn lock_names() -> usize {
+    LOCK_NAMES.get().try_into().unwrap_or(0)
 }

@@ -1,6 +1,6 @@
 //! The text of a key's part: the same under all settings.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, CString, c_char};
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
@@ -122,6 +122,11 @@ fn c_bytes<'a>(string: *const c_char) -> &'a [u8] {
 /// Text of the database's encoding as UTF-8; none where it is not valid text.
 pub fn decode(bytes: &[u8]) -> Result<Option<String>, Raised> {
     from_server(bytes)
+}
+
+/// Text in the database's encoding, which has all its characters.
+pub fn encode(text: &str) -> Result<CString, Raised> {
+    super::value::to_server(text)
 }
 
 /// A C string of the database's encoding as UTF-8; none where it is not valid text.

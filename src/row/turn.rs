@@ -13,12 +13,13 @@ use super::statement::{Conflict, Lock, Shape, Statements};
 use super::{Cell, opened};
 use crate::digest;
 use crate::error::Error;
+use crate::key::scalar_text;
 use crate::pg::deadline::{Attempt, attempt};
-use crate::pg::lock::{self, Class};
+use crate::pg::lock::{Class, Lock as Taking, Mode, names};
 use crate::pg::settings::{self, DuplicateRows};
 use crate::pg::spi::{self, View};
 use crate::pg::table::{Column, Table, Unique};
-use crate::pg::{Raised, Value, notice, session};
+use crate::pg::{Raised, Value, notice, session, text};
 use crate::timeout::Timeout;
 
 /// How often a call looks again when the row comes and goes under its eyes.
@@ -189,7 +190,7 @@ impl<'a> Turn<'a> {
     /// Creates the row where nothing but the turn keeps a second one out. None where it is there
     /// after all.
     fn create_in_turn(&self) -> Result<Option<Taken>, Error> {
-        lock::take(Class::Row, self.number()?)?;
+        self.await_turn()?;
         if let Some(row) = self.existing()? {
             return Ok(Some(Taken::found(row)));
         }
@@ -231,6 +232,42 @@ impl<'a> Turn<'a> {
             Some(_) => Conflict::NothingOnKey,
             None => Conflict::Error,
         }
+    }
+
+    fn await_turn(&self) -> Result<(), Error> {
+        let (table, key) = (
+            text::encode(&self.table.name)?,
+            text::encode(&self.shown()?)?,
+        );
+        let name = names::Name {
+            ns: table.as_bytes(),
+            key: key.as_bytes(),
+        };
+        let turn = Taking {
+            class: Class::Row,
+            number: self.number()?,
+            mode: Mode::Exclusive,
+            name,
+        };
+        Ok(turn.take()?)
+    }
+
+    /// The key as people read it in `once.locks`: a JSON object.
+    fn shown(&self) -> Result<String, Error> {
+        let mut object = serde_json::Map::new();
+        for Cell { column, value } in self.key {
+            let text = match scalar_text(*value, "key") {
+                Ok(text) => text,
+                Err(Error::Postgres(raised)) => return Err(Error::Postgres(raised)),
+                Err(_) => Some("?".to_owned()),
+            };
+            let json = match text {
+                Some(number) if column.kind.is_integer() => number.parse::<i64>().ok().into(),
+                text => text.into(),
+            };
+            object.insert(column.name.clone(), json);
+        }
+        Ok(serde_json::Value::Object(object).to_string())
     }
 
     /// The number of the turn: of the topmost table, the set of key columns, and the key, equal

@@ -1,0 +1,180 @@
+//! Named locks: a mutex called (ns, key), whose timeout is an answer.
+//!
+//! A lock is taken and waited for in the server's lock manager, so turns, deadlocks, cancels and
+//! `pg_blocking_pids` are the server's own. A wait with a timeout is a subtransaction: what was
+//! granted at the very moment of the timeout goes with it.
+
+use std::ffi::CStr;
+
+use pgrx::iter::TableIterator;
+use pgrx::{name, pg_extern};
+
+use crate::digest;
+use crate::error::Error;
+use crate::key;
+use crate::pg::deadline::{Attempt, attempt};
+use crate::pg::lock::names::{self, Known};
+use crate::pg::lock::{self, Class, Lock, Mode, Scope};
+use crate::pg::{Call, ErrorReport, role, session};
+use crate::policy;
+use crate::timeout::Timeout;
+
+#[pg_extern(sql = false)]
+fn with_lock(call: Call) -> Result<bool, ErrorReport> {
+    Ok(take(call, Scope::Transaction, c"with_lock()")?)
+}
+
+#[pg_extern(sql = false)]
+fn hold_lock(call: Call) -> Result<bool, ErrorReport> {
+    Ok(take(call, Scope::Session, c"hold_lock()")?)
+}
+
+#[pg_extern(sql = false)]
+fn release_lock(call: Call) -> Result<bool, ErrorReport> {
+    Ok(give_back(call)?)
+}
+
+#[pg_extern(sql = false)]
+fn lock_hash(call: Call) -> Result<i64, ErrorReport> {
+    Ok(admitted(call)?.number() as i64)
+}
+
+/// One row; the time is a timestamptz.
+#[pg_extern(sql = false)]
+fn lock_name(
+    call: Call,
+) -> Result<
+    TableIterator<'static, (name!(ns, Text), name!(key, Text), name!(since, Time))>,
+    ErrorReport,
+> {
+    let (name, since) = look_up(call)?;
+    let (ns, key) = name.map(|name| (name.ns, name.key)).unzip();
+    Ok(TableIterator::once((ns, key, since)))
+}
+
+type Text = Option<Vec<u8>>;
+type Time = Option<i64>;
+
+/// The name of a lock, in a namespace that the caller may use.
+fn admitted(call: Call) -> Result<key::Name, Error> {
+    let name = key::Name::of_texts(call, 0)?;
+    policy::admit(name.ns)?;
+    Ok(name)
+}
+
+fn take(call: Call, scope: Scope, function: &CStr) -> Result<bool, Error> {
+    let name = admitted(call)?;
+    let timeout = Timeout::starting_now(call.interval(2))?;
+    let lock = name.lock(mode(call, 3)?);
+    refuse_elsewhere(function)?;
+    if lock.try_take(scope)? {
+        return Ok(true);
+    }
+    let waited = match timeout.deadline() {
+        None => {
+            lock.wait()?;
+            true
+        }
+        Some(deadline) if deadline <= session::now() => false,
+        Some(deadline) => {
+            let waited = attempt(Some(deadline), || lock.wait().map_err(Error::from))?;
+            matches!(waited, Attempt::Done(()))
+        }
+    };
+    if waited && scope == Scope::Session {
+        lock.keep_for_session()?;
+    }
+    Ok(waited)
+}
+
+fn give_back(call: Call) -> Result<bool, Error> {
+    let name = admitted(call)?;
+    let lock = name.lock(mode(call, 2)?);
+    refuse_elsewhere(c"release_lock()")?;
+    Ok(lock.release()?)
+}
+
+fn mode(call: Call, index: usize) -> Result<Mode, Error> {
+    match call.boolean(index) {
+        None => Err(Error::Null { argument: "shared" }),
+        Some(true) => Ok(Mode::Shared),
+        Some(false) => Ok(Mode::Exclusive),
+    }
+}
+
+/// A lock that is taken on a standby or by a parallel worker keeps nobody out.
+fn refuse_elsewhere(function: &CStr) -> Result<(), Error> {
+    if session::is_standby() {
+        return Err(Error::LockOnStandby);
+    }
+    Ok(lock::refuse_in_parallel(function)?)
+}
+
+/// Longer than the name of any mode.
+const MODE_LIMIT: usize = 64;
+
+/// What the caller may know of the lock (class, number) that `pid` holds or waits for in `mode`.
+fn look_up(call: Call) -> Result<(Option<Known>, Option<i64>), Error> {
+    let class = match call.integer(0) {
+        Some(class) if class == Class::Named as i64 => Class::Named,
+        Some(class) if class == Class::Row as i64 => Class::Row,
+        _ => return Ok((None, None)),
+    };
+    let Some(number) = call.integer(1).map(|number| number as u64) else {
+        return Ok((None, None));
+    };
+    let mut name = None;
+    for known in names::known(class, number) {
+        if may_read(class, &known)? {
+            name = Some(known);
+            break;
+        }
+    }
+    let pid = call.integer(2).map(|pid| pid as i32);
+    let mode = match call.text(3, MODE_LIMIT)? {
+        Some(Ok(name)) => Mode::ALL
+            .into_iter()
+            .find(|mode| mode.name().as_bytes() == name),
+        _ => None,
+    };
+    let since = match (pid, mode) {
+        (Some(pid), Some(mode)) => names::since(class, number, mode, pid),
+        _ => None,
+    };
+    Ok((name, since))
+}
+
+/// Whether `current_user` may read the name: one that its own role asked for, or, in a namespace
+/// that is kept for a role, the members of that; and who may see what everybody does.
+fn may_read(class: Class, name: &Known) -> Result<bool, Error> {
+    if role::READ_ALL_STATS.includes_caller()? {
+        return Ok(true);
+    }
+    let kept = match class {
+        Class::Named => policy::is_kept_for_caller(&name.ns)?,
+        Class::Row => None,
+    };
+    match kept {
+        Some(is_kept_for_caller) => Ok(is_kept_for_caller),
+        None => Ok(name.role.includes_caller()?),
+    }
+}
+
+impl key::Name<'_> {
+    /// What stands for the name in the server's lock table.
+    fn number(&self) -> u64 {
+        digest::turn(&[self.ns, &self.key])
+    }
+
+    fn lock(&self, mode: Mode) -> Lock<'_> {
+        Lock {
+            class: Class::Named,
+            number: self.number(),
+            mode,
+            name: names::Name {
+                ns: self.ns,
+                key: &self.key,
+            },
+        }
+    }
+}
