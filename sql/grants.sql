@@ -37,10 +37,10 @@ $$;
 
 GRANT USAGE ON SCHEMA once TO PUBLIC;
 /* The extension's owner may dump and restore the claims. */
-GRANT SELECT, INSERT ON once.claim, once.namespace TO @extowner@;
+GRANT SELECT, INSERT ON once.claim, once.namespace, once.work_record, once.work_floor TO @extowner@;
 
 /* Everybody may look at what he may use. */
-GRANT SELECT ON once.claims, once.locks, once.namespaces TO PUBLIC;
+GRANT SELECT ON once.claims, once.locks, once.namespaces, once.work TO PUBLIC;
 
 /* Administration is for the owners of the extension and of the database. */
 REVOKE ALL ON FUNCTION

@@ -37,6 +37,13 @@ pub fn owner(ns: &[u8], key: &[u8], owner: &[u8]) -> [u8; 16] {
     first_half(hash(&[ns, key, owner]))
 }
 
+/// What stands for a request of work: two requests with one digest count as equal.
+pub fn request(canonical: &[u8]) -> [u8; 16] {
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hash(&[canonical]).as_bytes()[..16]);
+    digest
+}
+
 /// The number of the turn to create a row: a collision makes two keys wait for each other, and
 /// nothing else.
 pub fn turn(parts: &[&[u8]]) -> u64 {

@@ -33,6 +33,12 @@ pub enum Error {
     /// The claim came and went again and again while the call looked at it.
     ClaimUnsettled,
     LockOnStandby,
+    JsonTooLong {
+        argument: &'static str,
+    },
+    /// The token is not the current one.
+    LeaseLost,
+    LeaseOutOfRange,
     /// The namespace is bound to a role that the caller is no member of.
     NamespaceClosed {
         ns: Option<String>,
@@ -49,12 +55,16 @@ pub enum Error {
         bytes: usize,
     },
     PeriodOutOfRange,
+    RetryAfterOutOfRange,
     RoleMissing,
     TimeoutOutOfRange,
     TooManyKeys {
         keys: usize,
     },
     TtlOutOfRange,
+    WaitOutOfRange,
+    /// The record was written again and again while the call looked at it.
+    WorkUnsettled,
     TextInvalid {
         what: &'static str,
     },
@@ -199,6 +209,25 @@ impl Error {
             )
             .detail("A lock on a standby would be its own: nobody on the primary would see it.".into())
             .hint("Connect to the primary."),
+            Self::JsonTooLong { argument } => plain(
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                &format!("{argument} must not be larger than 100 MB"),
+            )
+            .hint("Store it elsewhere, and give its place or its digest."),
+            Self::LeaseLost => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "lease lost: the token is not current",
+            )
+            .detail(
+                "Another begin_once took the work over, or it was completed or failed, or it never \
+                 had this token."
+                    .into(),
+            )
+            .hint("Write no effect. begin_once tells what has become of the work."),
+            Self::LeaseOutOfRange => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "lease must be positive and finite, and end within the range of timestamps",
+            ),
             Self::NamespaceClosed { ns } => plain(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,
                 &format!(
@@ -234,6 +263,10 @@ impl Error {
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "period must be positive and finite, and end within the range of timestamps",
             ),
+            Self::RetryAfterOutOfRange => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "retry_after must be neither negative nor infinite",
+            ),
             Self::RoleMissing => plain(ERRCODE_INVALID_PARAMETER_VALUE, "allowed_role does not exist"),
             Self::TtlOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
@@ -253,6 +286,16 @@ impl Error {
             )
             .detail(format!("There are {keys}."))
             .hint("Make several calls, each in a transaction of its own."),
+            Self::WaitOutOfRange => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "wait must be neither negative nor infinite",
+            )
+            .hint("'0' does not wait. The longest wait is one minute, which NULL means too."),
+            Self::WorkUnsettled => plain(
+                ERRCODE_T_R_SERIALIZATION_FAILURE,
+                "the work was written again and again during the call",
+            )
+            .hint("Retry the transaction."),
             Self::TextInvalid { what } => plain(
                 ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
                 &format!("{what} is not valid text in UTF-8"),

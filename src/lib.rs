@@ -8,11 +8,12 @@
 //! - [`namespace`]: `once.configure`, `once.unconfigure`
 //! - [`claim`]: `claim_once`, `claim_once_per`, `is_claimed`, `unclaim`
 //! - [`lock`]: `with_lock`, `hold_lock`, `release_lock`, the view `once.locks`
+//! - [`work`]: `begin_once`, `renew_once`, `complete_once`, `fail_once`, `fence_once`, `forget_once`
 //! - [`row`]: `with_row_lock`, `find_or_create`
 //! - [`payment`]: `with_payment_lock`, the row functions for the payments table
 //!
 //! Rules that features share: [`policy`], what is configured for a namespace; [`timeout`].
-//! Pure rules, which know nothing of PostgreSQL: [`digest`], `key::encoding`, `key::instant`.
+//! Pure rules, which know nothing of PostgreSQL: [`digest`], `work::lifecycle`, `key::encoding`, `key::instant`.
 //!
 //! [`error`] is the one way to raise. [`pg`] is the fence: all `unsafe` is there. The SQL
 //! definitions stand in `sql/`, in the order in which they are listed below.
@@ -31,6 +32,7 @@ mod pg;
 mod policy;
 mod row;
 mod timeout;
+mod work;
 
 pgrx::pg_module_magic!(name, version);
 
@@ -43,7 +45,8 @@ pgrx::extension_sql_file!(
 );
 pgrx::extension_sql_file!("../sql/claim.sql", name = "claim", requires = ["namespace"]);
 pgrx::extension_sql_file!("../sql/lock.sql", name = "lock", requires = ["claim"]);
-pgrx::extension_sql_file!("../sql/row.sql", name = "row", requires = ["lock"]);
+pgrx::extension_sql_file!("../sql/work.sql", name = "work", requires = ["lock"]);
+pgrx::extension_sql_file!("../sql/row.sql", name = "row", requires = ["work"]);
 pgrx::extension_sql_file!("../sql/payment.sql", name = "payment", requires = ["row"]);
 pgrx::extension_sql_file!("../sql/grants.sql", name = "grants", finalize);
 

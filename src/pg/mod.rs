@@ -10,6 +10,7 @@ pub mod array;
 pub mod call;
 pub mod deadline;
 mod guard;
+pub mod latch;
 pub mod lock;
 pub mod memory;
 pub mod notice;

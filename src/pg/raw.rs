@@ -7,7 +7,7 @@
 use std::ffi::{c_char, c_int, c_long};
 
 use pgrx::pg_sys::{
-    ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, LOCKTAG, LWLock, LWLockMode, List,
+    ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, LOCKTAG, LWLock, LWLockMode, Latch, List,
     LockAcquireResult, MemoryContext, Oid, PGFunction, Relation, SPIPlanPtr, Size, Snapshot,
     TimestampTz, TypeCacheEntry, varlena,
 };
@@ -61,11 +61,13 @@ unsafe extern "C-unwind" {
     -> Datum;
     pub(super) fn OidOutputFunctionCall(f: Oid, value: Datum) -> *mut c_char;
     pub(super) fn PreventCommandIfParallelMode(command: *const c_char);
+    pub(super) fn PreventCommandIfReadOnly(command: *const c_char);
     pub(super) fn ProcessInterrupts();
     pub(super) fn RegisterSnapshot(snapshot: Snapshot) -> Snapshot;
     pub(super) fn RegisterTimeout(id: c_int, handler: TimeoutHandler) -> c_int;
     pub(super) fn RelationGetIndexList(relation: Relation) -> *mut List;
     pub(super) fn ReleaseCurrentSubTransaction();
+    pub(super) fn ResetLatch(latch: *mut Latch);
     pub(super) fn RollbackAndReleaseCurrentSubTransaction();
     pub(super) fn SPI_connect() -> c_int;
     pub(super) fn SPI_datumTransfer(value: Datum, by_value: bool, length: c_int) -> Datum;
@@ -84,6 +86,10 @@ unsafe extern "C-unwind" {
     pub(super) fn SPI_keepplan(plan: SPIPlanPtr) -> c_int;
     pub(super) fn SPI_prepare(text: *const c_char, count: c_int, types: *mut Oid) -> SPIPlanPtr;
     pub(super) fn UnregisterSnapshot(snapshot: Snapshot);
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    pub(super) fn WaitEventExtensionNew(name: *const c_char) -> u32;
+    pub(super) fn WaitLatch(latch: *mut Latch, events: c_int, timeout: c_long, event: u32)
+    -> c_int;
     pub(super) fn check_enable_rls(relation: Oid, as_user: Oid, no_error: bool) -> c_int;
     pub(super) fn construct_array(
         elements: *mut Datum,

@@ -1,5 +1,7 @@
 //! What holds for the session and transaction at this moment.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys::{self, Datum};
 
 use super::call::Interval;
@@ -27,6 +29,12 @@ pub fn isolation() -> Isolation {
         pg_sys::XACT_REPEATABLE_READ => Isolation::RepeatableRead,
         _ => Isolation::ReadCommitted,
     }
+}
+
+/// Raises 25006 in a read-only transaction and on a standby, as core does for its commands.
+pub fn demand_writable(function: &'static CStr) -> Result<(), Raised> {
+    // SAFETY: the name is NUL-terminated and static.
+    unsafe { guard(|| raw::PreventCommandIfReadOnly(function.as_ptr())) }
 }
 
 /// `clock_timestamp()`: microseconds since 2000-01-01 UTC.

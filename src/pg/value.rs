@@ -64,6 +64,43 @@ impl Value {
         })
     }
 
+    pub fn integer(number: i64) -> Self {
+        Self {
+            datum: Datum::from(number),
+            null: false,
+            kind: pg_sys::INT8OID,
+        }
+    }
+
+    /// A value of type "char".
+    pub fn letter(letter: u8) -> Self {
+        Self {
+            datum: Datum::from(letter),
+            null: false,
+            kind: pg_sys::CHAROID,
+        }
+    }
+
+    pub fn null_json() -> Self {
+        Self {
+            datum: Datum::null(),
+            null: true,
+            kind: pg_sys::JSONBOID,
+        }
+    }
+
+    /// A uuid of these bytes, or its NULL.
+    pub fn uuid_or_null(bytes: Option<[u8; 16]>) -> Self {
+        bytes.map_or(
+            Self {
+                datum: Datum::null(),
+                null: true,
+                kind: pg_sys::UUIDOID,
+            },
+            Self::uuid,
+        )
+    }
+
     /// A uuid of these bytes.
     pub fn uuid(bytes: [u8; 16]) -> Self {
         // SAFETY: palloc gives 16 writable bytes, which is what a uuid is.
@@ -177,8 +214,19 @@ impl Value {
         }
     }
 
+    /// The varlena value itself where it points to one that is stored apart.
+    pub fn detoasted(self) -> Result<Self, Raised> {
+        let datum = self.datum;
+        // SAFETY: callers pass varlena values only.
+        let varlena = unsafe { guard(|| raw::pg_detoast_datum_packed(datum.cast_mut_ptr())) }?;
+        Ok(Self {
+            datum: Datum::from(varlena),
+            ..self
+        })
+    }
+
     /// The size of a varlena value when it is detoasted, without doing so.
-    pub(super) fn size(self) -> Result<usize, Raised> {
+    pub fn size(self) -> Result<usize, Raised> {
         let datum = self.datum;
         // SAFETY: callers pass varlena values only.
         let size = unsafe { guard(|| raw::toast_raw_datum_size(datum)) }?;

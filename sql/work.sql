@@ -1,0 +1,95 @@
+/* Fixed-width columns first. The digest stands for (ns, key), which are compared at every hit.
+   Whoever removes a record raises once.work_floor to its token in the same transaction, and removes
+   only what has expires_at, which unfinished work never has. */
+CREATE TABLE once.work_record (
+    digest      uuid        NOT NULL,
+    token       bigint      NOT NULL,
+    begun_at    timestamptz NOT NULL,
+    lease_until timestamptz,
+    finished_at timestamptz,
+    expires_at  timestamptz,
+    request     uuid,
+    attempt     integer     NOT NULL,
+    state       "char"      NOT NULL,
+    ns          text COLLATE "C" NOT NULL,
+    key         text COLLATE "C" NOT NULL,
+    result      jsonb,
+    CONSTRAINT work_record_pkey PRIMARY KEY (digest)
+);
+COMMENT ON TABLE once.work_record IS 'The work: written by begin_once and its like only. A row that is removed must leave its token in once.work_floor, in the same transaction';
+COMMENT ON COLUMN once.work_record.digest IS 'First 16 bytes of BLAKE3 over the length-prefixed ns and key';
+COMMENT ON COLUMN once.work_record.token IS 'The token of the latest begin';
+COMMENT ON COLUMN once.work_record.begun_at IS 'When that was, by clock_timestamp()';
+COMMENT ON COLUMN once.work_record.lease_until IS 'While it runs, the end of its lease; given back, when it may be run again';
+COMMENT ON COLUMN once.work_record.finished_at IS 'When it was completed, failed for good or forgotten';
+COMMENT ON COLUMN once.work_record.expires_at IS 'From when on the record counts as none and may be swept; null for unfinished work, and where finished work is remembered for ever';
+COMMENT ON COLUMN once.work_record.request IS 'Digest of the request; null where none was given';
+COMMENT ON COLUMN once.work_record.attempt IS 'How often it was begun';
+COMMENT ON COLUMN once.work_record.state IS 'r running, g given back, d done, f failed for good, x forgotten';
+COMMENT ON COLUMN once.work_record.ns IS 'Namespace, 1 to 128 bytes';
+COMMENT ON COLUMN once.work_record.key IS 'Key, 1 to 2000 bytes';
+COMMENT ON COLUMN once.work_record.result IS 'What it was completed with, or the error of the latest failure';
+
+/* One row at most: no lower than the token of any record that was removed. It is made by the first
+   removal, so that a dump can be restored into a new extension. */
+CREATE TABLE once.work_floor (
+    one   boolean NOT NULL DEFAULT true CHECK (one),
+    token bigint  NOT NULL,
+    CONSTRAINT work_floor_pkey PRIMARY KEY (one)
+);
+COMMENT ON TABLE once.work_floor IS 'The highest token of the work that was removed: later tokens are higher';
+COMMENT ON COLUMN once.work_floor.one IS 'Always true: there is one row';
+COMMENT ON COLUMN once.work_floor.token IS 'The highest token that was removed';
+
+SELECT pg_catalog.pg_extension_config_dump('once.work_record', '');
+SELECT pg_catalog.pg_extension_config_dump('once.work_floor', '');
+
+CREATE VIEW once.work WITH (security_barrier) AS
+    SELECT w.ns, w.key,
+           CASE w.state WHEN 'r' THEN 'running' WHEN 'g' THEN 'given back' WHEN 'd' THEN 'done' ELSE 'failed' END AS state,
+           w.token, w.attempt, w.begun_at, w.lease_until, w.finished_at, w.expires_at
+    FROM once.work_record w
+    WHERE once.may_use(w.ns)
+      AND w.state OPERATOR(pg_catalog.<>) 'x'
+      AND (w.expires_at IS NULL OR w.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp());
+COMMENT ON VIEW once.work IS 'The committed work of namespaces that the caller may use: running (its lease may be over), given back (lease_until is when it may be run again), done or failed. What has expired or was forgotten is left out. Requests and results are not shown';
+
+CREATE FUNCTION begin_once(
+    ns text, key text, lease interval DEFAULT '1 minute', request jsonb DEFAULT NULL, wait interval DEFAULT '0'
+) RETURNS TABLE (outcome text, token bigint, attempt integer, result jsonb, lease_until timestamptz)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
+    AS 'MODULE_PATHNAME', 'begin_once_wrapper';
+COMMENT ON FUNCTION begin_once(text, text, interval, jsonb, interval) IS
+    'Begins work under a lease. One row. outcome run: do the work, token fences it; done: result is what was completed; failed: failed for good, result is the error; in_progress: somebody''s lease runs until lease_until (NULL while a transaction that decides is open); mismatch: begun with another request, comes before all others. Sleeps up to wait, at most 1 minute, while it is in progress. Call it in autocommit: others see the lease at COMMIT. Reads the newest committed state at every isolation level. Errors: 22004 for NULL, 22023 for a lease that is not positive and finite or a wait that is negative or infinite, 54000 for a request over 100 MB, 42501, 25006 in a read-only transaction, 40001.';
+
+CREATE FUNCTION renew_once(ns text, key text, token bigint, lease interval DEFAULT '1 minute') RETURNS timestamptz
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'renew_once_wrapper';
+COMMENT ON FUNCTION renew_once(text, text, bigint, interval) IS
+    'Lets the lease end after this much time from now, and answers when that is. Also after its end, as long as nobody has taken the work over. Waits for an open transaction that changes the work. Errors: 55000 (lease lost) for a token that is not current, 22004, 22023 for a lease that is not positive and finite, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
+
+CREATE FUNCTION complete_once(ns text, key text, token bigint, result jsonb DEFAULT NULL) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'complete_once_wrapper';
+COMMENT ON FUNCTION complete_once(text, text, bigint, jsonb) IS
+    'Stores the result, which every later begin_once is told. True the first time, false if this token has completed the work already: the first result stays. Waits for an open transaction that changes the work. Errors: 55000 (lease lost) for a token that is not current, 22004, 54000 for a result over 100 MB, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
+
+CREATE FUNCTION fail_once(
+    ns text, key text, token bigint, error jsonb DEFAULT NULL, retry boolean DEFAULT true, retry_after interval DEFAULT NULL
+) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'fail_once_wrapper';
+COMMENT ON FUNCTION fail_once(text, text, bigint, jsonb, boolean, interval) IS
+    'With retry gives the work back, to be run again, not before retry_after is over; without retry ends it as failed, and every later begin_once is told the error. True. Waits for an open transaction that changes the work. Errors: 55000 (lease lost) for a token that is not current, 22004, 22023 for a retry_after that is negative or infinite, 54000 for an error over 100 MB, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
+
+CREATE FUNCTION fence_once(ns text, key text, token bigint) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'fence_once_wrapper';
+COMMENT ON FUNCTION fence_once(text, text, bigint) IS
+    'For the transaction that writes the effect: raises 55000 (lease lost) unless the token is current, and holds off a takeover until the transaction ends. Calls with the same token are not held off. Waits for an open takeover. Errors: 55000, 22004, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
+
+CREATE FUNCTION forget_once(ns text, key text) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'forget_once_wrapper';
+COMMENT ON FUNCTION forget_once(text, text) IS
+    'Removes the record of finished work, as of commit: the next begin_once runs it, with a higher token. True if there was one; unfinished work is left alone. Errors: 22004, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';

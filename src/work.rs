@@ -1,0 +1,592 @@
+//! Work: a claim with an outcome, across transactions. Begun under a lease, fenced by a token,
+//! then completed or failed.
+//!
+//! A call looks at the newest committed record, whatever the isolation level. Only where that
+//! lets it write does it lock the record, and then decides on what it has locked.
+
+use pgrx::datum::AnyElement;
+use pgrx::iter::TableIterator;
+use pgrx::{PgSqlErrorCode, name, pg_extern};
+
+use crate::digest;
+use crate::error::Error;
+use crate::key::Name;
+use crate::pg::call::Interval;
+use crate::pg::deadline::{Attempt, Failure, attempt};
+use crate::pg::spi::{self, Rows, View};
+use crate::pg::{Call, ErrorReport, Raised, Value, latch, owner, session};
+use crate::policy::{self, Policy};
+use crate::timeout::Timeout;
+
+mod lifecycle;
+mod request;
+
+use lifecycle::{Begin, Begun, LeaseLost, Record, Request, State};
+
+#[expect(
+    clippy::type_complexity,
+    reason = "pgrx reads the columns in the signature"
+)]
+#[pg_extern(sql = false)]
+fn begin_once(
+    call: Call,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(outcome, &'static str),
+            name!(token, Option<i64>),
+            name!(attempt, Option<i32>),
+            name!(result, Option<AnyElement>),
+            name!(lease_until, Option<AnyElement>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let told = begin(call)?;
+    let (result, lease_until) = (told.result, Value::timestamp(told.lease_until));
+    Ok(TableIterator::new([(
+        told.outcome.text(),
+        told.token,
+        told.attempt,
+        result.and_then(Value::into_any),
+        lease_until.into_any(),
+    )]))
+}
+
+#[pg_extern(sql = false)]
+fn renew_once(call: Call) -> Result<Option<AnyElement>, ErrorReport> {
+    let (work, _) = open(call, c"renew_once()")?;
+    let token = token(call)?;
+    let lease = lease(call, 3)?;
+    let until = owner::acting(|| work.renew(token, lease))?;
+    Ok(Value::timestamp(Some(until)).into_any())
+}
+
+#[pg_extern(sql = false)]
+fn complete_once(call: Call) -> Result<bool, ErrorReport> {
+    let (work, policy) = open(call, c"complete_once()")?;
+    let token = token(call)?;
+    let result = json(call, 3, "result")?;
+    Ok(owner::acting(|| work.complete(token, policy, result))?)
+}
+
+#[pg_extern(sql = false)]
+fn fail_once(call: Call) -> Result<bool, ErrorReport> {
+    let (work, policy) = open(call, c"fail_once()")?;
+    let token = token(call)?;
+    let error = json(call, 3, "error")?;
+    let retry = call.boolean(4).ok_or(Error::Null { argument: "retry" })?;
+    let pause = call.interval(5);
+    if let Some(pause) = pause {
+        not_before(pause)?;
+    }
+    owner::acting(|| match retry {
+        true => work.give_back(token, pause, error),
+        false => work.fail(token, policy, error),
+    })?;
+    Ok(true)
+}
+
+#[pg_extern(sql = false)]
+fn fence_once(call: Call) -> Result<(), ErrorReport> {
+    let (work, _) = open(call, c"fence_once()")?;
+    let token = token(call)?;
+    Ok(owner::acting(|| work.fence(token))?)
+}
+
+#[pg_extern(sql = false)]
+fn forget_once(call: Call) -> Result<bool, ErrorReport> {
+    let (work, _) = open(call, c"forget_once()")?;
+    Ok(owner::acting(|| work.forget())?)
+}
+
+/// How often a call looks again when others write the record under its eyes.
+const ROUNDS: usize = 100;
+
+/// The longest wait for somebody else's work, in microseconds: a minute.
+const LONGEST_WAIT: i64 = 60_000_000;
+
+/// The pauses between the looks of a waiting call grow from the first to the last of these, in
+/// microseconds.
+const PAUSES: (i64, i64) = (5_000, 100_000);
+
+/// What a request or a result may have at most, in bytes of jsonb: 100 MB.
+const JSON_LIMIT: usize = 100 * 1024 * 1024;
+
+/// The work that the first two arguments name, where the caller may use the namespace and write.
+fn open(call: Call, function: &'static std::ffi::CStr) -> Result<(Work, Policy), Error> {
+    let name = Name::of_texts(call, 0)?;
+    let policy = policy::admit(name.ns)?;
+    session::demand_writable(function)?;
+    Ok((Work::named(&name)?, policy))
+}
+
+fn begin(call: Call) -> Result<Told, Error> {
+    let (work, _) = open(call, c"begin_once()")?;
+    let terms = Terms {
+        lease: lease(call, 2)?,
+        request: request(call)?,
+    };
+    let end = end_of_waiting(call.interval(4))?;
+    let mut pause = PAUSES.0;
+    loop {
+        let told = owner::acting(|| work.begin(&terms))?;
+        let now = session::now();
+        if told.outcome != Outcome::InProgress || now >= end {
+            return Ok(told);
+        }
+        let next = (now + pause).min(end);
+        let lease_end = told.lease_until.filter(|until| *until > now);
+        latch::sleep_until(lease_end.map_or(next, |until| until.min(next)))?;
+        pause = (2 * pause).min(PAUSES.1);
+    }
+}
+
+fn token(call: Call) -> Result<i64, Error> {
+    call.integer(2).ok_or(Error::Null { argument: "token" })
+}
+
+fn lease(call: Call, index: usize) -> Result<Interval, Error> {
+    let lease = call
+        .interval(index)
+        .ok_or(Error::Null { argument: "lease" })?;
+    lease_end(session::now(), lease)?;
+    Ok(lease)
+}
+
+fn lease_end(now: i64, lease: Interval) -> Result<i64, Error> {
+    match session::after(now, lease)? {
+        Some(end) if end > now && end < i64::MAX => Ok(end),
+        _ => Err(Error::LeaseOutOfRange),
+    }
+}
+
+/// When work that is given back now may be run again.
+fn not_before(pause: Interval) -> Result<i64, Error> {
+    let now = session::now();
+    match session::after(now, pause)? {
+        Some(end) if end >= now && end < i64::MAX => Ok(end),
+        _ => Err(Error::RetryAfterOutOfRange),
+    }
+}
+
+fn end_of_waiting(wait: Option<Interval>) -> Result<i64, Error> {
+    let longest = session::now() + LONGEST_WAIT;
+    match Timeout::starting_now(wait) {
+        Ok(timeout) => Ok(timeout.deadline().map_or(longest, |end| end.min(longest))),
+        Err(Error::TimeoutOutOfRange) => Err(Error::WaitOutOfRange),
+        Err(error) => Err(error),
+    }
+}
+
+fn request(call: Call) -> Result<Option<Request>, Error> {
+    const REQUEST: &str = "request";
+    if json(call, 3, REQUEST)?.is_null() {
+        return Ok(None);
+    }
+    let printed = call.json(3)?.flatten();
+    let printed = printed.ok_or(Error::TextInvalid { what: REQUEST })?;
+    let canonical = request::canonical(&printed);
+    Ok(Some(digest::request(canonical.as_bytes())))
+}
+
+fn json(call: Call, index: usize, argument: &'static str) -> Result<Value, Error> {
+    let json = call.value(index)?;
+    match json.is_null() {
+        false if json.size()? > JSON_LIMIT => Err(Error::JsonTooLong { argument }),
+        _ => Ok(json),
+    }
+}
+
+/// What a begin asks for.
+struct Terms {
+    lease: Interval,
+    request: Option<Request>,
+}
+
+impl Terms {
+    fn now(&self) -> Result<Begin, Error> {
+        let now = session::now();
+        Ok(Begin {
+            now,
+            lease_until: lease_end(now, self.lease)?,
+            request: self.request,
+        })
+    }
+}
+
+/// The row that a begin answers.
+struct Told {
+    outcome: Outcome,
+    token: Option<i64>,
+    attempt: Option<i32>,
+    result: Option<Value>,
+    lease_until: Option<i64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Mismatch,
+    Run,
+    Done,
+    Failed,
+    InProgress,
+}
+
+impl Outcome {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Mismatch => "mismatch",
+            Self::Run => "run",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::InProgress => "in_progress",
+        }
+    }
+}
+
+impl Told {
+    fn nothing_but(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            token: None,
+            attempt: None,
+            result: None,
+            lease_until: None,
+        }
+    }
+
+    fn run(record: Record) -> Self {
+        Self {
+            token: Some(record.token),
+            attempt: Some(record.attempt),
+            lease_until: record.lease_until,
+            ..Self::nothing_but(Outcome::Run)
+        }
+    }
+
+    fn in_progress(record: Record) -> Self {
+        Self {
+            attempt: Some(record.attempt),
+            lease_until: record.lease_until,
+            ..Self::nothing_but(Outcome::InProgress)
+        }
+    }
+
+    fn over(outcome: Outcome, found: Found) -> Result<Self, Error> {
+        Ok(Self {
+            attempt: Some(found.record.attempt),
+            result: found.result.map(Value::detoasted).transpose()?,
+            ..Self::nothing_but(outcome)
+        })
+    }
+}
+
+/// Work by its name, whether or not it has been begun.
+struct Work {
+    digest: Value,
+    ns: Value,
+    key: Value,
+}
+
+/// What the table holds: the record, and what it was completed with or failed with last.
+struct Found {
+    record: Record,
+    result: Option<Value>,
+}
+
+/// Why a begin leaves a record alone that it came to take.
+enum Left {
+    /// Somebody else has locked it.
+    Held,
+    /// What it has locked is not what it saw, and not to be taken.
+    Changed,
+    Error(Error),
+}
+
+impl Work {
+    fn named(name: &Name) -> Result<Self, Error> {
+        Ok(Self {
+            digest: Value::uuid(digest::claim(name.ns, &name.key)),
+            ns: Value::text(name.ns)?,
+            key: Value::text(&name.key)?,
+        })
+    }
+
+    /// What a begin is told at this moment. It waits for nobody.
+    fn begin(&self, terms: &Terms) -> Result<Told, Error> {
+        for _ in 0..ROUNDS {
+            let told = match self.look()? {
+                None => self.insert(terms)?,
+                Some(found) => match found.record.begin(terms.now()?) {
+                    Begun::Run(_) => self.take(terms)?,
+                    Begun::Mismatch => Some(Told::nothing_but(Outcome::Mismatch)),
+                    Begun::Done => Some(Told::over(Outcome::Done, found)?),
+                    Begun::Failed => Some(Told::over(Outcome::Failed, found)?),
+                    Begun::InProgress => Some(Told::in_progress(found.record)),
+                },
+            };
+            if let Some(told) = told {
+                return Ok(told);
+            }
+        }
+        Err(Error::WorkUnsettled)
+    }
+
+    /// None where the record has to be looked at again.
+    ///
+    /// The token is compared with the floor once the record is there: what a sweep removed, it
+    /// removed before.
+    fn insert(&self, terms: &Terms) -> Result<Option<Told>, Error> {
+        const INSERT: &str = "INSERT INTO once.work_record (digest, token, begun_at, lease_until, \
+                 finished_at, expires_at, request, attempt, state, ns, key) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING";
+        const FLOOR: &str = "SELECT token FROM once.work_floor";
+        let inserted = attempt(Some(session::now()), || {
+            let begin = terms.now()?;
+            let record = Record::first(begin, 0);
+            let mut arguments = self.row(&record).to_vec();
+            arguments.extend([self.ns, self.key]);
+            if !spi::run(INSERT, &arguments, View::Newest, was_written)? {
+                return Ok::<_, Error>(None);
+            }
+            let floor = spi::run(FLOOR, &[], View::Newest, |rows| {
+                Ok::<_, Error>(rows.integer(0, 0))
+            })?;
+            let lifted = Record::first(begin, floor.unwrap_or(0));
+            if lifted != record {
+                self.write(&lifted, Value::null_json())?;
+            }
+            Ok(Some(Told::run(lifted)))
+        });
+        match inserted {
+            Ok(Attempt::Done(told)) => Ok(told),
+            Ok(Attempt::TimedOut | Attempt::Moved) => {
+                Ok(Some(Told::nothing_but(Outcome::InProgress)))
+            }
+            Err(error) => again_if_overtaken(error),
+        }
+    }
+
+    /// Takes a record that can be run again. None where it has to be looked at again.
+    fn take(&self, terms: &Terms) -> Result<Option<Told>, Error> {
+        const LOCK: &str = select!("FOR UPDATE SKIP LOCKED");
+        let taken = attempt(None, || {
+            let found = self.select(LOCK, &[])?.ok_or(Left::Held)?;
+            match found.record.begin(terms.now()?) {
+                Begun::Run(record) => {
+                    self.write(&record, Value::null_json())?;
+                    Ok(Told::run(record))
+                }
+                _ => Err(Left::Changed),
+            }
+        });
+        match taken {
+            Ok(Attempt::Done(told)) => Ok(Some(told)),
+            Ok(Attempt::TimedOut | Attempt::Moved) | Err(Left::Changed) => Ok(None),
+            Err(Left::Held) => Ok(Some(Told::nothing_but(Outcome::InProgress))),
+            Err(Left::Error(error)) => again_if_overtaken(error),
+        }
+    }
+
+    fn renew(&self, token: i64, lease: Interval) -> Result<i64, Error> {
+        let record = self.current(token)?;
+        let until = lease_end(session::now(), lease)?;
+        self.write(&record.renew(token, until)?, Value::null_json())?;
+        Ok(until)
+    }
+
+    /// False where this token has completed it already.
+    fn complete(&self, token: i64, policy: Policy, result: Value) -> Result<bool, Error> {
+        let record = match self.current(token) {
+            Ok(record) => record,
+            Err(Error::LeaseLost) => {
+                let found = self.look()?;
+                let now = session::now();
+                let again = found.is_some_and(|found| found.record.was_completed_by(token, now));
+                return again.then_some(false).ok_or(Error::LeaseLost);
+            }
+            Err(error) => return Err(error),
+        };
+        let (now, expiry) = finish(policy)?;
+        self.write(&record.complete(token, now, expiry)?, result)?;
+        Ok(true)
+    }
+
+    fn fail(&self, token: i64, policy: Policy, error: Value) -> Result<(), Error> {
+        let record = self.current(token)?;
+        let (now, expiry) = finish(policy)?;
+        self.write(&record.fail(token, now, expiry)?, error)
+    }
+
+    fn give_back(&self, token: i64, pause: Option<Interval>, error: Value) -> Result<(), Error> {
+        let record = self.current(token)?;
+        let not_before = pause.map_or_else(|| Ok(session::now()), not_before)?;
+        self.write(&record.give_back(token, not_before)?, error)
+    }
+
+    /// The lock lets the same token renew, complete and fail, and keeps everybody from taking
+    /// the record over or removing it.
+    fn fence(&self, token: i64) -> Result<(), Error> {
+        const FENCE: &str = select!(
+            "AND token OPERATOR(pg_catalog.=) $4 AND state OPERATOR(pg_catalog.=) 'r' FOR KEY SHARE"
+        );
+        let found = self.select(FENCE, &[Value::integer(token)])?;
+        found.map(|_| ()).ok_or(Error::LeaseLost)
+    }
+
+    fn forget(&self) -> Result<bool, Error> {
+        const LOCK: &str = select!(
+            "AND (state OPERATOR(pg_catalog.=) 'd' OR state OPERATOR(pg_catalog.=) 'f') FOR NO KEY UPDATE"
+        );
+        let finished = |found: Option<Found>| found?.record.forget(session::now());
+        if finished(self.look()?).is_none() {
+            return Ok(false);
+        }
+        match finished(self.select(LOCK, &[])?) {
+            Some(record) => self.write(&record, Value::null_json()).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// The record, locked, where this token is its current one.
+    fn current(&self, token: i64) -> Result<Record, Error> {
+        const LOCK: &str = select!(
+            "AND token OPERATOR(pg_catalog.=) $4 AND state OPERATOR(pg_catalog.=) 'r' FOR NO KEY UPDATE"
+        );
+        let found = self.select(LOCK, &[Value::integer(token)])?;
+        found.map(|found| found.record).ok_or(Error::LeaseLost)
+    }
+
+    fn look(&self) -> Result<Option<Found>, Error> {
+        const LOOK: &str = select!("");
+        self.select(LOOK, &[])
+    }
+
+    fn select(&self, statement: &str, more: &[Value]) -> Result<Option<Found>, Error> {
+        let mut arguments = vec![self.digest, self.ns, self.key];
+        arguments.extend(more);
+        spi::run(statement, &arguments, View::Newest, |rows| {
+            if rows.count() == 0 {
+                return Ok(None);
+            }
+            match (rows.boolean(0, 0), record(rows)) {
+                (Some(true), Some(record)) => Ok(Some(Found {
+                    record,
+                    result: rows.keep(0, RESULT)?,
+                })),
+                _ => Err(Error::DigestCollision),
+            }
+        })
+    }
+
+    /// Writes the record, which the caller has locked or inserted.
+    fn write(&self, record: &Record, result: Value) -> Result<(), Error> {
+        const WRITE: &str = "UPDATE once.work_record SET token = $2, begun_at = $3, \
+                 lease_until = $4, finished_at = $5, expires_at = $6, request = $7, attempt = $8, \
+                 state = $9, result = $10 \
+             WHERE digest OPERATOR(pg_catalog.=) $1";
+        let mut arguments = self.row(record).to_vec();
+        arguments.push(result);
+        spi::run(WRITE, &arguments, View::Newest, |_| Ok(()))
+    }
+
+    fn row(&self, record: &Record) -> [Value; 9] {
+        [
+            self.digest,
+            Value::integer(record.token),
+            Value::timestamp(Some(record.begun_at)),
+            Value::timestamp(record.lease_until),
+            Value::timestamp(record.finished_at),
+            Value::timestamp(record.expires_at),
+            Value::uuid_or_null(record.request),
+            Value::integer(record.attempt.into()),
+            Value::letter(record.state.letter()),
+        ]
+    }
+}
+
+/// A select of the record by its digest, with what follows the condition.
+macro_rules! select {
+    ($tail:literal) => {
+        concat!(
+            "SELECT ns OPERATOR(pg_catalog.=) $2 AND key OPERATOR(pg_catalog.=) $3, \
+             token, begun_at, lease_until, finished_at, expires_at, request, attempt, state, result \
+             FROM once.work_record WHERE digest OPERATOR(pg_catalog.=) $1 ",
+            $tail
+        )
+    };
+}
+use select;
+
+/// Where the result stands in what is selected.
+const RESULT: usize = 9;
+
+fn record(rows: &Rows) -> Option<Record> {
+    Some(Record {
+        token: rows.integer(0, 1)?,
+        begun_at: rows.timestamp(0, 2)?,
+        lease_until: rows.timestamp(0, 3),
+        finished_at: rows.timestamp(0, 4),
+        expires_at: rows.timestamp(0, 5),
+        request: rows.uuid(0, 6),
+        attempt: rows.integer(0, 7)? as i32,
+        state: State::of_letter(rows.integer(0, 8)? as u8)?,
+    })
+}
+
+fn was_written(rows: &Rows) -> Result<bool, Error> {
+    Ok(rows.count() == 1)
+}
+
+/// Now, and when what is finished now is forgotten.
+fn finish(policy: Policy) -> Result<(i64, Option<i64>), Error> {
+    let now = session::now();
+    let expiry = match policy.ttl {
+        Some(ttl) => session::after(now, ttl)?,
+        None => None,
+    };
+    Ok((now, expiry))
+}
+
+/// At REPEATABLE READ a record that was written between the look and the lock raises 40001. What
+/// was tried is undone by then, and the call looks again.
+fn again_if_overtaken(error: Error) -> Result<Option<Told>, Error> {
+    match error {
+        Error::Postgres(raised)
+            if raised.is(PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE)
+                && session::isolation() == session::Isolation::RepeatableRead =>
+        {
+            Ok(None)
+        }
+        error => Err(error),
+    }
+}
+
+impl From<LeaseLost> for Error {
+    fn from(LeaseLost: LeaseLost) -> Self {
+        Self::LeaseLost
+    }
+}
+
+impl From<Error> for Left {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Raised> for Left {
+    fn from(raised: Raised) -> Self {
+        Self::Error(raised.into())
+    }
+}
+
+impl From<Left> for Failure<Left> {
+    fn from(left: Left) -> Self {
+        match left {
+            Left::Error(Error::Postgres(raised)) => Self::Raised(raised),
+            left => Self::Other(left),
+        }
+    }
+}
