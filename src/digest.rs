@@ -1,7 +1,7 @@
 //! The digests that stand for names: frozen, since stored claims depend on them.
 
-/// The primary key of a claim: the first 16 bytes of the BLAKE3 hash of the length-prefixed
-/// namespace and key. Both stand beside it in the table and are compared at every hit.
+/// The primary key of a claim and of work: the first 16 bytes of the BLAKE3 hash of the
+/// length-prefixed namespace and key. Both stand beside it in the table and are compared at every hit.
 pub fn claim(ns: &[u8], key: &[u8]) -> [u8; 16] {
     first_half(hash(&[ns, key]))
 }
@@ -39,9 +39,7 @@ pub fn owner(ns: &[u8], key: &[u8], owner: &[u8]) -> [u8; 16] {
 
 /// What stands for a request of work: two requests with one digest count as equal.
 pub fn request(canonical: &[u8]) -> [u8; 16] {
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&hash(&[canonical]).as_bytes()[..16]);
-    digest
+    first_half(hash(&[canonical]))
 }
 
 /// The number of the turn to create a row: a collision makes two keys wait for each other, and
@@ -91,6 +89,7 @@ mod tests {
             hex(owner(b"ci_failure", b"4711", b"worker 1")),
             "cac59f999aae2b8d144150127e14410d"
         );
+        assert_eq!(hex(request(br#"{"a": 1}"#)), "1052e36260541f6e8cd83105362dbe48");
         assert_eq!(turn(&[b"a", b"bc"]), 12_739_929_538_955_999_667);
     }
 

@@ -89,18 +89,6 @@ impl Value {
         }
     }
 
-    /// A uuid of these bytes, or its NULL.
-    pub fn uuid_or_null(bytes: Option<[u8; 16]>) -> Self {
-        bytes.map_or(
-            Self {
-                datum: Datum::null(),
-                null: true,
-                kind: pg_sys::UUIDOID,
-            },
-            Self::uuid,
-        )
-    }
-
     /// A uuid of these bytes.
     pub fn uuid(bytes: [u8; 16]) -> Self {
         // SAFETY: palloc gives 16 writable bytes, which is what a uuid is.
