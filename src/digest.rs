@@ -89,7 +89,10 @@ mod tests {
             hex(owner(b"ci_failure", b"4711", b"worker 1")),
             "cac59f999aae2b8d144150127e14410d"
         );
-        assert_eq!(hex(request(br#"{"a": 1}"#)), "1052e36260541f6e8cd83105362dbe48");
+        assert_eq!(
+            hex(request(br#"{"a": 1}"#)),
+            "1052e36260541f6e8cd83105362dbe48"
+        );
         assert_eq!(turn(&[b"a", b"bc"]), 12_739_929_538_955_999_667);
     }
 

@@ -137,12 +137,6 @@ impl<'fcx> Call<'fcx> {
         (!argument.isnull).then(|| Role(Oid::from(argument.value.value() as u32)))
     }
 
-    /// An argument that is declared bigint.
-    pub fn integer(self, index: usize) -> Option<i64> {
-        let argument = self.argument(index);
-        (!argument.isnull).then(|| argument.value.value() as i64)
-    }
-
     pub fn boolean(self, index: usize) -> Option<bool> {
         let argument = self.argument(index);
         (!argument.isnull).then(|| argument.value.value() != 0)

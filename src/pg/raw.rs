@@ -7,8 +7,8 @@
 use std::ffi::{c_char, c_int, c_long};
 
 use pgrx::pg_sys::{
-    ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, LOCKTAG, LWLock, LWLockMode, Latch, List,
-    LockAcquireResult, MemoryContext, Oid, PGFunction, Relation, SPIPlanPtr, Size, Snapshot,
+    ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, LOCKTAG, LWLock, LWLockMode, Latch,
+    List, LockAcquireResult, MemoryContext, Oid, PGFunction, Relation, SPIPlanPtr, Size, Snapshot,
     TimestampTz, TypeCacheEntry, varlena,
 };
 

@@ -53,12 +53,6 @@ impl Rows {
             .map(|value| value.datum.value() as i64)
     }
 
-    pub fn uuid(&self, row: usize, column: usize) -> Option<[u8; 16]> {
-        let value = self.value(row, column)?;
-        // SAFETY: the statement asks for a uuid, which is 16 bytes passed by reference.
-        Some(unsafe { *value.datum.cast_mut_ptr::<[u8; 16]>() })
-    }
-
     pub fn interval(&self, row: usize, column: usize) -> Option<Interval> {
         let value = self.value(row, column)?;
         // SAFETY: the statement asks for an interval, which is passed by reference.
