@@ -44,8 +44,8 @@ GRANT SELECT ON once.claims, once.locks, once.namespaces, once.work TO PUBLIC;
 
 /* Administration is for the owners of the extension and of the database. */
 REVOKE ALL ON FUNCTION
-    once.configure(text, interval, regrole), once.unconfigure(text),
+    once.configure(text, interval, regrole), once.unconfigure(text), once.sweep(integer),
     once.namespace_changed(), once.namespace_written() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    once.configure(text, interval, regrole), once.unconfigure(text)
+    once.configure(text, interval, regrole), once.unconfigure(text), once.sweep(integer)
     TO @extowner@, pg_database_owner;

@@ -39,6 +39,7 @@ pub enum Error {
     /// The token is not the current one.
     LeaseLost,
     LeaseOutOfRange,
+    MaxRowsNegative,
     /// The namespace is bound to a role that the caller is no member of.
     NamespaceClosed {
         ns: Option<String>,
@@ -227,6 +228,10 @@ impl Error {
             Self::LeaseOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "lease must be positive and finite, and end within the range of timestamps",
+            ),
+            Self::MaxRowsNegative => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "max_rows must not be negative",
             ),
             Self::NamespaceClosed { ns } => plain(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,

@@ -10,6 +10,7 @@
 //! - [`lock`]: `with_lock`, `hold_lock`, `release_lock`, the view `once.locks`
 //! - [`work`]: `begin_once`, `renew_once`, `complete_once`, `fail_once`, `fence_once`, `forget_once`
 //! - [`row`]: `with_row_lock`, `find_or_create`
+//! - [`mod@sweep`]: `once.sweep`, which removes what has expired
 //! - [`payment`]: `with_payment_lock`, the row functions for the payments table
 //!
 //! Rules that features share: [`policy`], what is configured for a namespace; [`timeout`].
@@ -31,6 +32,7 @@ mod payment;
 mod pg;
 mod policy;
 mod row;
+mod sweep;
 mod timeout;
 mod work;
 
@@ -48,6 +50,7 @@ pgrx::extension_sql_file!("../sql/lock.sql", name = "lock", requires = ["claim"]
 pgrx::extension_sql_file!("../sql/work.sql", name = "work", requires = ["lock"]);
 pgrx::extension_sql_file!("../sql/row.sql", name = "row", requires = ["work"]);
 pgrx::extension_sql_file!("../sql/payment.sql", name = "payment", requires = ["row"]);
+pgrx::extension_sql_file!("../sql/sweep.sql", name = "sweep", requires = ["payment"]);
 pgrx::extension_sql_file!("../sql/grants.sql", name = "grants", finalize);
 
 #[pgrx::pg_guard]

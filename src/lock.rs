@@ -63,10 +63,10 @@ fn admitted(call: Call) -> Result<key::Name, Error> {
 }
 
 fn take(call: Call, scope: Scope, function: &CStr) -> Result<bool, Error> {
+    refuse_elsewhere(function)?;
     let name = admitted(call)?;
     let timeout = Timeout::starting_now(call.interval(2))?;
     let lock = name.lock(mode(call, 3)?);
-    refuse_elsewhere(function)?;
     if lock.try_take(scope)? {
         return Ok(true);
     }
@@ -88,9 +88,9 @@ fn take(call: Call, scope: Scope, function: &CStr) -> Result<bool, Error> {
 }
 
 fn give_back(call: Call) -> Result<bool, Error> {
+    refuse_elsewhere(c"release_lock()")?;
     let name = admitted(call)?;
     let lock = name.lock(mode(call, 2)?);
-    refuse_elsewhere(c"release_lock()")?;
     Ok(lock.release()?)
 }
 

@@ -17,6 +17,7 @@ static TABLE: AtomicU32 = AtomicU32::new(0);
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 
 /// A number that is another one whenever the table may have changed since it was last asked for.
+/// Raises 25000 in a parallel operation, where the table could not be read.
 pub fn version() -> Result<u64, Raised> {
     // SAFETY: the callback is a static function. Messages are accepted as every LockRelationOid
     // does.
@@ -25,7 +26,10 @@ pub fn version() -> Result<u64, Raised> {
             pg_sys::CacheRegisterRelcacheCallback(Some(changed), Datum::null());
             REGISTERED.store(true, Relaxed);
         }
-        guard(|| raw::AcceptInvalidationMessages())?;
+        guard(|| {
+            raw::PreventCommandIfParallelMode(c"a function of pg_once".as_ptr());
+            raw::AcceptInvalidationMessages();
+        })?;
     }
     Ok(VERSION.load(Relaxed))
 }

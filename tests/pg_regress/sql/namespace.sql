@@ -139,3 +139,14 @@ RESET ROLE;
 DELETE FROM once.claim;
 DROP FUNCTION pg_temp.told;
 DROP ROLE regress_once_eve;
+
+-- Not in a parallel operation, where nothing can be looked up.
+CREATE FUNCTION pg_temp.mislabelled(i int) RETURNS boolean LANGUAGE plpgsql PARALLEL SAFE AS $$ BEGIN RETURN is_claimed('parallel', i::text); END $$;
+CREATE TABLE wide AS SELECT generate_series(1, 1000) AS i;
+ALTER TABLE wide SET (parallel_workers = 2);
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SELECT pg_temp.raised('SELECT count(*) FROM wide WHERE pg_temp.mislabelled(i)');
+RESET ALL;
+DROP TABLE wide;

@@ -1,0 +1,5 @@
+CREATE FUNCTION once.sweep(max_rows integer DEFAULT 10000) RETURNS bigint
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'sweep_wrapper';
+COMMENT ON FUNCTION once.sweep(integer) IS
+    'Removes up to max_rows claims that have expired and returns how many it removed. Skips what is in use at this moment. It reads the table once; calls for the keys that it removed wait for its transaction, so let it be short. For the owner of the extension or of the database. Errors: 22004 for NULL, 22023 for a negative number, 42501, 25006 in a read-only transaction; 40001 at REPEATABLE READ and SERIALIZABLE where a claim changed after the snapshot.';

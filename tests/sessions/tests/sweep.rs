@@ -1,0 +1,118 @@
+//! A sweep beside those who claim: it waits for nobody, leaves alone what is
+//! in use, and makes no second winner.
+
+use pg_once_sessions::{Session, database};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+const EXPIRE: &str = "UPDATE once.claim SET expires_at = clock_timestamp()";
+
+#[test]
+fn what_is_taken_over_is_left_alone() {
+    let database = database();
+    let [mut taker, mut sweeper] = database.sessions();
+    assert!(taker.is_true("SELECT claim_once_per('1 hour', 'ns', 'k')"));
+    taker.run(EXPIRE);
+    taker.begin();
+    assert!(taker.is_true("SELECT claim_once_per('1 hour', 'ns', 'k')"));
+    assert_eq!(sweeper.number("SELECT once.sweep()"), 0);
+    taker.rollback();
+    taker.begin();
+    assert!(taker.is_true("SELECT claim_once_per('1 hour', 'ns', 'k')"));
+    taker.commit();
+    assert_eq!(sweeper.number("SELECT once.sweep()"), 0);
+    taker.run(EXPIRE);
+    assert_eq!(sweeper.number("SELECT once.sweep()"), 1);
+}
+
+#[test]
+fn two_sweeps_do_not_wait_for_each_other() {
+    let database = database();
+    let [mut one, mut other] = database.sessions();
+    one.run("SELECT claim_once_per('1 hour', 'ns', n::text) FROM generate_series(1, 20) n");
+    one.run(EXPIRE);
+    one.begin();
+    assert_eq!(one.number("SELECT once.sweep(5)"), 5);
+    assert_eq!(other.number("SELECT once.sweep()"), 15);
+    one.commit();
+    assert_eq!(one.number("SELECT count(*) FROM once.claim"), 0);
+}
+
+/// A claimer that meets an open sweep wins once, however the sweep ends.
+#[test]
+fn a_claim_that_is_being_swept_is_won_once() {
+    for end in ["COMMIT", "ROLLBACK"] {
+        let database = database();
+        let [mut sweeper, mut first, mut second] = database.sessions();
+        first.run("SELECT claim_once_per('1 hour', 'ns', 'k')");
+        first.run(EXPIRE);
+        sweeper.begin();
+        assert_eq!(sweeper.number("SELECT once.sweep()"), 1);
+        for claimer in [&mut first, &mut second] {
+            claimer.send("SELECT claim_once('ns', 'k')");
+        }
+        first.waits();
+        second.waits();
+        sweeper.run(end);
+        let won = [first.answered_true(), second.answered_true()];
+        assert!(won[0] != won[1], "{end}: {won:?}");
+        let mut seen = database.session();
+        seen.run("SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off");
+        assert_eq!(seen.number("SELECT count(*) FROM once.claim"), 1);
+    }
+}
+
+/// Whoever is told that he has won is told so after the last claim has ended.
+#[test]
+fn sweeps_make_no_second_winner() {
+    const CLIENTS: usize = 6;
+    const CALLS: usize = 150;
+    let database = database();
+    database
+        .session()
+        .run("CREATE TABLE win (key text, told_at timestamptz, expires_at timestamptz)");
+    let done = AtomicBool::new(false);
+    let swept = thread::scope(|scope| {
+        let sweeper = scope.spawn(|| {
+            let mut session = database.session();
+            let mut swept = 0;
+            while !done.load(Ordering::Relaxed) {
+                swept += session.number("SELECT once.sweep(3)");
+            }
+            swept
+        });
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|seed| {
+                let database = &database;
+                scope.spawn(move || win(&mut database.session(), seed, CALLS))
+            })
+            .collect();
+        for client in clients {
+            client.join().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        sweeper.join().unwrap()
+    });
+    let mut session = database.session();
+    let wins = session.number("SELECT count(*) FROM win");
+    assert!(wins > 20 && swept > 10, "{wins} wins, {swept} swept");
+    let overlapping = session.rows(
+        "SELECT * FROM (
+             SELECT *, lead(told_at) OVER (PARTITION BY key ORDER BY told_at) AS next FROM win
+         ) AS win WHERE next < expires_at",
+    );
+    assert!(overlapping.is_empty(), "{overlapping:?}");
+}
+
+fn win(session: &mut Session, seed: usize, calls: usize) {
+    for call in 0..calls {
+        let key = (call + seed) % 4;
+        session.begin();
+        if session.is_true(&format!("SELECT claim_once_per('5 ms', 'ns', '{key}')")) {
+            session.run(&format!(
+                "INSERT INTO win SELECT key, clock_timestamp(), expires_at FROM once.claim WHERE key = '{key}'"
+            ));
+        }
+        session.commit();
+    }
+}
