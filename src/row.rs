@@ -1,15 +1,15 @@
 //! Rows of the user's own tables: find or create one, in turns.
 
-use std::collections::BTreeMap;
-
 use pgrx::datum::AnyElement;
 use pgrx::iter::{SetOfIterator, TableIterator};
 use pgrx::{name, pg_extern};
-use serde_json::value::RawValue;
+
+use std::rc::Rc;
 
 use crate::error::Error;
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, attempt};
+use crate::pg::json::{Member, Members};
 use crate::pg::table::{Column, Opened, Table};
 use crate::pg::{Call, ErrorReport, Raised};
 use crate::timeout::Timeout;
@@ -55,25 +55,28 @@ fn take(
         return Ok(None);
     };
     if !fits(&table) {
-        return Err(Error::TableChanged { table: table.name });
+        return Err(Error::TableChanged {
+            table: table.name.clone(),
+        });
     }
     let key = object(call, 1, "key")?;
     let defaults = object(call, 2, "defaults")?;
     if key.is_empty() {
         return Err(Error::RowKeyEmpty);
     }
-    if let Some(column) = key.keys().find(|column| defaults.contains_key(*column)) {
+    let is_key = |name: &str| key.iter().any(|member| member.name == name);
+    if let Some(both) = defaults.iter().find(|member| is_key(&member.name)) {
         return Err(Error::ColumnInKeyAndDefaults {
-            column: column.clone(),
+            column: both.name.clone(),
         });
     }
     let key = key
         .iter()
-        .map(|(name, json)| Cell::of_json(column(&table, name)?, json))
+        .map(|member| Cell::of_json(column(&table, &member.name)?, member, "key"))
         .collect::<Result<Vec<_>, Error>>()?;
     let defaults = defaults
         .iter()
-        .map(|(name, json)| Ok((column(&table, name)?, json.as_ref())))
+        .map(|member| Ok((column(&table, &member.name)?, member)))
         .collect::<Result<Vec<_>, Error>>()?;
     Turn::new(&table, &key, &defaults, Shape::Row, lock, timeout)?.take()
 }
@@ -86,7 +89,7 @@ pub fn open(
     timeout: Timeout,
     lock: bool,
     find: impl FnOnce() -> Result<Opened, Raised>,
-) -> Result<Option<Table>, Error> {
+) -> Result<Option<Rc<Table>>, Error> {
     let Some(deadline) = timeout.deadline() else {
         return opened(find()?).map(Some);
     };
@@ -104,7 +107,7 @@ pub fn open(
 }
 
 /// The table, or why there is none.
-fn opened(opened: Opened) -> Result<Table, Error> {
+fn opened(opened: Opened) -> Result<Rc<Table>, Error> {
     match opened {
         Opened::Table(table) => Ok(table),
         Opened::Other { name, is } => Err(Error::NotATable { name, is }),
@@ -120,16 +123,14 @@ pub fn column<'a>(table: &'a Table, name: &str) -> Result<&'a Column, Error> {
     })
 }
 
-/// Columns and their values as JSON texts, which may be nested as deeply as jsonb allows.
-type Object = BTreeMap<String, Box<RawValue>>;
-
-/// The JSON object that the argument at `index` is. Its columns come in the order of their names.
-fn object(call: Call, index: usize, argument: &'static str) -> Result<Object, Error> {
-    let text = call
-        .json(index)?
-        .ok_or(Error::Null { argument })?
-        .ok_or(Error::TextInvalid { what: argument })?;
-    serde_json::from_str(&text).map_err(|_| Error::JsonNotObject { argument })
+/// The members of the JSON object that the argument at `index` is, in the order of their names.
+fn object(call: Call, index: usize, argument: &'static str) -> Result<Vec<Member>, Error> {
+    match call.members(index)? {
+        Members::Of(members) => Ok(members),
+        Members::Null => Err(Error::Null { argument }),
+        Members::NoObject => Err(Error::JsonNotObject { argument }),
+        Members::NotText => Err(Error::TextInvalid { what: argument }),
+    }
 }
 
 #[cfg(any(test, feature = "pg_test"))]

@@ -180,6 +180,12 @@ impl<'fcx> Call<'fcx> {
         unsafe { pg_sys::get_func_variadictype((*self.info().flinfo).fn_oid) == pg_sys::TEXTOID }
     }
 
+    /// The argument at `index`, none where it is null.
+    pub(super) fn datum(self, index: usize) -> Option<pg_sys::Datum> {
+        let argument = self.argument(index);
+        (!argument.isnull).then_some(argument.value)
+    }
+
     fn argument(self, index: usize) -> pg_sys::NullableDatum {
         let info = self.info();
         if index >= info.nargs as usize {

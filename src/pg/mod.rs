@@ -10,6 +10,8 @@ pub mod array;
 pub mod call;
 pub mod deadline;
 mod guard;
+pub mod json;
+mod known;
 pub mod latch;
 pub mod lock;
 pub mod memory;

@@ -4,12 +4,13 @@
 //! constraint, table and column names, foreign SQLSTATEs and the context on the way. These are
 //! called inside [`guard`](super::guard::guard) only, which keeps the whole error.
 
-use std::ffi::{c_char, c_int, c_long};
+use std::ffi::{c_char, c_int, c_long, c_void};
 
 use pgrx::pg_sys::{
-    ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, LOCKTAG, LWLock, LWLockMode, Latch,
-    List, LockAcquireResult, MemoryContext, Oid, PGFunction, Relation, SPIPlanPtr, Size, Snapshot,
-    TimestampTz, TypeCacheEntry, varlena,
+    ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, Jsonb, JsonbContainer, JsonbIterator,
+    JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode, Latch, List, LockAcquireResult,
+    MemoryContext, Oid, PGFunction, RangeVar, RangeVarGetRelidCallback, Relation, SPIPlanPtr, Size,
+    Snapshot, TimestampTz, TypeCacheEntry, varlena,
 };
 
 /// `void (*timeout_handler_proc)(void)` of `utils/timeout.h`; runs inside a signal handler.
@@ -45,6 +46,13 @@ unsafe extern "C-unwind" {
     ) -> Datum;
     pub(super) fn GetCurrentTimestamp() -> TimestampTz;
     pub(super) fn GetLatestSnapshot() -> Snapshot;
+    pub(super) fn JsonbIteratorInit(container: *mut JsonbContainer) -> *mut JsonbIterator;
+    pub(super) fn JsonbIteratorNext(
+        iterator: *mut *mut JsonbIterator,
+        value: *mut JsonbValue,
+        skip_nested: bool,
+    ) -> JsonbIteratorToken::Type;
+    pub(super) fn JsonbValueToJsonb(value: *mut JsonbValue) -> *mut Jsonb;
     pub(super) fn LockRelationOid(relation: Oid, mode: c_int);
     pub(super) fn LockAcquire(
         tag: *const LOCKTAG,
@@ -63,6 +71,13 @@ unsafe extern "C-unwind" {
     pub(super) fn PreventCommandIfParallelMode(command: *const c_char);
     pub(super) fn PreventCommandIfReadOnly(command: *const c_char);
     pub(super) fn ProcessInterrupts();
+    pub(super) fn RangeVarGetRelidExtended(
+        name: *const RangeVar,
+        lock_mode: c_int,
+        flags: u32,
+        callback: RangeVarGetRelidCallback,
+        argument: *mut c_void,
+    ) -> Oid;
     pub(super) fn RegisterSnapshot(snapshot: Snapshot) -> Snapshot;
     pub(super) fn RegisterTimeout(id: c_int, handler: TimeoutHandler) -> c_int;
     pub(super) fn RelationGetIndexList(relation: Relation) -> *mut List;
@@ -128,6 +143,8 @@ unsafe extern "C-unwind" {
     pub(super) fn jsonb_in(info: FunctionCallInfo) -> Datum;
     pub(super) fn jsonb_out(info: FunctionCallInfo) -> Datum;
     pub(super) fn lookup_type_cache(kind: Oid, flags: c_int) -> *mut TypeCacheEntry;
+    pub(super) fn makeRangeVarFromNameList(names: *mut List) -> *mut RangeVar;
+    pub(super) fn numeric_out(info: FunctionCallInfo) -> Datum;
     pub(super) fn pg_any_to_server(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;
     pub(super) fn pg_detoast_datum(value: *mut varlena) -> *mut varlena;
@@ -137,6 +154,7 @@ unsafe extern "C-unwind" {
     -> *mut c_char;
     pub(super) fn relation_close(relation: Relation, lock_mode: c_int);
     pub(super) fn superuser_arg(role: Oid) -> bool;
+    pub(super) fn textToQualifiedNameList(text: *mut varlena) -> *mut List;
     pub(super) fn timestamp_pl_interval(info: FunctionCallInfo) -> Datum;
     pub(super) fn toast_raw_datum_size(value: Datum) -> Size;
     pub(super) fn try_relation_open(relation: Oid, lock_mode: c_int) -> Relation;

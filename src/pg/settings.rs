@@ -5,7 +5,7 @@ use std::ffi::CString;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_sys};
 
 /// What the row functions do when a key has several rows already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PostgresGucEnum)]
 pub enum DuplicateRows {
     /// Raise 21000.
     #[name = c"error"]

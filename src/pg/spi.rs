@@ -165,10 +165,11 @@ pub fn run<T, E: From<Raised>>(
     }
 }
 
-type PlanKey = (String, Vec<Oid>);
+/// The plans of each statement, one for each list of argument types.
+type Plans = HashMap<String, Vec<(Vec<Oid>, SPIPlanPtr)>>;
 
 thread_local! {
-    static PLANS: RefCell<HashMap<PlanKey, SPIPlanPtr>> = RefCell::new(HashMap::new());
+    static PLANS: RefCell<Plans> = RefCell::new(HashMap::new());
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -177,13 +178,19 @@ const PLANS_KEPT: usize = 512;
 
 /// The kept plan of `statement`, prepared if this session has none.
 fn plan(statement: &str, arguments: &[Value]) -> Result<SPIPlanPtr, Raised> {
-    let mut types: Vec<Oid> = arguments.iter().map(|value| value.kind).collect();
-    let key = (statement.to_owned(), types.clone());
-    if let Some(plan) = PLANS.with_borrow(|plans| plans.get(&key).copied()) {
+    let kept = PLANS.with_borrow(|plans| {
+        let kinds = arguments.iter().map(|value| &value.kind);
+        let mut plans = plans.get(statement)?.iter();
+        plans
+            .find(|(types, _)| types.iter().eq(kinds.clone()))
+            .map(|(_, plan)| *plan)
+    });
+    if let Some(plan) = kept {
         return Ok(plan);
     }
+    let mut key: Vec<Oid> = arguments.iter().map(|value| value.kind).collect();
     let text = to_server(statement)?;
-    let (text, count, types) = (text.as_ptr(), types.len() as c_int, types.as_mut_ptr());
+    let (text, count, types) = (text.as_ptr(), key.len() as c_int, key.as_mut_ptr());
     // SAFETY: text and types outlive the call. SPI_keepplan moves the plan into memory of the
     // session. Plans are freed only when none is running.
     unsafe {
@@ -192,14 +199,21 @@ fn plan(statement: &str, arguments: &[Value]) -> Result<SPIPlanPtr, Raised> {
             raw::SPI_keepplan(plan);
             plan
         })?;
-        if DEPTH.get() == 1 && PLANS.with_borrow(HashMap::len) >= PLANS_KEPT {
-            for (_, plan) in PLANS.take() {
+        if DEPTH.get() == 1 && PLANS.with_borrow(plans_kept) >= PLANS_KEPT {
+            for (_, plan) in PLANS.take().into_values().flatten() {
                 guard(|| raw::SPI_freeplan(plan))?;
             }
         }
-        PLANS.with_borrow_mut(|plans| plans.insert(key, plan));
+        PLANS.with_borrow_mut(|plans| {
+            let plans = plans.entry(statement.to_owned()).or_default();
+            plans.push((key, plan));
+        });
         Ok(plan)
     }
+}
+
+fn plans_kept(plans: &Plans) -> usize {
+    plans.values().map(Vec::len).sum()
 }
 
 /// Counts the statements in progress: a user's trigger may call back into this extension.

@@ -1,14 +1,17 @@
 //! A user's table, as far as finding and creating one of its rows goes.
 
 use std::ffi::c_char;
+use std::ptr;
+use std::rc::Rc;
 use std::slice;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{self, Datum, Oid, Relation};
 
 use super::guard::{Raised, guard};
-use super::value::{Kind, Value};
-use super::{Call, raw, text};
+use super::value::{Kind, Value, to_server};
+use super::{Call, known, raw, text};
 
 /// A plain or partitioned table.
 #[derive(Debug)]
@@ -32,8 +35,13 @@ pub struct Table {
     pub has_before_triggers: bool,
     /// Triggers that run after an INSERT and may change the row again.
     pub has_after_triggers: bool,
+    /// Tells this description from all others that the session has had.
+    pub version: u64,
     oid: Oid,
     uniques: Vec<Unique>,
+    /// What else the description was read from: the indexes, and the tables that it is a
+    /// partition of.
+    others: Vec<Oid>,
     /// The types of all columns, 0 for a dropped one.
     row: Vec<Oid>,
 }
@@ -44,7 +52,7 @@ pub struct Column {
     pub name: String,
     pub quoted: String,
     pub kind: Kind,
-    number: i16,
+    pub number: i16,
     collation: Oid,
 }
 
@@ -56,12 +64,9 @@ pub struct Unique {
     nulls_are_equal: bool,
 }
 
-/// How often a name is looked up again when it goes to another table meanwhile.
-const RENAMES: usize = 8;
-
 /// What a look-up of a table found.
 pub enum Opened {
-    Table(Table),
+    Table(Rc<Table>),
     /// Something else of this name, and what it is.
     Other {
         name: String,
@@ -91,28 +96,28 @@ impl Table {
     /// The table of this name, quoted or not, found by the caller's search_path: the one that has
     /// the name when it is locked, whoever had it before.
     pub fn named(name: &str) -> Result<Opened, Raised> {
-        let regclass = Kind {
-            oid: pg_sys::REGCLASSOID,
-            typmod: -1,
-        };
-        let find = || Ok(Oid::from(Value::parse(name, regclass)?.datum.value() as u32));
-        let mut oid = find()?;
-        for _ in 0..RENAMES {
-            let opened = Self::open(oid)?;
-            let found = find()?;
-            if found == oid {
-                return Ok(opened);
-            }
-            oid = found;
-        }
-        Ok(Opened::Gone)
+        let name = Value::text(to_server(name)?.as_bytes())?.datum;
+        // SAFETY: the name is a text; the lists and nodes are allocated for the call.
+        let oid = unsafe {
+            guard(|| {
+                let names = raw::textToQualifiedNameList(name.cast_mut_ptr());
+                let range = raw::makeRangeVarFromNameList(names);
+                let lock = pg_sys::AccessShareLock as i32;
+                raw::RangeVarGetRelidExtended(range, lock, 0, None, ptr::null_mut())
+            })
+        }?;
+        Self::open(oid)
     }
 
     /// The relation, locked against changes of its shape to the end of the transaction where it is
     /// a table.
     fn open(oid: Oid) -> Result<Opened, Raised> {
+        if let Some(table) = known::find(oid)? {
+            return Ok(Opened::Table(table));
+        }
+        let news = known::news();
         // SAFETY: the relation is open and locked while it is read, and closed after.
-        unsafe {
+        let opened = unsafe {
             let lock = pg_sys::AccessShareLock as i32;
             let relation = guard(|| raw::try_relation_open(oid, lock))?;
             if relation.is_null() {
@@ -125,7 +130,16 @@ impl Table {
             };
             guard(|| raw::relation_close(relation, released))?;
             opened
+        }?;
+        if let Opened::Table(table) = &opened {
+            known::keep(oid, table, news);
         }
+        Ok(opened)
+    }
+
+    /// Whether the description was read from this relation, among others.
+    pub(super) fn tells_of(&self, relation: Oid) -> bool {
+        self.oid == relation || self.others.contains(&relation)
     }
 
     /// Takes the table lock that a statement which locks rows takes, ahead of it.
@@ -170,7 +184,7 @@ impl Column {
     /// The condition that the column of the row called `alias` equals `parameter`, by the equality
     /// of the column's type; none where the type has none.
     pub fn equals(&self, alias: &str, parameter: &str) -> Result<Option<String>, Raised> {
-        let base = self.kind.base();
+        let base = self.kind.base;
         let operator = equality(base)?;
         if operator == Oid::INVALID {
             return Ok(None);
@@ -203,7 +217,7 @@ impl Column {
     /// A hash that is the same for values that are equal by the column's type and collation.
     /// 0 for every value of a type that cannot be hashed.
     pub fn hash(&self, value: Value) -> Result<u64, Raised> {
-        let (kind, collation, datum) = (self.kind.base(), self.collation, value.datum);
+        let (kind, collation, datum) = (self.kind.base, self.collation, value.datum);
         if value.null {
             return Ok(0);
         }
@@ -228,6 +242,9 @@ impl Column {
         text::full_type_name(self.kind.oid, self.kind.typmod)
     }
 }
+
+/// The versions that were given to descriptions.
+static VERSIONS: AtomicU64 = AtomicU64::new(1);
 
 /// Reads an open relation.
 unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
@@ -259,10 +276,7 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
                 columns.push(Column {
                     name,
                     quoted,
-                    kind: Kind {
-                        oid: attribute.atttypid,
-                        typmod: attribute.atttypmod,
-                    },
+                    kind: Kind::of(attribute.atttypid, attribute.atttypmod)?,
                     number: attribute.attnum,
                     collation: attribute.attcollation,
                 });
@@ -272,26 +286,34 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             uniques,
             primary_key,
             has_deferrable,
+            mut others,
         } = indexes(relation, &columns)?;
-        let topmost = topmost(oid, form.relispartition)?;
+        others.extend(ancestors(oid, form.relispartition)?);
+        let is_partition = form.relispartition;
+        let topmost = others
+            .last()
+            .filter(|_| is_partition)
+            .map_or(oid, |last| *last);
         let triggers = insert_triggers(relation);
         let is_partitioned = form.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
-        Ok(Opened::Table(Table {
+        Ok(Opened::Table(Rc::new(Table {
             name,
             primary_key,
-            topmost,
+            topmost: topmost.to_u32(),
             is_partitioned,
-            rows_may_move: is_partitioned || form.relispartition,
+            rows_may_move: is_partitioned || is_partition,
             has_deferrable,
             has_rules: has_rules(relation),
             // Partitions may have triggers of their own.
             has_before_triggers: is_partitioned || triggers.before,
             has_after_triggers: is_partitioned || triggers.after,
+            version: VERSIONS.fetch_add(1, Relaxed),
             oid,
             uniques,
+            others,
             row: types(&description),
             columns,
-        }))
+        })))
     }
 }
 
@@ -355,15 +377,13 @@ unsafe fn unsuitable(relation: Relation) -> Result<Option<&'static str>, Raised>
     }
 }
 
-unsafe fn topmost(oid: Oid, is_partition: bool) -> Result<u32, Raised> {
+/// The tables that it is a partition of; the last one is the topmost.
+unsafe fn ancestors(oid: Oid, is_partition: bool) -> Result<Vec<Oid>, Raised> {
     if !is_partition {
-        return Ok(oid.to_u32());
+        return Ok(Vec::new());
     }
-    // SAFETY: a list of object ids, which the call allocates; the last ancestor is the topmost.
-    unsafe {
-        let ancestors = guard(|| raw::get_partition_ancestors(oid))?;
-        Ok(oids(ancestors).last().map_or(oid, |last| *last).to_u32())
-    }
+    // SAFETY: a list of object ids, which the call allocates.
+    unsafe { guard(|| raw::get_partition_ancestors(oid)).map(|ancestors| oids(ancestors)) }
 }
 
 unsafe fn has_rules(relation: Relation) -> bool {
@@ -389,6 +409,7 @@ struct Indexes {
     /// The quoted columns of the primary key.
     primary_key: Vec<String>,
     has_deferrable: bool,
+    others: Vec<Oid>,
 }
 
 unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Raised> {
@@ -397,6 +418,7 @@ unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Rai
     // SAFETY: the caller holds the relation open; each index is open and locked while it is read.
     unsafe {
         for oid in oids(guard(|| raw::RelationGetIndexList(relation))?) {
+            indexes.others.push(oid);
             let index = guard(|| raw::index_open(oid, lock))?;
             let form = &*(*index).rd_index;
             indexes.has_deferrable |=
@@ -434,11 +456,8 @@ unsafe fn is_reliable(index: Relation, key: &[&Column]) -> Result<bool, Raised> 
     unsafe {
         let form = &*(*index).rd_index;
         let tuple = (*index).rd_indextuple;
-        let has_predicate = !pg_sys::heap_attisnull(
-            tuple,
-            pg_sys::Anum_pg_index_indpred as i32,
-            std::ptr::null_mut(),
-        );
+        let has_predicate =
+            !pg_sys::heap_attisnull(tuple, pg_sys::Anum_pg_index_indpred as i32, ptr::null_mut());
         let holds_now = form.indisunique
             && form.indimmediate
             && form.indisvalid
@@ -453,7 +472,7 @@ unsafe fn is_reliable(index: Relation, key: &[&Column]) -> Result<bool, Raised> 
             let kind = *(*index).rd_opcintype.add(i);
             if *(*index).rd_indcollation.add(i) != column.collation
                 || pg_sys::get_opfamily_member(family, kind, kind, EQUAL)
-                    != equality(column.kind.base())?
+                    != equality(column.kind.base)?
             {
                 return Ok(false);
             }

@@ -24,22 +24,36 @@ pub struct Value {
 pub struct Kind {
     pub(super) oid: Oid,
     pub(super) typmod: i32,
+    /// The type below any domains.
+    pub(super) base: Oid,
+    input: Oid,
+    input_parameter: Oid,
 }
 
 impl Kind {
+    pub(super) fn of(oid: Oid, typmod: i32) -> Result<Self, Raised> {
+        let (mut input, mut input_parameter) = (Oid::INVALID, Oid::INVALID);
+        // SAFETY: catalog look-ups of an existing type.
+        let base = unsafe {
+            guard(|| raw::getTypeInputInfo(oid, &raw mut input, &raw mut input_parameter))?;
+            pg_sys::getBaseType(oid)
+        };
+        Ok(Self {
+            oid,
+            typmod,
+            base,
+            input,
+            input_parameter,
+        })
+    }
+
     /// json and jsonb take a JSON text of any shape as it is.
     pub fn is_json(self) -> bool {
-        self.base() == pg_sys::JSONOID || self.base() == pg_sys::JSONBOID
+        self.base == pg_sys::JSONOID || self.base == pg_sys::JSONBOID
     }
 
     pub fn is_integer(self) -> bool {
-        [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID].contains(&self.base())
-    }
-
-    /// The type below any domains.
-    pub(super) fn base(self) -> Oid {
-        // SAFETY: a catalog look-up of an existing type.
-        unsafe { pg_sys::getBaseType(self.oid) }
+        [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID].contains(&self.base)
     }
 }
 
@@ -49,7 +63,7 @@ impl Value {
         Self {
             datum: Datum::null(),
             null: true,
-            kind: kind.base(),
+            kind: kind.base,
         }
     }
 
@@ -162,25 +176,25 @@ impl Value {
     /// What the input function of `kind` makes of `text`, its domain and length checked.
     pub fn parse(text: &str, kind: Kind) -> Result<Self, Raised> {
         let source = to_server(text)?;
-        let (mut input, mut io_param) = (Oid::INVALID, Oid::INVALID);
+        let (input, parameter) = (kind.input, kind.input_parameter);
         // SAFETY: the text is NUL-terminated and outlives the call; the input function is the
         // type's own.
         let datum = unsafe {
             guard(|| {
-                raw::getTypeInputInfo(kind.oid, &raw mut input, &raw mut io_param);
-                raw::OidInputFunctionCall(input, source.as_ptr().cast_mut(), io_param, kind.typmod)
+                let text = source.as_ptr().cast_mut();
+                raw::OidInputFunctionCall(input, text, parameter, kind.typmod)
             })
         }?;
         Ok(Self {
             datum,
             null: false,
-            kind: kind.base(),
+            kind: kind.base,
         })
     }
 
     /// This value where it is of `kind` already.
     pub fn of_kind(self, kind: Kind) -> Option<Self> {
-        (self.kind == kind.base() && kind.oid == kind.base() && kind.typmod < 0).then_some(self)
+        (self.kind == kind.base && kind.oid == kind.base && kind.typmod < 0).then_some(self)
     }
 
     pub fn is_null(self) -> bool {

@@ -1,8 +1,7 @@
 //! A column and a value for it.
 
-use serde_json::value::RawValue;
-
 use crate::error::Error;
+use crate::pg::json::{Member, Text};
 use crate::pg::spi::{self, View};
 use crate::pg::table::Column;
 use crate::pg::{Value, text};
@@ -15,21 +14,24 @@ pub struct Cell<'a> {
 
 impl<'a> Cell<'a> {
     /// The cell that JSON gives, converted as `jsonb_populate_record` does: by the column type's
-    /// input function, with its domain and length. JSON null is NULL.
-    pub fn of_json(column: &'a Column, json: &RawValue) -> Result<Self, Error> {
-        let text = json.get();
-        let value = match text.as_bytes().first() {
-            Some(b'n') => Value::null(column.kind),
-            _ if column.kind.is_json() => Value::parse(text, column.kind)?,
-            Some(b'"') => {
-                let string: String =
-                    serde_json::from_str(text).map_err(|_| Error::TextInvalid {
-                        what: "a JSON string",
-                    })?;
-                Value::parse(&string, column.kind)?
+    /// input function, with its domain and length. JSON null is NULL. `argument` is what it came
+    /// in.
+    pub fn of_json(
+        column: &'a Column,
+        json: &Member,
+        argument: &'static str,
+    ) -> Result<Self, Error> {
+        let invalid = || Error::TextInvalid { what: argument };
+        let value = if json.is_null() {
+            Value::null(column.kind)
+        } else if column.kind.is_json() {
+            Value::parse(&json.json()?.ok_or_else(invalid)?, column.kind)?
+        } else {
+            match json.text()? {
+                Text::Of(text) => Value::parse(&text, column.kind)?,
+                Text::Json(json) => structured(column, &json)?,
+                Text::Not => return Err(invalid()),
             }
-            Some(b'[' | b'{') => structured(column, text)?,
-            _ => Value::parse(text, column.kind)?,
         };
         Ok(Self { column, value })
     }

@@ -1,5 +1,9 @@
 //! The SQL statements that find, lock and create one row of a table.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use super::Cell;
 use crate::error::Error;
 use crate::pg::Value;
@@ -7,7 +11,7 @@ use crate::pg::settings::DuplicateRows;
 use crate::pg::table::Table;
 
 /// How a row is returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shape {
     Row,
     Json,
@@ -26,88 +30,37 @@ pub enum Lock {
 pub struct Statements<'a> {
     table: &'a Table,
     key: &'a [Cell<'a>],
-    /// The key's values that are not null: what `$1` and on stand for in [`Self::matches`].
+    /// The key's values that are not null: what `$1` and on stand for.
     pub arguments: Vec<Value>,
-    alias: String,
-    matches: String,
-    projection: String,
+    wording: Rc<Wording>,
 }
 
 impl<'a> Statements<'a> {
-    pub fn new(table: &'a Table, key: &'a [Cell<'a>], shape: Shape) -> Result<Self, Error> {
-        let alias = alias(table);
-        let mut arguments = Vec::new();
-        let mut conditions = Vec::new();
-        for Cell { column, value } in key {
-            let name = &column.quoted;
-            if value.is_null() {
-                conditions.push(format!("{alias}.{name} IS NULL"));
-            } else {
-                arguments.push(*value);
-                let parameter = format!("${}", arguments.len());
-                let equals = column.equals(&alias, &parameter)?;
-                conditions.push(equals.ok_or_else(|| Error::ColumnWithoutEquality {
-                    table: table.name.clone(),
-                    column: column.name.clone(),
-                })?);
-            }
-        }
-        let projection = match shape {
-            Shape::Row => alias.clone(),
-            Shape::Json => format!("pg_catalog.to_jsonb({alias})"),
-        };
+    pub fn new(table: &'a Table, key: &'a [Cell<'a>], form: Form) -> Result<Self, Error> {
+        let given = key.iter().filter(|cell| !cell.value.is_null());
         Ok(Self {
             table,
             key,
-            arguments,
-            matches: conditions.join(" AND "),
-            alias,
-            projection,
+            arguments: given.map(|cell| cell.value).collect(),
+            wording: Wording::of(table, key, form)?,
         })
     }
 
     /// Finds up to two rows, so that more than one is noticed. Where several are taken for
     /// granted and one is to be locked, only the first by primary key.
-    pub fn find(&self, lock: Lock, duplicates: DuplicateRows) -> String {
-        let Self {
-            table: Table {
-                name, primary_key, ..
-            },
-            alias,
-            matches,
-            projection,
-            ..
-        } = self;
-        let is_first = duplicates == DuplicateRows::First && !primary_key.is_empty();
-        let order = if is_first {
-            let columns: Vec<String> = primary_key
-                .iter()
-                .map(|column| format!("{alias}.{column}"))
-                .collect();
-            format!(" ORDER BY {}", columns.join(", "))
-        } else {
-            String::new()
-        };
-        let limit = if is_first && lock != Lock::No { 1 } else { 2 };
-        let locking = match lock {
-            Lock::No => String::new(),
-            Lock::Wait => format!(" FOR NO KEY UPDATE OF {alias}"),
-            Lock::Skip => format!(" FOR NO KEY UPDATE OF {alias} SKIP LOCKED"),
-        };
-        format!(
-            "SELECT {projection} FROM {name} AS {alias} WHERE {matches}{order} LIMIT {limit}{locking}"
-        )
+    pub fn find(&self, lock: Lock) -> &str {
+        &self.wording.find[lock as usize]
     }
 
     /// Creates the row with `defaults`, and says whether its key is the one asked for.
     pub fn insert(&self, defaults: &[Cell], conflict: Conflict) -> (String, Vec<Value>) {
-        let Self {
-            table: Table { name, .. },
+        let Table { name, .. } = self.table;
+        let Wording {
             alias,
             matches,
             projection,
             ..
-        } = self;
+        } = &*self.wording;
         let mut arguments = self.arguments.clone();
         let mut columns = Vec::new();
         let mut values = Vec::new();
@@ -158,6 +111,118 @@ pub enum Conflict {
     Error,
     /// Raises; and returns nothing, since rules on the table rule RETURNING out.
     Rules,
+}
+
+/// What decides how the statements for a key read, beside its columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Form {
+    pub shape: Shape,
+    pub duplicates: DuplicateRows,
+    /// Whether a unique index rules several rows out.
+    pub is_unique: bool,
+}
+
+/// The text of statements, without the values that they are run with.
+struct Wording {
+    /// The condition that a row has the key.
+    matches: String,
+    alias: String,
+    projection: String,
+    /// One for each [`Lock`].
+    find: [String; 3],
+}
+
+/// A description of a table, the key's columns and which of them are null, and the form.
+type WordingKey = (u64, Vec<(i16, bool)>, Form);
+
+thread_local! {
+    static WORDINGS: RefCell<HashMap<WordingKey, Rc<Wording>>> = RefCell::new(HashMap::new());
+}
+
+/// Wordings kept at most, before all are made anew.
+const WORDINGS_KEPT: usize = 512;
+
+impl Wording {
+    fn of(table: &Table, key: &[Cell], form: Form) -> Result<Rc<Self>, Error> {
+        let columns = key
+            .iter()
+            .map(|cell| (cell.column.number, cell.value.is_null()));
+        let wording_key = (table.version, columns.collect(), form);
+        if let Some(known) = WORDINGS.with_borrow(|known| known.get(&wording_key).cloned()) {
+            return Ok(known);
+        }
+        let wording = Rc::new(Self::new(table, key, form)?);
+        WORDINGS.with_borrow_mut(|known| {
+            if known.len() >= WORDINGS_KEPT {
+                known.clear();
+            }
+            known.insert(wording_key, Rc::clone(&wording));
+        });
+        Ok(wording)
+    }
+
+    fn new(table: &Table, key: &[Cell], form: Form) -> Result<Self, Error> {
+        let alias = alias(table);
+        let mut given = 0;
+        let mut conditions = Vec::new();
+        for Cell { column, value } in key {
+            let name = &column.quoted;
+            if value.is_null() {
+                conditions.push(format!("{alias}.{name} IS NULL"));
+            } else {
+                given += 1;
+                let equals = column.equals(&alias, &format!("${given}"))?;
+                conditions.push(equals.ok_or_else(|| Error::ColumnWithoutEquality {
+                    table: table.name.clone(),
+                    column: column.name.clone(),
+                })?);
+            }
+        }
+        let matches = conditions.join(" AND ");
+        let projection = match form.shape {
+            Shape::Row => alias.clone(),
+            Shape::Json => format!("pg_catalog.to_jsonb({alias})"),
+        };
+        let find = [Lock::No, Lock::Wait, Lock::Skip].map(|lock| {
+            let (order, limit) = choice(table, &alias, form, lock);
+            let locking = match lock {
+                Lock::No => String::new(),
+                Lock::Wait => format!(" FOR NO KEY UPDATE OF {alias}"),
+                Lock::Skip => format!(" FOR NO KEY UPDATE OF {alias} SKIP LOCKED"),
+            };
+            let name = &table.name;
+            format!(
+                "SELECT {projection} FROM {name} AS {alias} WHERE {matches}{order}{limit}{locking}"
+            )
+        });
+        Ok(Self {
+            matches,
+            alias,
+            projection,
+            find,
+        })
+    }
+}
+
+/// Which of several rows are asked for.
+fn choice(table: &Table, alias: &str, form: Form, lock: Lock) -> (String, &'static str) {
+    if form.is_unique {
+        return (String::new(), "");
+    }
+    if form.duplicates == DuplicateRows::Error || table.primary_key.is_empty() {
+        return (String::new(), " LIMIT 2");
+    }
+    let columns: Vec<String> = table
+        .primary_key
+        .iter()
+        .map(|column| format!("{alias}.{column}"))
+        .collect();
+    let limit = if lock == Lock::No {
+        " LIMIT 2"
+    } else {
+        " LIMIT 1"
+    };
+    (format!(" ORDER BY {}", columns.join(", ")), limit)
 }
 
 /// A name for the row in the statements that is no column's, so that it means the whole row.

@@ -7,14 +7,14 @@
 use std::cell::Cell as Flag;
 
 use pgrx::PgSqlErrorCode;
-use serde_json::value::RawValue;
 
-use super::statement::{Conflict, Lock, Shape, Statements};
+use super::statement::{Conflict, Form, Lock, Shape, Statements};
 use super::{Cell, opened};
 use crate::digest;
 use crate::error::Error;
 use crate::key::scalar_text;
 use crate::pg::deadline::{Attempt, attempt};
+use crate::pg::json::Member;
 use crate::pg::lock::{Class, Lock as Taking, Mode, names};
 use crate::pg::settings::{self, DuplicateRows};
 use crate::pg::spi::{self, View};
@@ -44,7 +44,7 @@ impl Taken {
 pub struct Turn<'a> {
     table: &'a Table,
     key: &'a [Cell<'a>],
-    defaults: &'a [(&'a Column, &'a RawValue)],
+    defaults: &'a [(&'a Column, &'a Member)],
     statements: Statements<'a>,
     /// The unique index that keeps a second row out.
     guard: Option<&'a Unique>,
@@ -58,24 +58,30 @@ impl<'a> Turn<'a> {
     pub fn new(
         table: &'a Table,
         key: &'a [Cell<'a>],
-        defaults: &'a [(&'a Column, &'a RawValue)],
+        defaults: &'a [(&'a Column, &'a Member)],
         shape: Shape,
         lock: bool,
         timeout: Timeout,
     ) -> Result<Self, Error> {
         let columns: Vec<&Column> = key.iter().map(|cell| cell.column).collect();
         let has_null = key.iter().any(|cell| cell.value.is_null());
+        let guard = table
+            .guard_of(&columns, has_null)
+            .filter(|_| !table.has_rules);
+        let form = Form {
+            shape,
+            duplicates: settings::duplicate_rows(),
+            is_unique: guard.is_some(),
+        };
         Ok(Self {
             table,
             key,
             defaults,
-            statements: Statements::new(table, key, shape)?,
-            guard: table
-                .guard_of(&columns, has_null)
-                .filter(|_| !table.has_rules),
+            statements: Statements::new(table, key, form)?,
+            guard,
             lock,
             timeout,
-            duplicates: settings::duplicate_rows(),
+            duplicates: form.duplicates,
             has_warned: Flag::new(false),
         })
     }
@@ -130,19 +136,23 @@ impl<'a> Turn<'a> {
         if !self.lock {
             return self.find(Lock::No, View::Isolated);
         }
+        let is_one = self.guard.is_some();
+        let takes_first = !is_one && self.duplicates == DuplicateRows::First;
+        let is_there = || Ok::<_, Error>(self.find(Lock::No, View::Isolated)?.is_some());
         // Where not all rows of the key are looked at below, they are here.
-        let looks_ahead = self.table.rows_may_move || self.duplicates == DuplicateRows::First;
-        if looks_ahead && self.find(Lock::No, View::Isolated)?.is_none() {
+        let looks_ahead = takes_first || (self.table.rows_may_move && !is_one);
+        if looks_ahead && !is_there()? {
             return Ok(None);
         }
         if !self.table.rows_may_move {
             return self.find(Lock::Wait, View::Isolated);
         }
         // Of several rows only the first may be locked, so none may be left out.
-        if self.duplicates == DuplicateRows::Error
-            && let Some(row) = self.find(Lock::Skip, View::Isolated)?
-        {
+        if !takes_first && let Some(row) = self.find(Lock::Skip, View::Isolated)? {
             return Ok(Some(row));
+        }
+        if !looks_ahead && !is_there()? {
+            return Ok(None);
         }
         // The row may move to another partition during the wait, which core makes an error.
         match attempt(None, || self.find(Lock::Wait, View::Isolated))? {
@@ -152,8 +162,8 @@ impl<'a> Turn<'a> {
     }
 
     fn find(&self, lock: Lock, view: View) -> Result<Option<Value>, Error> {
-        let statement = self.statements.find(lock, self.duplicates);
-        let (count, row) = spi::run(&statement, &self.statements.arguments, view, |rows| {
+        let statement = self.statements.find(lock);
+        let (count, row) = spi::run(statement, &self.statements.arguments, view, |rows| {
             Ok::<_, Error>((rows.count(), rows.keep(0, 0)?))
         })?;
         if count > 1 {
@@ -289,7 +299,7 @@ impl<'a> Turn<'a> {
         let defaults = self
             .defaults
             .iter()
-            .map(|(column, json)| Cell::of_json(column, json))
+            .map(|(column, json)| Cell::of_json(column, json, "defaults"))
             .collect::<Result<Vec<_>, Error>>()?;
         let (statement, arguments) = self.statements.insert(&defaults, conflict);
         let created = spi::run(&statement, &arguments, View::Isolated, |rows| {

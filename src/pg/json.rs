@@ -1,0 +1,128 @@
+//! A JSON object as an argument: its members, read from jsonb as it is stored.
+
+use std::mem::MaybeUninit;
+use std::slice;
+
+use pgrx::pg_sys::{self, Datum, JsonbValue, jbvType};
+
+use super::call::Call;
+use super::guard::{Raised, guard};
+use super::value::from_server;
+use super::{raw, text};
+
+/// A JSON object's members, as [`Call::members`] finds them.
+pub enum Members {
+    Null,
+    /// Some other JSON value than an object.
+    NoObject,
+    /// A name that is not text in the encoding of the database.
+    NotText,
+    /// In the order of their names.
+    Of(Vec<Member>),
+}
+
+/// A member of a JSON object. It lives as long as the SQL call.
+pub struct Member {
+    pub name: String,
+    value: JsonbValue,
+}
+
+/// The text of a JSON value.
+pub enum Text {
+    Of(String),
+    /// Bytes that are not text in the encoding of the database.
+    Not,
+    /// Of an array or object.
+    Json(String),
+}
+
+impl Call<'_> {
+    /// The members of the jsonb argument at `index`.
+    pub fn members(self, index: usize) -> Result<Members, Raised> {
+        let Some(argument) = self.datum(index) else {
+            return Ok(Members::Null);
+        };
+        // SAFETY: the argument is declared jsonb. Its copy, or itself, lives as long as the call,
+        // and so does what the iterator points to. The iterator writes `value` before it is read:
+        // it returns WJB_KEY and WJB_VALUE with one.
+        unsafe {
+            let jsonb = guard(|| raw::pg_detoast_datum(argument.cast_mut_ptr()))?;
+            let root = &raw mut (*jsonb.cast::<pg_sys::Jsonb>()).root;
+            if (*root).header & pg_sys::JB_FOBJECT == 0 {
+                return Ok(Members::NoObject);
+            }
+            let mut members = Vec::new();
+            let mut iterator = guard(|| raw::JsonbIteratorInit(root))?;
+            let mut value = MaybeUninit::<JsonbValue>::uninit();
+            let mut next = || {
+                let (iterator, value) = (&raw mut iterator, value.as_mut_ptr());
+                let token = guard(|| raw::JsonbIteratorNext(iterator, value, true))?;
+                Ok::<_, Raised>((token, value))
+            };
+            next()?;
+            while let (pg_sys::JsonbIteratorToken::WJB_KEY, name) = next()? {
+                let Some(name) = from_server(bytes(&*name))? else {
+                    return Ok(Members::NotText);
+                };
+                let value = *next()?.1;
+                members.push(Member { name, value });
+            }
+            members.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            Ok(Members::Of(members))
+        }
+    }
+}
+
+impl Member {
+    pub fn is_null(&self) -> bool {
+        self.value.type_ == jbvType::jbvNull
+    }
+
+    /// The value as its type's input function takes it: a string without its quotes.
+    pub fn text(&self) -> Result<Text, Raised> {
+        let value = &self.value;
+        // SAFETY: `type_` says which field of the union is there.
+        unsafe {
+            match value.type_ {
+                jbvType::jbvString => Ok(from_server(bytes(value))?.map_or(Text::Not, Text::Of)),
+                jbvType::jbvNumeric => {
+                    let number = Datum::from(value.val.numeric);
+                    let printed = guard(|| {
+                        raw::DirectFunctionCall1Coll(
+                            Some(raw::numeric_out),
+                            pg_sys::InvalidOid,
+                            number,
+                        )
+                    })?;
+                    Ok(text::from_c(printed.cast_mut_ptr())?.map_or(Text::Not, Text::Of))
+                }
+                jbvType::jbvBool => Ok(Text::Of(value.val.boolean.to_string())),
+                _ => Ok(self.json()?.map_or(Text::Not, Text::Json)),
+            }
+        }
+    }
+
+    /// The value as a JSON text; none where the database holds bytes that are not valid text.
+    pub fn json(&self) -> Result<Option<String>, Raised> {
+        let mut value = self.value;
+        let value = &raw mut value;
+        // SAFETY: `value` is a whole JsonbValue that outlives the calls; jsonb_out returns a C
+        // string.
+        unsafe {
+            let printed = guard(|| {
+                let jsonb = Datum::from(raw::JsonbValueToJsonb(value));
+                raw::DirectFunctionCall1Coll(Some(raw::jsonb_out), pg_sys::InvalidOid, jsonb)
+            })?;
+            text::from_c(printed.cast_mut_ptr())
+        }
+    }
+}
+
+/// The bytes of a value of type jbvString.
+unsafe fn bytes<'a>(value: &JsonbValue) -> &'a [u8] {
+    // SAFETY: the caller says that it is a string; its bytes stand in the jsonb of the call.
+    unsafe {
+        let string = value.val.string;
+        slice::from_raw_parts(string.val.cast(), string.len as usize)
+    }
+}
