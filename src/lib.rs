@@ -6,7 +6,7 @@
 //!
 //! - [`key`]: `once_key`, and how several parts make one key
 //! - [`namespace`]: `once.configure`, `once.unconfigure`
-//! - [`claim`]: `claim_once`, `claim_once_per`, `is_claimed`, `unclaim`
+//! - [`claim`]: `claim_once`, `claim_once_per`, `claim_many`, `try_claim_once`, `is_claimed`, `unclaim`
 //! - [`lock`]: `with_lock`, `hold_lock`, `release_lock`, the view `once.locks`
 //! - [`work`]: `begin_once`, `renew_once`, `complete_once`, `fail_once`, `fence_once`, `forget_once`
 //! - [`row`]: `with_row_lock`, `find_or_create`
