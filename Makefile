@@ -50,6 +50,10 @@ sessions: install ## real concurrent sessions (tests/sessions)
 drivers: install ## the default binding of client drivers (tests/drivers)
 	$(call for-each,pgrx-config/suites/drivers.sh $$version)
 
+.PHONY: conformance
+conformance: install ## the same scenarios through every client, directly and through pgbouncer (tests/conformance)
+	$(call for-each,pgrx-config/suites/conformance.sh $$version)
+
 .PHONY: lint
 lint: ## the layout of the code, clippy, and shellcheck for the scripts
 	@pgrx-config/suites/format.sh

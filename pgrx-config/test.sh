@@ -101,9 +101,12 @@ suites_of() {
         run "$version" regress || true
         run "$version" isolation || true
         run "$version" sessions || true
-        [[ $version != "$newest" ]] || run "$version" drivers || true
+        if [[ $version = "$newest" ]]; then
+            run "$version" drivers || true
+            run "$version" conformance || true
+        fi
     else
-        echo "      regress, isolation, sessions and drivers cannot run on $version: nothing is installed"
+        echo "      regress, isolation, sessions, drivers and conformance cannot run on $version: nothing is installed"
     fi
 }
 

@@ -1,0 +1,129 @@
+#!/bin/bash
+# run.sh NN [CLIENT...]: plays scenarios.json through the clients, by default all, with PostgreSQL NN:
+# once directly and once through pgbouncer in transaction mode.
+# The extension must be installed there (pgrx-config/install.sh NN).
+set -euo pipefail
+
+major=${1:?which major version of PostgreSQL?}
+shift
+here=$(cd "$(dirname "$0")" && pwd -P)
+root=$(cd "$here/../.." && pwd -P)
+config=$root/pgrx-config
+work=${CARGO_TARGET_DIR:-$root/target}/conformance
+jars=/usr/share/java/postgresql.jar:/usr/share/java/gson.jar
+name=conformance-$major
+clients=${*:-psql psycopg3 asyncpg sqlalchemy django node_pg node_postgres knex ruby_pg activerecord tokio_postgres sqlx lib_pq jdbc pdo dbi}
+passed=0 failed=0
+
+provision() {
+    "$config/packages.sh" pgbouncer:pgbouncer nodejs:node npm:npm default-jdk-headless:javac \
+        libpostgresql-jdbc-java libgoogle-gson-java ruby:ruby ruby-pg ruby-activerecord \
+        golang-go:go golang-github-lib-pq-dev php-cli:php php-pgsql libdbd-pg-perl
+    pip=$("$config/pip.sh")
+    python=$(dirname "$pip")/python
+    "$pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
+    # Node looks for packages beside the program, so the programs are copied beside the packages.
+    mkdir -p "$work"
+    cp "$here/package.json" "$here"/clients/*.mjs "$work"
+    npm install --prefix "$work" --no-package-lock --no-audit --no-fund --loglevel=error >"$work/npm.log" 2>&1 ||
+        { cat "$work/npm.log" >&2; exit 1; }
+    GO111MODULE=off GOPATH=/usr/share/gocode go build -o "$work/lib_pq" "$here/clients/lib_pq.go"
+    (cd "$root" && cargo build --quiet -p pg_once_conformance)
+    javac -cp "$jars" -d "$work" "$here/clients/Jdbc.java"
+}
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# Not every driver knows Unix sockets, so this cluster listens on the loopback address.
+start_cluster() {
+    port=$(free_port)
+    pooled_port=$(free_port)
+    printf '%s\n' "listen_addresses = '127.0.0.1'" "port = $port" >"$work/postgresql.conf"
+    "$config/cluster.sh" drop "$name"
+    trap stop EXIT
+    "$config/cluster.sh" start "$name" "$major" "$work/postgresql.conf" >/dev/null
+    PSQL=$("$("$config/pg_config.sh" "$major")" --bindir)/psql
+    export PGHOST=127.0.0.1 PGUSER=postgres PSQL OBSERVER_PORT=$port
+}
+
+start_pooler() {
+    cat >"$work/pgbouncer.ini" <<END
+[databases]
+* = host=127.0.0.1 port=$port
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = $pooled_port
+auth_type = any
+pool_mode = transaction
+ignore_startup_parameters = extra_float_digits
+unix_socket_dir =
+END
+    sed -i "s/^\* = .*/& user=postgres/" "$work/pgbouncer.ini"
+    "$config/as_server.sh" pgbouncer --quiet "$work/pgbouncer.ini" >"$work/pgbouncer.log" 2>&1 &
+    pooler=$!
+}
+
+stop() {
+    [[ -z ${pooler:-} ]] || kill "$pooler" 2>/dev/null || true
+    "$config/cluster.sh" drop "$name"
+}
+
+command_of() {
+    case $1 in
+    psql) echo "python3 $here/clients/psql_client.py" ;;
+    psycopg3) echo "$python $here/clients/psycopg3.py" ;;
+    asyncpg | sqlalchemy | django) echo "$python $here/clients/$1_client.py" ;;
+    node_pg | node_postgres) echo "node $work/$1.mjs" ;;
+    knex) echo "node $work/knex_client.mjs" ;;
+    ruby_pg | activerecord) echo "ruby $here/clients/$1.rb" ;;
+    tokio_postgres | sqlx) echo "$(dirname "$work")/debug/$1" ;;
+    lib_pq) echo "$work/lib_pq" ;;
+    jdbc) echo "java -cp $jars:$work Jdbc" ;;
+    pdo) echo "php $here/clients/pdo.php" ;;
+    dbi) echo "perl $here/clients/dbi.pl" ;;
+    *) echo "there is no client $1" >&2 && exit 1 ;;
+    esac
+}
+
+# Drivers that ask the server for the types of parameters need the casts.
+needs_casts() {
+    [[ $1 = asyncpg || $1 = tokio_postgres ]]
+}
+
+# play CLIENT WAY: all scenarios in a database of their own.
+play() {
+    local client=$1 way=$2 output ok bad finished=yes
+    output=$work/$client-$way.log
+    export PGDATABASE=${client}_$way
+    unset POOLED CASTS
+    export PGPORT=$port
+    "$PSQL" -qX -v ON_ERROR_STOP=1 -d postgres -c "CREATE DATABASE $PGDATABASE"
+    "$PSQL" -qX -v ON_ERROR_STOP=1 -c "CREATE EXTENSION pg_once"
+    if [[ $way = pooled ]]; then export PGPORT=$pooled_port POOLED=yes; fi
+    if needs_casts "$client"; then export CASTS=yes; fi
+    # shellcheck disable=SC2046 # a program and its arguments
+    python3 "$here/conformance.py" "$client" $(command_of "$client") >"$output" 2>&1 || finished=no
+    ok=$(grep -c '^ok ' "$output" || true)
+    bad=$(grep -c '^FAILED ' "$output" || true)
+    grep '^FAILED ' "$output" || true
+    if [[ $finished = no && $bad = 0 || $((ok + bad)) = 0 ]]; then
+        tail -n 20 "$output"
+        echo "FAILED $client $way did not finish"
+        bad=$((bad + 1))
+    fi
+    echo "$client $way: $ok passed, $bad failed"
+    passed=$((passed + ok)) failed=$((failed + bad))
+}
+
+provision
+start_cluster
+start_pooler
+export PYTHONDONTWRITEBYTECODE=1
+for client in $clients; do
+    play "$client" direct
+    play "$client" pooled
+done
+echo "$passed passed, $failed failed"
+[[ $failed = 0 ]]
