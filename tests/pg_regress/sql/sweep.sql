@@ -42,3 +42,33 @@ RESET ROLE;
 ALTER DATABASE :"db" OWNER TO :"me";
 DROP ROLE regress_once_sweeper;
 DELETE FROM once.claim;
+
+-- Work that is over and no longer remembered; never unfinished work.
+SELECT once.configure('sweep', '1 hour');
+SELECT outcome FROM begin_once('sweep', 'running', lease => '1 microsecond');
+SELECT outcome FROM begin_once('sweep', 'given back');
+SELECT fail_once('sweep', 'given back', token) FROM once.work WHERE key = 'given back';
+SELECT outcome FROM begin_once('sweep', 'done');
+SELECT outcome FROM begin_once('sweep', 'failed');
+SELECT outcome FROM begin_once('sweep', 'remembered');
+SELECT complete_once('sweep', key, token) FROM once.work WHERE key IN ('done', 'remembered') ORDER BY key;
+SELECT fail_once('sweep', 'failed', token, retry => false) FROM once.work WHERE key = 'failed';
+SELECT once.unconfigure('sweep');
+SELECT outcome FROM begin_once('sweep', 'for ever');
+SELECT complete_once('sweep', 'for ever', token) FROM once.work WHERE key = 'for ever';
+SELECT once.sweep();
+UPDATE once.work_record SET expires_at = clock_timestamp() WHERE key IN ('done', 'failed');
+SELECT once.sweep();
+SELECT key, state FROM once.work WHERE ns = 'sweep' ORDER BY key COLLATE "C";
+-- The tokens go on rising, also when the clock has stepped back since.
+UPDATE once.work_record SET token = 9000000000000000000, expires_at = clock_timestamp() WHERE key = 'remembered';
+UPDATE once.work_record SET expires_at = clock_timestamp() WHERE key = 'for ever';
+SELECT once.sweep();
+SELECT outcome, token FROM begin_once('sweep', 'remembered');
+-- One limit for both: claims come first.
+SELECT claim_once_per('1 hour', 'sweep', 'a'), claim_once_per('1 hour', 'sweep', 'b');
+UPDATE once.claim SET expires_at = clock_timestamp() WHERE ns = 'sweep';
+UPDATE once.work_record SET state = 'd', finished_at = clock_timestamp(), expires_at = clock_timestamp() WHERE key IN ('remembered', 'running');
+SELECT once.sweep(3), once.sweep(3);
+DELETE FROM once.work_record;
+DELETE FROM once.work_floor;

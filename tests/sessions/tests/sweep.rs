@@ -116,3 +116,29 @@ fn win(session: &mut Session, seed: usize, calls: usize) {
         session.commit();
     }
 }
+
+/// What holds off a takeover holds off a sweep.
+#[test]
+fn fenced_work_is_left_alone_and_tokens_rise() {
+    let database = database();
+    let [mut worker, mut sweeper] = database.sessions();
+    let begin = "SELECT token FROM begin_once('ns', 'k')";
+    let token = worker.number(begin);
+    worker.begin();
+    worker.run(&format!("SELECT fence_once('ns', 'k', {token})"));
+    sweeper.send("UPDATE once.work_record SET expires_at = clock_timestamp()");
+    sweeper.answered_rows();
+    assert_eq!(sweeper.number("SELECT once.sweep()"), 0);
+    worker.rollback();
+
+    worker.run(&format!("SELECT complete_once('ns', 'k', {token})"));
+    worker.run("UPDATE once.work_record SET expires_at = clock_timestamp()");
+    sweeper.begin();
+    assert_eq!(sweeper.number("SELECT once.sweep()"), 1);
+    assert_eq!(
+        worker.value("SELECT outcome FROM begin_once('ns', 'k')"),
+        "in_progress"
+    );
+    sweeper.commit();
+    assert!(worker.number(begin) > token);
+}
