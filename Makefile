@@ -62,7 +62,7 @@ lint: ## the layout of the code, clippy, and shellcheck for the scripts
 
 .PHONY: bench
 bench: ## compares it with what one would pick instead, half an hour; writes docs/benchmarks
-	@pgrx-config/bench.sh all $(lastword $(NAMED))
+	@pgrx-config/bench.sh $(or $(PART),all) $(lastword $(NAMED))
 
 .PHONY: bench-gates
 bench-gates: ## the part of it that repeats on any machine: instructions, bytes, WAL

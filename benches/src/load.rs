@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 /// Calls of each client before the time begins: the server plans a prepared
 /// statement anew five times.
-const WARMING: usize = 8;
+const WARMING: usize = 6;
 
+/// Clients of a database, each with its own connection.
 pub struct Load<'a> {
     pub address: Address,
     pub clients: usize,
@@ -43,63 +44,76 @@ impl Load<'_> {
         W: Fn(&mut Client, &mut fastrand::Rng) -> Result<(), String> + Sync,
     {
         let mut clients = Vec::new();
+        let mut generator = fastrand::Rng::new();
         for _ in 0..self.clients {
             let mut client = self.address.connect()?;
             client.run(self.settings)?;
             client.prepare(self.statements)?;
-            let mut generator = fastrand::Rng::new();
             for _ in 0..WARMING {
                 work(&mut client, &mut generator)?;
             }
             client.delay = self.delay;
-            clients.push((client, generator));
+            clients.push(client);
         }
-        let start = Barrier::new(self.clients);
-        let ended: Vec<Result<(f64, Vec<f64>), String>> = thread::scope(|scope| {
-            let running: Vec<_> = clients
-                .iter_mut()
-                .map(|(client, generator)| {
-                    scope.spawn(|| {
-                        start.wait();
-                        self.repeat(|| work(client, generator))
-                    })
-                })
-                .collect();
-            running
-                .into_iter()
-                .map(|client| client.join().map_err(|_| "a client panics".to_owned())?)
-                .collect()
-        });
-        let mut per_second = 0.0;
-        let mut times = Vec::new();
-        for client in ended {
-            let (rate, took) = client?;
-            per_second += rate;
-            times.extend(took);
-        }
-        let times = Sample(times);
-        Ok(Reached {
-            per_second,
-            median: times.quantile(0.5),
-            slowest_percent: times.quantile(0.99),
-        })
+        drive(&mut clients, self.time, work)
     }
+}
 
-    fn repeat(
-        &self,
-        mut work: impl FnMut() -> Result<(), String>,
-    ) -> Result<(f64, Vec<f64>), String> {
-        let started = Instant::now();
-        let mut times = Vec::new();
-        let mut elapsed = Duration::ZERO;
-        while elapsed < self.time {
-            work()?;
-            let now = started.elapsed();
-            times.push((now - elapsed).as_secs_f64() * 1e6);
-            elapsed = now;
-        }
-        Ok((times.len() as f64 / elapsed.as_secs_f64(), times))
+/// Lets clients of any kind work at once, each again and again until the time
+/// is over.
+pub fn drive<C, W>(clients: &mut [C], time: Duration, work: W) -> Result<Reached, String>
+where
+    C: Send,
+    W: Fn(&mut C, &mut fastrand::Rng) -> Result<(), String> + Sync,
+{
+    let start = Barrier::new(clients.len());
+    let (start, work) = (&start, &work);
+    let ended: Vec<Result<(f64, Vec<f64>), String>> = thread::scope(|scope| {
+        let running: Vec<_> = clients
+            .iter_mut()
+            .map(|client| {
+                scope.spawn(move || {
+                    let mut generator = fastrand::Rng::new();
+                    start.wait();
+                    repeat(time, || work(client, &mut generator))
+                })
+            })
+            .collect();
+        running
+            .into_iter()
+            .map(|client| client.join().map_err(|_| "a client panics".to_owned())?)
+            .collect()
+    });
+    let mut per_second = 0.0;
+    let mut times = Vec::new();
+    for client in ended {
+        let (rate, took) = client?;
+        per_second += rate;
+        times.extend(took);
     }
+    let times = Sample(times);
+    Ok(Reached {
+        per_second,
+        median: times.quantile(0.5),
+        slowest_percent: times.quantile(0.99),
+    })
+}
+
+/// How often a second, and how long each took.
+fn repeat(
+    time: Duration,
+    mut work: impl FnMut() -> Result<(), String>,
+) -> Result<(f64, Vec<f64>), String> {
+    let started = Instant::now();
+    let mut times = Vec::new();
+    let mut elapsed = Duration::ZERO;
+    while elapsed < time {
+        work()?;
+        let now = started.elapsed();
+        times.push((now - elapsed).as_secs_f64() * 1e6);
+        elapsed = now;
+    }
+    Ok((times.len() as f64 / elapsed.as_secs_f64(), times))
 }
 
 /// Lets every contestant run once a round; the order turns with the rounds.

@@ -1,12 +1,18 @@
 //! Compares pg_once with what a user would pick instead, on a private
 //! cluster, and writes docs/benchmarks. `make bench` runs it.
 
+mod batch;
 mod claim;
+mod document;
+mod growth;
+mod herd;
 mod instruction;
 mod key;
 mod load;
 mod plot;
+mod redis;
 mod report;
+mod row;
 mod run;
 mod server;
 mod statistics;
@@ -20,14 +26,18 @@ use server::{Server, scratch};
 use std::process::ExitCode;
 
 /// Settings of the cluster that are not the server's defaults: they keep
-/// checkpoints and vacuums out of the measurements.
-const SETTINGS: &str = "
-max_connections = 200
-shared_buffers = '1GB'
-max_wal_size = '16GB'
-checkpoint_timeout = '1h'
-autovacuum = off
-";
+/// checkpoints and vacuums out of the measurements, and all tables in memory.
+fn settings() -> Result<String, String> {
+    Ok(format!(
+        "max_connections = 200
+         shared_buffers = '{}MB'
+         max_wal_size = '8GB'
+         checkpoint_timeout = '1h'
+         autovacuum = off
+         ",
+        (document::megabytes()? / 4).clamp(128, 6144)
+    ))
+}
 
 type Part = fn(&Run, &Server, &mut Report) -> Result<(), String>;
 
@@ -36,6 +46,11 @@ const PARTS: &[(&str, Part)] = &[
     ("storage", storage::measure),
     ("instructions", instruction::measure),
     ("claims", throughput::measure),
+    ("batches", batch::measure),
+    ("rows", row::measure),
+    ("herd", herd::measure),
+    ("redis", redis::measure),
+    ("growth", growth::measure),
 ];
 
 /// The parts that repeat on any machine.
@@ -59,17 +74,20 @@ fn main() -> ExitCode {
 fn bench() -> Result<usize, String> {
     let (run, what) = arguments()?;
     let parts = chosen(&what)?;
-    let server = Server::start(&run.major.to_string(), SETTINGS)?;
+    let settings = settings()?;
+    let server = Server::start(&run.major.to_string(), &settings)?;
     let mut report = Report::default();
+    let machine = document::Machine::look(&run, &server, &settings)?;
     for (_, part) in parts {
         part(&run, &server, &mut report)?;
     }
     drop(server);
-    for section in &report.sections {
-        println!("{section}");
-    }
-    println!("{}", report.targets_table());
+    let text = document::text(&run, &machine, &report);
+    println!("{text}");
     report.keep(&scratch()?)?;
+    if what == "all" {
+        document::publish(&text, &report)?;
+    }
     run.progress("done");
     Ok(report.missed_gates())
 }

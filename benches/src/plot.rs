@@ -99,6 +99,56 @@ pub fn bars(title: &str, series: &[&str], groups: &[(String, Vec<f64>)]) -> Resu
     Ok(svg)
 }
 
+/// Lines over powers of ten.
+pub fn lines(title: &str, lines: &[(String, Vec<(f64, f64)>)]) -> Result<String, String> {
+    let points = || lines.iter().flat_map(|(_, line)| line);
+    let least = points().fold(f64::INFINITY, |least, (x, _)| least.min(*x));
+    let right = points().fold(0.0_f64, |most, (x, _)| most.max(*x));
+    let most = points().fold(0.0_f64, |most, (_, y)| most.max(*y));
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, (WIDTH, 420)).into_drawing_area();
+        area.fill(&WHITE).map_err(text)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(title, ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(30)
+            .y_label_area_size(45)
+            .build_cartesian_2d(least - 0.1..right + 0.1, 0.0..most * 1.4)
+            .map_err(text)?;
+        chart
+            .configure_mesh()
+            .x_labels(8)
+            .x_label_formatter(&|value| match value.fract().abs() < 0.01 {
+                true => format!("10^{value:.0}"),
+                false => String::new(),
+            })
+            .draw()
+            .map_err(text)?;
+        for (index, (name, line)) in lines.iter().enumerate() {
+            let colour = COLOURS[index % COLOURS.len()];
+            let series =
+                LineSeries::new(line.iter().copied(), colour.stroke_width(2)).point_size(3);
+            chart
+                .draw_series(series)
+                .map_err(text)?
+                .label(name)
+                .legend(move |(x, y)| {
+                    PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2))
+                });
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK.mix(0.3))
+            .draw()
+            .map_err(text)?;
+        area.present().map_err(text)?;
+    }
+    Ok(svg)
+}
+
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }

@@ -27,4 +27,8 @@ impl Run {
         let elapsed = self.started.elapsed().as_secs();
         eprintln!("{:02}:{:02} {what}", elapsed / 60, elapsed % 60);
     }
+
+    pub fn minutes(&self) -> f64 {
+        self.started.elapsed().as_secs_f64() / 60.0
+    }
 }

@@ -71,6 +71,21 @@ impl Server {
         Ok(client)
     }
 
+    /// Changes a setting of the running server.
+    pub fn set(&self, setting: &str, value: &str) -> Result<(), String> {
+        self.configure(&format!("ALTER SYSTEM SET {setting} = {value}"))
+    }
+
+    pub fn reset(&self, setting: &str) -> Result<(), String> {
+        self.configure(&format!("ALTER SYSTEM RESET {setting}"))
+    }
+
+    fn configure(&self, sql: &str) -> Result<(), String> {
+        let mut client = self.connect("postgres")?;
+        client.run(sql)?;
+        client.run("SELECT pg_reload_conf()").map(drop)
+    }
+
     /// Waits until one session at most uses a database.
     pub fn alone(&self, database: &str) -> Result<(), String> {
         let mut client = self.connect("postgres")?;

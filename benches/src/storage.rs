@@ -25,8 +25,7 @@ struct Traces {
 pub fn measure(run: &Run, server: &Server, report: &mut Report) -> Result<(), String> {
     let mut client = server.database(DATABASE, claim::SETUP)?;
     client.run("SET synchronous_commit = off")?;
-    client.run("ALTER SYSTEM SET full_page_writes = off")?;
-    client.run("SELECT pg_reload_conf()")?;
+    server.set("full_page_writes", "off")?;
     let mut generator = fastrand::Rng::with_seed(2);
     let stored = run.scaled(1_000_000, 100_000);
 
@@ -85,9 +84,8 @@ pub fn measure(run: &Run, server: &Server, report: &mut Report) -> Result<(), St
     }
     tell(stored, &bytes, &wal, &traces, report);
     let mut client = server.connect("postgres")?;
-    client.run("ALTER SYSTEM RESET full_page_writes")?;
-    client.run("SELECT pg_reload_conf()")?;
     client.run(&format!("DROP DATABASE {DATABASE}"))?;
+    server.reset("full_page_writes")?;
     Ok(())
 }
 
