@@ -108,6 +108,10 @@ const USER_TIMEOUT: c_int = if cfg!(any(feature = "pg15", feature = "pg16")) {
     13
 };
 
+/// `LOCK_TIMEOUT` and `STATEMENT_TIMEOUT`, the same in 15 to 18.
+const LOCK_TIMEOUT: c_int = 2;
+const STATEMENT_TIMEOUT: c_int = 3;
+
 /// How often a wait is looked for once the deadline has passed, in milliseconds.
 const EVERY: c_int = 2;
 
@@ -150,14 +154,20 @@ impl Timer {
     }
 
     /// Switches the timer off. Whether it is what ended the wait: a cancel request of the user
-    /// that was served instead leaves the timer's own pending, which is taken back here. Where
-    /// the outer attempt's deadline ended the wait, that attempt is told.
+    /// that was served instead leaves the timer's own pending, which is taken back here. What is
+    /// pending because of the caller's `lock_timeout` or `statement_timeout`, which came while the
+    /// timer's was served, stays: it raises its own error next. Where the outer attempt's deadline
+    /// ended the wait, that attempt is told.
     fn stop(self) -> bool {
-        // SAFETY: disable_timeout raises nothing for a registered id; the flag is this backend's.
+        // SAFETY: the timeout functions raise nothing for registered ids; the flag is this
+        // backend's.
         let fired = unsafe {
             raw::disable_timeout(self.id, false);
             let fired = FIRED.swap(false, Ordering::Relaxed);
-            let unserved = fired && pg_sys::QueryCancelPending != 0;
+            let theirs = [LOCK_TIMEOUT, STATEMENT_TIMEOUT]
+                .into_iter()
+                .any(|id| raw::get_timeout_indicator(id, false));
+            let unserved = fired && pg_sys::QueryCancelPending != 0 && !theirs;
             if unserved {
                 pg_sys::QueryCancelPending = 0;
             }

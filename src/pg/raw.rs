@@ -135,6 +135,7 @@ unsafe extern "C-unwind" {
     pub(super) fn get_func_signature(f: Oid, types: *mut *mut Oid, count: *mut c_int) -> Oid;
     pub(super) fn get_partition_ancestors(relation: Oid) -> *mut List;
     pub(super) fn get_timeout_active(id: c_int) -> bool;
+    pub(super) fn get_timeout_indicator(id: c_int, reset: bool) -> bool;
     pub(super) fn has_privs_of_role(member: Oid, role: Oid) -> bool;
     pub(super) fn index_close(index: Relation, lock_mode: c_int);
     pub(super) fn index_open(index: Oid, lock_mode: c_int) -> Relation;
