@@ -1,8 +1,9 @@
 //! Claims: exactly one committed transaction is told true.
 //!
-//! The statement engine: the unique index on the digest decides, through INSERT … ON CONFLICT DO
-//! NOTHING without a target. That form waits for a competitor whose transaction is open, costs a
-//! duplicate no transaction id, and raises nothing while the index is rebuilt concurrently.
+//! The unique index on the digest decides. Two engines ask it: [`direct`], through the table and
+//! index access methods, where the table is the plain heap that the extension made; [`statement`],
+//! with SQL, on whatever the table is. Both wait for a competitor whose transaction is open, and
+//! cost a duplicate no transaction id.
 
 use pgrx::datum::AnyElement;
 use pgrx::iter::SetOfIterator;
@@ -12,13 +13,17 @@ use crate::digest;
 use crate::error::Error;
 use crate::key::{self, Name};
 use crate::pg::call::Interval;
+use crate::pg::claims::{self, Claims, Opened, Purpose};
 use crate::pg::deadline::{Attempt, attempt};
-use crate::pg::spi::{self, Rows, View};
+use crate::pg::settings::{self, ClaimEngine};
+use crate::pg::spi::View;
 use crate::pg::{Call, ErrorReport, Value, owner, session};
 use crate::policy;
 use crate::timeout::Timeout;
 
 mod batch;
+mod direct;
+mod statement;
 
 use batch::Batch;
 pub use batch::LIMIT as BATCH_LIMIT;
@@ -28,7 +33,7 @@ fn claim_once(call: Call) -> Result<bool, ErrorReport> {
     let name = Name::of_arguments(call, 0)?;
     let policy = policy::admit(name.ns)?;
     let terms = Terms::lasting(policy.ttl);
-    Ok(Claim::named(&name)?.make(&terms)? == Answer::Won)
+    Ok(Claim::named(&name).make(&terms)? == Answer::Won)
 }
 
 #[pg_extern(sql = false)]
@@ -36,8 +41,9 @@ fn claim_once_per(call: Call) -> Result<bool, ErrorReport> {
     let period = call.interval(0).ok_or(Error::Null { argument: "period" })?;
     let name = Name::of_arguments(call, 1)?;
     policy::admit(name.ns)?;
+    times(Some(period))?;
     let terms = Terms::lasting(Some(period));
-    Ok(Claim::named(&name)?.make(&terms)? == Answer::Won)
+    Ok(Claim::named(&name).make(&terms)? == Answer::Won)
 }
 
 #[pg_extern(sql = false)]
@@ -66,7 +72,7 @@ fn try_claim_once(call: Call) -> Result<&'static str, ErrorReport> {
         period: ttl.or(policy.ttl),
         owner: owner_digest(call, 4, &name)?,
     };
-    Ok(match Claim::named(&name)?.attempt(&terms, timeout)? {
+    Ok(match Claim::named(&name).attempt(&terms, timeout)? {
         Some(Answer::Won) => "won",
         Some(Answer::Duplicate) => "duplicate",
         None => "in_progress",
@@ -77,14 +83,14 @@ fn try_claim_once(call: Call) -> Result<&'static str, ErrorReport> {
 fn is_claimed(call: Call) -> Result<bool, ErrorReport> {
     let name = Name::of_arguments(call, 0)?;
     policy::admit(name.ns)?;
-    Ok(Claim::named(&name)?.stands()?)
+    Ok(Claim::named(&name).stands()?)
 }
 
 #[pg_extern(sql = false)]
 fn unclaim(call: Call) -> Result<bool, ErrorReport> {
     let name = Name::of_arguments(call, 0)?;
     policy::admit(name.ns)?;
-    Ok(Claim::named(&name)?.give_back()?)
+    Ok(Claim::named(&name).give_back()?)
 }
 
 /// The longest owner, in bytes.
@@ -92,9 +98,6 @@ pub const OWNER_LIMIT: usize = 200;
 
 /// How often a call looks again when others make and give back the claim under its eyes.
 const ROUNDS: usize = 100;
-
-/// What made up its time before a wait is written anew after it, in microseconds.
-const NEGLIGIBLE_WAIT: i64 = 100_000;
 
 /// How a claim is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -122,13 +125,10 @@ impl Terms {
 }
 
 /// A claim by its name, whether or not it has been made.
-struct Claim {
-    digest: Value,
-    ns: Value,
-    key: Value,
-}
+type Claim<'a> = claims::Name<'a>;
 
 /// What the table says about a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Nothing,
     Standing,
@@ -137,31 +137,40 @@ enum Found {
     Expired,
 }
 
-impl Claim {
-    fn named(name: &Name) -> Result<Self, Error> {
-        Ok(Self {
-            digest: Value::uuid(digest::claim(name.ns, &name.key)),
-            ns: Value::text(name.ns)?,
-            key: Value::text(&name.key)?,
-        })
+/// What makes and finds claims in the table as it is.
+enum Engine<'a, 'b> {
+    Direct(&'a mut Claims<'b>),
+    Statement,
+}
+
+impl<'a, 'b> Engine<'a, 'b> {
+    /// A table without its unique index is no table for claims: neither engine works on it.
+    fn of(opened: Opened<'a, 'b>) -> Result<Self, Error> {
+        match (opened, settings::claim_engine()) {
+            (Opened::Unguarded, _) => Err(Error::ClaimTableUnguarded),
+            (Opened::Special(what), ClaimEngine::Direct) => Err(Error::ClaimTableSpecial { what }),
+            (Opened::Plain(table), ClaimEngine::Auto | ClaimEngine::Direct) => {
+                Ok(Self::Direct(table))
+            }
+            _ => Ok(Self::Statement),
+        }
+    }
+}
+
+impl<'a> Claim<'a> {
+    fn named(name: &'a Name) -> Self {
+        Self {
+            digest: digest::claim(name.ns, &name.key),
+            ns: name.ns,
+            key: &name.key,
+        }
     }
 
     /// Makes the claim if it does not stand.
     fn make(&self, terms: &Terms) -> Result<Answer, Error> {
-        owner::acting(|| {
-            for _ in 0..ROUNDS {
-                if self.insert(terms)? {
-                    return Ok(Answer::Won);
-                }
-                match self.find(View::Isolated, terms)? {
-                    Found::Nothing => {}
-                    Found::Standing => return Ok(Answer::Duplicate),
-                    Found::OfOwner => return Ok(Answer::Won),
-                    Found::Expired if self.take_over(terms)? => return Ok(Answer::Won),
-                    Found::Expired => {}
-                }
-            }
-            Err(Error::ClaimUnsettled)
+        claims::open(Purpose::Claim, |opened| match Engine::of(opened)? {
+            Engine::Direct(table) => direct::make(table, self, terms),
+            Engine::Statement => owner::acting(|| statement::make(self, terms)),
         })
     }
 
@@ -179,121 +188,31 @@ impl Claim {
 
     /// Whether the claim stands now.
     fn stands(&self) -> Result<bool, Error> {
-        owner::acting(|| {
-            Ok(matches!(
-                self.find(newest_but_serializable(), &Terms::default())?,
-                Found::Standing
-            ))
-        })
-    }
-
-    /// Gives the claim back. A wait for a competitor that gave it back and made it anew leaves a
-    /// newer claim than the statement saw: then it looks again.
-    fn give_back(&self) -> Result<bool, Error> {
-        const DELETE: &str = "DELETE FROM once.claim \
-             WHERE digest OPERATOR(pg_catalog.=) $1 \
-               AND ns OPERATOR(pg_catalog.=) $2 AND key OPERATOR(pg_catalog.=) $3 \
-               AND (expires_at IS NULL OR expires_at OPERATOR(pg_catalog.>) $4)";
         let view = newest_but_serializable();
-        owner::acting(|| {
-            for _ in 0..ROUNDS {
-                let now = Value::timestamp(Some(session::now()));
-                let arguments = [self.digest, self.ns, self.key, now];
-                if spi::run(DELETE, &arguments, view, was_written)? {
-                    return Ok(true);
-                }
-                match self.find(view, &Terms::default())? {
-                    Found::Standing | Found::OfOwner => {}
-                    Found::Nothing | Found::Expired => return Ok(false),
-                }
-            }
-            Err(Error::ClaimUnsettled)
+        claims::open(Purpose::Look, |opened| match Engine::of(opened)? {
+            Engine::Direct(table) => direct::stands(table, self, view),
+            Engine::Statement => owner::acting(|| statement::stands(self, view)),
         })
     }
 
-    /// The time is written as it was before a wait for a competitor. After a long one that was
-    /// won it is written anew, so that no claim is born old.
-    fn insert(&self, terms: &Terms) -> Result<bool, Error> {
-        const INSERT: &str = "INSERT INTO once.claim (digest, claimed_at, expires_at, owner, ns, key) \
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
-        const RENEW: &str = "UPDATE once.claim SET claimed_at = $2, expires_at = $3 \
-             WHERE digest OPERATOR(pg_catalog.=) $1";
-        let (now, expiry) = times(terms.period)?;
-        let arguments = [
-            self.digest,
-            Value::timestamp(Some(now)),
-            Value::timestamp(expiry),
-            Value::uuid_or_null(terms.owner),
-            self.ns,
-            self.key,
-        ];
-        if !spi::run(INSERT, &arguments, View::Isolated, was_written)? {
-            return Ok(false);
-        }
-        if terms.period.is_some() && session::now() - now > NEGLIGIBLE_WAIT {
-            let (now, expiry) = times(terms.period)?;
-            let arguments = [
-                self.digest,
-                Value::timestamp(Some(now)),
-                Value::timestamp(expiry),
-            ];
-            spi::run(RENEW, &arguments, View::Isolated, was_written)?;
-        }
-        Ok(true)
-    }
-
-    /// Makes an expired claim anew. False if somebody else has done so, or it was swept.
-    fn take_over(&self, terms: &Terms) -> Result<bool, Error> {
-        const LOCK: &str = "SELECT FROM once.claim WHERE digest OPERATOR(pg_catalog.=) $1 \
-             AND expires_at OPERATOR(pg_catalog.<=) $2 FOR UPDATE";
-        const RENEW: &str = "UPDATE once.claim \
-             SET claimed_at = $2, expires_at = $3, owner = $4 \
-             WHERE digest OPERATOR(pg_catalog.=) $1";
-        let now = Value::timestamp(Some(session::now()));
-        if !spi::run(LOCK, &[self.digest, now], View::Isolated, was_written)? {
-            return Ok(false);
-        }
-        let (now, expiry) = times(terms.period)?;
-        let arguments = [
-            self.digest,
-            Value::timestamp(Some(now)),
-            Value::timestamp(expiry),
-            Value::uuid_or_null(terms.owner),
-        ];
-        spi::run(RENEW, &arguments, View::Isolated, was_written)
-    }
-
-    /// What stands in the table. Who claimed it is asked for only where there is an owner to
-    /// compare with: not every kind of table knows the transaction of a row.
-    fn find(&self, view: View, terms: &Terms) -> Result<Found, Error> {
-        const FIND: &str = "SELECT expires_at, \
-                 ns OPERATOR(pg_catalog.=) $2 AND key OPERATOR(pg_catalog.=) $3 \
-             FROM once.claim WHERE digest OPERATOR(pg_catalog.=) $1";
-        const FIND_WITH_OWNER: &str = "SELECT expires_at, \
-                 ns OPERATOR(pg_catalog.=) $2 AND key OPERATOR(pg_catalog.=) $3, \
-                 owner OPERATOR(pg_catalog.=) $4, xmin \
-             FROM once.claim WHERE digest OPERATOR(pg_catalog.=) $1";
-        let owner = Value::uuid_or_null(terms.owner);
-        let arguments = [self.digest, self.ns, self.key, owner];
-        let (statement, arguments) = match terms.owner {
-            None => (FIND, &arguments[..3]),
-            Some(_) => (FIND_WITH_OWNER, &arguments[..]),
-        };
-        spi::run(statement, arguments, view, |rows| {
-            if rows.count() == 0 {
-                return Ok(Found::Nothing);
-            }
-            if rows.boolean(0, 1) != Some(true) {
-                return Err(Error::DigestCollision);
-            }
-            let is_of_owner =
-                terms.owner.is_some() && rows.boolean(0, 2) == Some(true) && !rows.is_own(0, 3);
-            Ok(match rows.timestamp(0, 0) {
-                Some(expiry) if expiry <= session::now() => Found::Expired,
-                _ if is_of_owner => Found::OfOwner,
-                _ => Found::Standing,
-            })
+    /// Gives the claim back. Under SERIALIZABLE a statement does it, since what it read counts.
+    fn give_back(&self) -> Result<bool, Error> {
+        let view = newest_but_serializable();
+        claims::open(Purpose::Remove, |opened| match Engine::of(opened)? {
+            Engine::Direct(table) if view == View::Newest => direct::give_back(table, self),
+            _ => owner::acting(|| statement::give_back(self, view)),
         })
+    }
+}
+
+impl Terms {
+    /// What a claim is that has these data. `is_own`: whether the own transaction made it.
+    fn judge(&self, expires_at: Option<i64>, owner: Option<[u8; 16]>, is_own: bool) -> Found {
+        match expires_at {
+            Some(expiry) if expiry <= session::now() => Found::Expired,
+            _ if !is_own && self.owner.is_some() && owner == self.owner => Found::OfOwner,
+            _ => Found::Standing,
+        }
     }
 }
 
@@ -313,10 +232,6 @@ fn owner_digest(call: Call, index: usize, name: &Name) -> Result<Option<[u8; 16]
         Some(Ok(owner)) => Ok(Some(digest::owner(name.ns, &name.key, owner))),
         Some(Err(bytes)) => Err(Error::OwnerTooLong { bytes }),
     }
-}
-
-fn was_written(rows: &Rows) -> Result<bool, Error> {
-    Ok(rows.count() == 1)
 }
 
 /// Now, and when a claim that is made now for `period` expires.

@@ -30,6 +30,13 @@ pub enum Error {
     KeyTooLong {
         bytes: usize,
     },
+    ClaimNewerThanSnapshot,
+    /// The direct engine is asked for, and the table needs statements.
+    ClaimTableSpecial {
+        what: &'static str,
+    },
+    /// No unique index keeps two claims of one name apart.
+    ClaimTableUnguarded,
     /// The claim came and went again and again while the call looked at it.
     ClaimUnsettled,
     LockOnStandby,
@@ -199,6 +206,23 @@ impl Error {
             )
             .detail(format!("It has {bytes} bytes."))
             .hint("Use a digest of what makes the key, for example sha256."),
+            Self::ClaimNewerThanSnapshot => plain(
+                ERRCODE_T_R_SERIALIZATION_FAILURE,
+                "could not serialize access due to concurrent update",
+            )
+            .detail("The claim is newer than the transaction's snapshot.".into())
+            .hint(&RETRY.to_string_lossy()),
+            Self::ClaimTableSpecial { what } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!("the direct engine cannot work on table once.claim: {what}"),
+            )
+            .hint("Set pg_once.claim_engine to 'auto' or 'statement'."),
+            Self::ClaimTableUnguarded => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "table once.claim has no valid unique index on digest",
+            )
+            .detail("Without it two callers could win the same claim.".into())
+            .hint("Rebuild an invalid index with REINDEX, or restore the primary key with ALTER TABLE once.claim ADD CONSTRAINT claim_pkey PRIMARY KEY (digest)."),
             Self::ClaimUnsettled => plain(
                 ERRCODE_T_R_SERIALIZATION_FAILURE,
                 "the claim was made and given back again and again during the call",

@@ -26,9 +26,10 @@ cargo_test() {
     return "$ended"
 }
 
-# golden PROGRAM INPUT SOURCES EXTENSION: compares what the server answers with what is written in INPUT/expected.
+# golden PROGRAM INPUT SOURCES EXTENSION [BEGINNING]: compares what the server answers with what is written in
+# INPUT/expected, for all sources or those of this beginning.
 golden() {
-    program=$1 input=$ROOT/tests/$2 sources=$3 extension=$4
+    program=$1 input=$ROOT/tests/$2 sources=$3 extension=$4 beginning=${5:-}
     name=test-$major-$2
     output=$TARGET/tests/$major/$2
     settings=$input/postgresql.conf
@@ -39,7 +40,7 @@ golden() {
 
     names=
     unexpected=0
-    for source in "$input/$sources"/*."$extension"; do
+    for source in "$input/$sources/$beginning"*."$extension"; do
         [ -f "$source" ] || continue
         test=$(basename "$source" ".$extension")
         names="$names $test"

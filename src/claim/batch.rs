@@ -1,11 +1,13 @@
 //! Many claims in one call, in the order of their digests: transactions that make one such call
 //! each never wait for one another in a circle.
 
-use super::{Answer, Claim, NEGLIGIBLE_WAIT, Terms, newest_but_serializable, times};
+use super::statement::{self, NEGLIGIBLE_WAIT};
+use super::{Answer, Claim, Engine, Terms, direct, newest_but_serializable, times};
 use crate::digest;
 use crate::error::Error;
 use crate::key;
 use crate::pg::array::{Place, Texts};
+use crate::pg::claims::{self, Claims, Purpose};
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Value, memory, owner, session};
 
@@ -69,7 +71,10 @@ impl<'a> Batch<'a> {
     /// Claims every key, in the order of the digests.
     pub fn claim(&mut self, terms: &Terms) -> Result<(), Error> {
         times(terms.period)?;
-        owner::acting(|| self.claim_by_statements(terms))
+        claims::open(Purpose::ClaimMany, |opened| match Engine::of(opened)? {
+            Engine::Direct(table) => self.claim_directly(table, terms),
+            Engine::Statement => owner::acting(|| self.claim_by_statements(terms)),
+        })
     }
 
     /// The keys in the order of the array.
@@ -81,13 +86,36 @@ impl<'a> Batch<'a> {
             .map(move |entry| keys.value(entry.place))
     }
 
+    fn claim_directly(&mut self, table: &mut Claims, terms: &Terms) -> Result<(), Error> {
+        let (ns, keys) = (self.ns, self.keys);
+        self.claim_in_chunks(|entries| {
+            entries
+                .iter()
+                .map(|entry| {
+                    let claim = Claim {
+                        digest: entry.digest,
+                        ns,
+                        key: keys.at(entry.place)?,
+                    };
+                    direct::make(table, &claim, terms)
+                })
+                .collect()
+        })
+    }
+
     fn claim_by_statements(&mut self, terms: &Terms) -> Result<(), Error> {
+        let (ns, keys) = (self.ns, self.keys);
+        self.claim_in_chunks(|entries| Chunk::of(ns, keys)?.claim(entries, terms))
+    }
+
+    fn claim_in_chunks(
+        &mut self,
+        mut claim: impl FnMut(&[Entry]) -> Result<Vec<Answer>, Error>,
+    ) -> Result<(), Error> {
         let mut won = 0;
         for start in (0..self.entries.len()).step_by(CHUNK) {
             let end = self.entries.len().min(start + CHUNK);
-            let answers = memory::apart(|| {
-                Chunk::of(self.ns, self.keys)?.claim(&self.entries[start..end], terms)
-            })?;
+            let answers = memory::apart(|| claim(&self.entries[start..end]))?;
             for (number, answer) in (start..end).zip(answers) {
                 if answer == Answer::Won {
                     self.entries[won] = self.entries[number];
@@ -127,13 +155,15 @@ fn are_equal(keys: Texts, one: Place, other: Place) -> Result<(), Error> {
 /// those before and those behind it. A claim that expires while the statements run counts as
 /// standing: taking it over late would break the order.
 struct Chunk<'a> {
+    name: &'a [u8],
     ns: Value,
     keys: Texts<'a>,
 }
 
 impl<'a> Chunk<'a> {
-    fn of(ns: &[u8], keys: Texts<'a>) -> Result<Self, Error> {
+    fn of(ns: &'a [u8], keys: Texts<'a>) -> Result<Self, Error> {
         Ok(Self {
+            name: ns,
             ns: Value::text(ns)?,
             keys,
         })
@@ -151,18 +181,18 @@ impl<'a> Chunk<'a> {
             self.insert(&rest[..run], terms, &mut answers)?;
             rest = &rest[run..];
             if let Some((entry, behind)) = rest.split_first() {
-                answers.push(self.single(entry)?.make(terms)?);
+                answers.push(statement::make(&self.single(entry)?, terms)?);
                 rest = behind;
             }
         }
         Ok(answers)
     }
 
-    fn single(&self, entry: &Entry) -> Result<Claim, Error> {
+    fn single(&self, entry: &Entry) -> Result<Claim<'_>, Error> {
         Ok(Claim {
-            digest: Value::uuid(entry.digest),
-            ns: self.ns,
-            key: self.keys.value(entry.place),
+            digest: entry.digest,
+            ns: self.name,
+            key: self.keys.at(entry.place)?,
         })
     }
 

@@ -8,6 +8,7 @@
 
 pub mod array;
 pub mod call;
+pub mod claims;
 pub mod deadline;
 mod guard;
 pub mod json;

@@ -25,7 +25,7 @@ pub fn acting<T, E: From<Raised>>(act: impl FnOnce() -> Result<T, E>) -> Result<
 
 /// The owner of the schema `once`, which CREATE EXTENSION made together with its tables; none
 /// where the extension has been dropped, so that its statements fail with 42P01 by themselves.
-fn owner() -> Option<Oid> {
+pub(super) fn owner() -> Option<Oid> {
     // SAFETY: catalog look-ups; the tuple is released before its memory is gone.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"once".as_ptr(), true);

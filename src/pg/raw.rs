@@ -160,3 +160,138 @@ unsafe extern "C-unwind" {
     pub(super) fn toast_raw_datum_size(value: Datum) -> Size;
     pub(super) fn try_relation_open(relation: Oid, lock_mode: c_int) -> Relation;
 }
+
+// Tables and indexes through their access methods.
+#[cfg(feature = "pg18")]
+use pgrx::pg_sys::IndexScanInstrumentation;
+#[cfg(not(feature = "pg15"))]
+use pgrx::pg_sys::TU_UpdateIndexes;
+use pgrx::pg_sys::{
+    AclMaskHow, AclMode, AttrNumber, BlockNumber, Buffer, BulkInsertState, CommandId, HeapTuple,
+    IndexInfo, IndexScanDesc, IndexUniqueCheck, ItemPointer, LockTupleMode, ScanDirection, ScanKey,
+    StrategyNumber, TM_FailureData, TM_Result, TransactionId, TupleDesc, XLTW_Oper,
+};
+
+unsafe extern "C-unwind" {
+    pub(super) fn CommandCounterIncrement();
+    pub(super) fn GetCurrentCommandId(used: bool) -> CommandId;
+    pub(super) fn GetCurrentTransactionId() -> TransactionId;
+    pub(super) fn GetTransactionSnapshot() -> Snapshot;
+    pub(super) fn LockBuffer(buffer: Buffer, mode: c_int);
+    pub(super) fn ReadBuffer(relation: Relation, block: BlockNumber) -> Buffer;
+    pub(super) fn RelationGetIndexPredicate(index: Relation) -> *mut List;
+    pub(super) fn ReleaseBuffer(buffer: Buffer);
+    pub(super) fn ScanKeyInit(
+        key: ScanKey,
+        column: AttrNumber,
+        strategy: StrategyNumber,
+        procedure: Oid,
+        argument: Datum,
+    );
+    pub(super) fn SpeculativeInsertionLockAcquire(transaction: TransactionId) -> u32;
+    pub(super) fn SpeculativeInsertionLockRelease(transaction: TransactionId);
+    pub(super) fn SpeculativeInsertionWait(transaction: TransactionId, insertion: u32);
+    pub(super) fn TransactionIdIsCurrentTransactionId(transaction: TransactionId) -> bool;
+    pub(super) fn TransactionIdIsInProgress(transaction: TransactionId) -> bool;
+    pub(super) fn XactLockTableWait(
+        transaction: TransactionId,
+        relation: Relation,
+        row: ItemPointer,
+        operation: XLTW_Oper::Type,
+    );
+    pub(super) fn heap_abort_speculative(relation: Relation, row: ItemPointer);
+    pub(super) fn heap_deform_tuple(
+        row: HeapTuple,
+        description: TupleDesc,
+        values: *mut Datum,
+        nulls: *mut bool,
+    );
+    pub(super) fn heap_delete(
+        relation: Relation,
+        row: ItemPointer,
+        command: CommandId,
+        crosscheck: Snapshot,
+        wait: bool,
+        failure: *mut TM_FailureData,
+        changes_partition: bool,
+    ) -> TM_Result::Type;
+    pub(super) fn heap_fetch(
+        relation: Relation,
+        snapshot: Snapshot,
+        row: HeapTuple,
+        buffer: *mut Buffer,
+        keep_buffer: bool,
+    ) -> bool;
+    pub(super) fn heap_finish_speculative(relation: Relation, row: ItemPointer);
+    pub(super) fn heap_form_tuple(
+        description: TupleDesc,
+        values: *const Datum,
+        nulls: *const bool,
+    ) -> HeapTuple;
+    pub(super) fn heap_freetuple(row: HeapTuple);
+    pub(super) fn heap_hot_search_buffer(
+        row: ItemPointer,
+        relation: Relation,
+        buffer: Buffer,
+        snapshot: Snapshot,
+        found: HeapTuple,
+        all_dead: *mut bool,
+        first_call: bool,
+    ) -> bool;
+    pub(super) fn heap_insert(
+        relation: Relation,
+        row: HeapTuple,
+        command: CommandId,
+        options: c_int,
+        bulk: BulkInsertState,
+    );
+    pub(super) fn heap_page_prune_opt(relation: Relation, buffer: Buffer);
+    pub(super) fn heap_update(
+        relation: Relation,
+        old: ItemPointer,
+        new: HeapTuple,
+        command: CommandId,
+        crosscheck: Snapshot,
+        wait: bool,
+        failure: *mut TM_FailureData,
+        lock_mode: *mut LockTupleMode::Type,
+        #[cfg(not(feature = "pg15"))] updated_indexes: *mut TU_UpdateIndexes::Type,
+    ) -> TM_Result::Type;
+    pub(super) fn index_beginscan(
+        heap: Relation,
+        index: Relation,
+        snapshot: Snapshot,
+        #[cfg(feature = "pg18")] instrument: *mut IndexScanInstrumentation,
+        keys: c_int,
+        orders: c_int,
+    ) -> IndexScanDesc;
+    pub(super) fn index_endscan(scan: IndexScanDesc);
+    pub(super) fn index_getnext_tid(
+        scan: IndexScanDesc,
+        direction: ScanDirection::Type,
+    ) -> ItemPointer;
+    pub(super) fn index_insert(
+        index: Relation,
+        values: *mut Datum,
+        nulls: *mut bool,
+        row: ItemPointer,
+        heap: Relation,
+        check: IndexUniqueCheck::Type,
+        unchanged: bool,
+        info: *mut IndexInfo,
+    ) -> bool;
+    pub(super) fn index_rescan(
+        scan: IndexScanDesc,
+        keys: ScanKey,
+        key_count: c_int,
+        orders: ScanKey,
+        order_count: c_int,
+    );
+    pub(super) fn pfree(memory: *mut c_void);
+    pub(super) fn pg_class_aclmask(
+        table: Oid,
+        role: Oid,
+        rights: AclMode,
+        how: AclMaskHow::Type,
+    ) -> AclMode;
+}

@@ -15,6 +15,22 @@ pub enum DuplicateRows {
     First,
 }
 
+/// What makes and finds claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum ClaimEngine {
+    /// Direct where the table is a plain heap, else statements.
+    #[name = c"auto"]
+    Auto,
+    /// The table and index access methods.
+    #[name = c"direct"]
+    Direct,
+    /// Kept plans of SQL statements.
+    #[name = c"statement"]
+    Statement,
+}
+
+static CLAIM_ENGINE: GucSetting<ClaimEngine> = GucSetting::<ClaimEngine>::new(ClaimEngine::Auto);
+
 static DUPLICATE_ROWS: GucSetting<DuplicateRows> =
     GucSetting::<DuplicateRows>::new(DuplicateRows::Error);
 
@@ -25,6 +41,16 @@ static PAYMENT_TABLE: GucSetting<Option<CString>> =
 static LOCK_NAMES: GucSetting<i32> = GucSetting::<i32>::new(1024);
 
 pub fn define() {
+    GucRegistry::define_enum_guc(
+        c"pg_once.claim_engine",
+        c"What makes and finds claims.",
+        c"\"auto\" is \"direct\" where once.claim is the plain table that the extension made, else \
+          \"statement\". \"direct\" works through the table and index access methods, answers at \
+          REPEATABLE READ, and costs less. \"statement\" runs SQL statements.",
+        &CLAIM_ENGINE,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
     GucRegistry::define_enum_guc(
         c"pg_once.duplicate_rows",
         c"What the row functions do when a key has several rows already.",
@@ -58,6 +84,10 @@ pub fn define() {
     }
     // SAFETY: a static string; from here on an unknown pg_once.* setting is an error.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"pg_once".as_ptr()) }
+}
+
+pub fn claim_engine() -> ClaimEngine {
+    CLAIM_ENGINE.get()
 }
 
 pub fn duplicate_rows() -> DuplicateRows {

@@ -1,0 +1,105 @@
+//! The direct engine: the plain table through its access methods.
+//!
+//! It looks at the index by what is true now, whatever the snapshot is, and inserts only where
+//! nothing is: that is how it answers at REPEATABLE READ, and what a duplicate costs is a look.
+
+use super::{Answer, Claim, Found, ROUNDS, Terms, times};
+use crate::error::Error;
+use crate::pg::claims::{self, Claims, Entry};
+use crate::pg::session::{self, Isolation};
+use crate::pg::spi::View;
+
+/// Makes the claim if it does not stand.
+pub fn make(table: &mut Claims, claim: &Claim, terms: &Terms) -> Result<Answer, Error> {
+    let mut rounds = 0;
+    while rounds < ROUNDS {
+        let found = match table.probe(claim)? {
+            claims::Found::Held(holder) => {
+                table.wait(holder)?;
+                continue;
+            }
+            claims::Found::Nothing => {
+                if table.insert(claim, &terms.entry()?)? {
+                    return Ok(Answer::Won);
+                }
+                rounds += 1;
+                continue;
+            }
+            claims::Found::Claim(found) => found,
+        };
+        let judged = terms.of(&found)?;
+        if is_newer_than_snapshot(table, &found)? {
+            return Err(Error::ClaimNewerThanSnapshot);
+        }
+        match (judged, found.locker) {
+            (Found::OfOwner, _) => return Ok(Answer::Won),
+            (Found::Expired, Some(locker)) => table.wait(locker)?,
+            (Found::Expired, None) => {
+                if table.renew(&found, claim, &terms.entry()?)? {
+                    return Ok(Answer::Won);
+                }
+                if session::isolation() == Isolation::Serializable {
+                    return Err(Error::ClaimNewerThanSnapshot);
+                }
+                rounds += 1;
+            }
+            _ => return Ok(Answer::Duplicate),
+        }
+    }
+    Err(Error::ClaimUnsettled)
+}
+
+/// Whether the claim stands.
+pub fn stands(table: &mut Claims, claim: &Claim, view: View) -> Result<bool, Error> {
+    match table.newest(claim, view)? {
+        None => Ok(false),
+        Some(found) => Ok(Terms::default().of(&found)? == Found::Standing),
+    }
+}
+
+/// Gives the newest committed claim back, or the own one. A competitor that gave it back and made
+/// it anew during the wait for it leaves a newer one: then it looks again.
+pub fn give_back(table: &mut Claims, claim: &Claim) -> Result<bool, Error> {
+    for _ in 0..ROUNDS {
+        let Some(found) = table.newest(claim, View::Newest)? else {
+            return Ok(false);
+        };
+        if Terms::default().of(&found)? != Found::Standing {
+            return Ok(false);
+        }
+        if table.remove(&found)? {
+            return Ok(true);
+        }
+    }
+    Err(Error::ClaimUnsettled)
+}
+
+/// Under SERIALIZABLE an answer by a claim that the snapshot does not have would be one that no
+/// order of the transactions explains. The look counts as a read, so that a claim given back
+/// meanwhile is noticed.
+fn is_newer_than_snapshot(table: &mut Claims, found: &claims::Claim) -> Result<bool, Error> {
+    if found.is_own || session::isolation() != Isolation::Serializable {
+        return Ok(false);
+    }
+    Ok(!table.is_in_snapshot(found)?)
+}
+
+impl Terms {
+    /// What is written about a claim that is made now.
+    fn entry(&self) -> Result<Entry, Error> {
+        let (claimed_at, expires_at) = times(self.period)?;
+        Ok(Entry {
+            claimed_at,
+            expires_at,
+            owner: self.owner,
+        })
+    }
+
+    /// What a claim in the table is.
+    fn of(&self, found: &claims::Claim) -> Result<Found, Error> {
+        if !found.is_of_name {
+            return Err(Error::DigestCollision);
+        }
+        Ok(self.judge(found.expires_at, found.owner, found.is_own))
+    }
+}

@@ -1,0 +1,692 @@
+//! The claim table `once.claim` through its table and index access methods, without the executor.
+//!
+//! [`open`] opens and locks the table, looks at what it is, and lends it as [`Claims`] where it is
+//! the plain heap that the extension made. One call may look at and make as many claims as it
+//! likes with one `Claims`: the scan of the index is shared.
+//!
+//! - [`Claims::probe`] looks at a name by what is true now, outside any snapshot, and never waits:
+//!   nothing, a claim ([`Claim`]), or somebody's open transaction that decides ([`Holder`]).
+//! - [`Claims::wait`] waits for that transaction's end, as long as the session's timeouts allow;
+//!   within [`deadline::attempt`](super::deadline::attempt) up to a deadline. Look again after it.
+//! - [`Claims::insert`] makes a claim; false if somebody came first meanwhile. Look again then.
+//! - [`Claims::renew`] makes an existing claim anew, [`Claims::remove`] removes one; false if
+//!   somebody changed it since it was looked at.
+//! - [`Claims::newest`] finds the committed or own claim in a snapshot: a read that a standby does.
+//!
+//! No pin and no lock on a page is held between two calls, so that waiting blocks no vacuum and a
+//! subtransaction may begin and be rolled back around any of them.
+
+use std::ffi::CStr;
+use std::mem::{self, MaybeUninit};
+use std::ptr;
+use std::slice;
+
+use pgrx::pg_sys::{
+    self, Datum, HeapTuple, HeapTupleData, IndexInfo, IndexScanDesc, ItemPointerData,
+    MemoryContext, Relation, ScanKeyData, Snapshot, SnapshotData, TransactionId,
+};
+
+use super::guard::{Raised, guard};
+use super::raw;
+use super::spi::View;
+
+mod shape;
+
+use shape::{COLUMNS, Fitness, Indexes};
+
+/// What the table is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To look at claims by [`Claims::newest`]: on a standby too.
+    Look,
+    /// To make one claim.
+    Claim,
+    /// To make many: the scan is kept from one to the next.
+    ClaimMany,
+    /// To remove one.
+    Remove,
+}
+
+/// What the table turned out to be.
+pub enum Opened<'a, 'b> {
+    /// The plain heap.
+    Plain(&'a mut Claims<'b>),
+    /// Something that only statements can work on, and what is special about it.
+    Special(&'static str),
+    /// No valid unique index on the digest keeps two claims of one name apart.
+    Unguarded,
+    /// There is no such table.
+    Missing,
+}
+
+/// A claim's name and what it is found by.
+#[derive(Clone, Copy, Debug)]
+pub struct Name<'a> {
+    pub digest: [u8; 16],
+    pub ns: &'a [u8],
+    pub key: &'a [u8],
+}
+
+/// What is written about a claim beside its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub claimed_at: i64,
+    pub expires_at: Option<i64>,
+    pub owner: Option<[u8; 16]>,
+}
+
+/// A claim in the table, committed or made by the own transaction.
+#[derive(Clone, Copy)]
+pub struct Claim {
+    /// Whether namespace and key are those asked for: two names may have one digest.
+    pub is_of_name: bool,
+    pub expires_at: Option<i64>,
+    pub owner: Option<[u8; 16]>,
+    /// Whether the own transaction made it, or made it anew.
+    pub is_own: bool,
+    /// The open transaction of another session that has locked it, maybe to make it anew.
+    pub locker: Option<Holder>,
+    at: ItemPointerData,
+}
+
+/// An open transaction of another session.
+#[derive(Clone, Copy)]
+pub struct Holder {
+    transaction: TransactionId,
+    /// The number of its insertion, 0 once that is complete.
+    insertion: u32,
+    at: ItemPointerData,
+}
+
+/// What is true of a name now.
+#[derive(Clone, Copy)]
+pub enum Found {
+    Nothing,
+    Claim(Claim),
+    /// This transaction is making, renewing or removing the claim.
+    Held(Holder),
+}
+
+/// Opens the table for `act`, and closes it. The lock on it is kept to the transaction's end.
+///
+/// For any other purpose than to look, a read-only transaction is refused with 25006, as the
+/// statement would be.
+pub fn open<T, E: From<Raised>>(
+    purpose: Purpose,
+    act: impl FnOnce(Opened) -> Result<T, E>,
+) -> Result<T, E> {
+    let (mode, command) = match purpose {
+        Purpose::Look => (pg_sys::AccessShareLock, None),
+        Purpose::Claim | Purpose::ClaimMany => (pg_sys::RowExclusiveLock, Some(c"INSERT")),
+        Purpose::Remove => (pg_sys::RowExclusiveLock, Some(c"DELETE")),
+    };
+    let mode = mode as i32;
+    if let Some(command) = command {
+        refuse_read_only(command)?;
+    }
+    let Some((heap, fitness)) = shape::open(mode)? else {
+        return act(Opened::Missing);
+    };
+    let indexes = match fitness {
+        Fitness::Plain { indexes } => indexes,
+        other => {
+            close(heap)?;
+            return act(match other {
+                Fitness::Special(what) => Opened::Special(what),
+                _ => Opened::Unguarded,
+            });
+        }
+    };
+    let mut cursor = Cursor::new();
+    let mut claims = Claims {
+        heap,
+        index: open_index(indexes.ids()[0], mode)?,
+        indexes,
+        mode,
+        keeps_scan: purpose == Purpose::ClaimMany,
+        // SAFETY: reads a global of this backend.
+        memory: unsafe { pg_sys::CurrentMemoryContext },
+        cursor: &mut cursor,
+    };
+    let done = act(Opened::Plain(&mut claims))?;
+    claims.close()?;
+    Ok(done)
+}
+
+/// The open table.
+pub struct Claims<'a> {
+    heap: Relation,
+    /// The index that decides.
+    index: Relation,
+    indexes: Indexes,
+    mode: i32,
+    keeps_scan: bool,
+    /// Where the scan is allocated, whatever context the caller works in.
+    memory: MemoryContext,
+    cursor: &'a mut Cursor,
+}
+
+/// What a scan of the index points to: it stays where it is while the scan lives.
+struct Cursor {
+    digest: [u8; 16],
+    key: ScanKeyData,
+    dirty: SnapshotData,
+    scan: IndexScanDesc,
+}
+
+impl Claims<'_> {
+    /// What is true of the name now, whatever the transaction's snapshot is. Never waits.
+    pub fn probe(&mut self, name: &Name) -> Result<Found, Raised> {
+        let (heap, index, memory) = (self.heap, self.index, self.memory);
+        let keeps_scan = self.keeps_scan;
+        // An error breaks the scan off: it is not used again, and what it held is released with
+        // the (sub)transaction that the error ends.
+        let mut scan = mem::replace(&mut self.cursor.scan, ptr::null_mut());
+        let cursor = ptr::from_mut(&mut *self.cursor);
+        // SAFETY: the relations are open, and the cursor outlives the scan that points to it.
+        let (found, scan) = unsafe {
+            (*cursor).digest = name.digest;
+            guard(|| {
+                if pg_sys::InterruptPending != 0 {
+                    raw::ProcessInterrupts();
+                }
+                let key = &raw mut (*cursor).key;
+                if scan.is_null() {
+                    let caller = pg_sys::CurrentMemoryContext;
+                    pg_sys::CurrentMemoryContext = memory;
+                    (*cursor).prepare();
+                    scan = begin_scan(heap, index, &raw mut (*cursor).dirty, key);
+                    pg_sys::CurrentMemoryContext = caller;
+                }
+                let found = match next(scan, heap, name) {
+                    None => Found::Nothing,
+                    Some(claim) => (*cursor).found(claim),
+                };
+                if keeps_scan {
+                    raw::index_rescan(scan, key, 1, ptr::null_mut(), 0);
+                } else {
+                    raw::index_endscan(scan);
+                    scan = ptr::null_mut();
+                }
+                (found, scan)
+            })
+        }?;
+        self.cursor.scan = scan;
+        Ok(found)
+    }
+
+    /// Waits for the end of the transaction.
+    pub fn wait(&mut self, holder: Holder) -> Result<(), Raised> {
+        let (heap, mut at) = (self.heap, holder.at);
+        let at = &raw mut at;
+        // SAFETY: the table is open; no pin is held.
+        unsafe {
+            guard(|| {
+                if holder.insertion != 0 {
+                    raw::SpeculativeInsertionWait(holder.transaction, holder.insertion);
+                } else {
+                    let reason = pg_sys::XLTW_Oper::XLTW_InsertIndex;
+                    raw::XactLockTableWait(holder.transaction, heap, at, reason);
+                }
+            })
+        }
+    }
+
+    /// Makes a claim where [`Found::Nothing`] was. False if somebody came first: then nothing is
+    /// left of it but a dead row.
+    ///
+    /// The insertion is speculative: others who meet the row wait until it is known whether all
+    /// indexes took it. So two who insert at once cannot both stay, nor one raise an error.
+    pub fn insert(&mut self, name: &Name, entry: &Entry) -> Result<bool, Raised> {
+        self.may_write()?;
+        let heap = self.heap;
+        let mut digest = name.digest;
+        let (digest, indexes) = (&raw mut digest, self.open_indexes()?);
+        // SAFETY: the relations are open and locked for writing. The order is the executor's.
+        let inserted = unsafe {
+            guard(|| {
+                let transaction = raw::GetCurrentTransactionId();
+                let row = form(heap, name, entry);
+                let insertion = raw::SpeculativeInsertionLockAcquire(transaction);
+                (*(*row).t_data).t_ctid = insertion_number(insertion);
+                let command = raw::GetCurrentCommandId(true);
+                let speculative = pg_sys::HEAP_INSERT_SPECULATIVE as i32;
+                raw::heap_insert(heap, row, command, speculative, ptr::null_mut());
+                let at = &raw mut (*row).t_self;
+                let partial = pg_sys::IndexUniqueCheck::UNIQUE_CHECK_PARTIAL;
+                let is_first = insert_into(indexes, digest, at, heap, partial);
+                if is_first {
+                    raw::heap_finish_speculative(heap, at);
+                } else {
+                    raw::heap_abort_speculative(heap, at);
+                }
+                raw::SpeculativeInsertionLockRelease(transaction);
+                raw::heap_freetuple(row);
+                is_first
+            })
+        }?;
+        self.close_indexes(indexes)?;
+        Ok(inserted)
+    }
+
+    /// Makes the claim anew. Waits for those who have locked it. False if it was changed or
+    /// removed since it was found.
+    pub fn renew(&mut self, claim: &Claim, name: &Name, entry: &Entry) -> Result<bool, Raised> {
+        self.may_write()?;
+        let heap = self.heap;
+        let (mut digest, mut at) = (name.digest, claim.at);
+        let (digest, at) = (&raw mut digest, &raw mut at);
+        let indexes = self.open_indexes()?;
+        // SAFETY: the relations are open and locked for writing.
+        let renewed = unsafe {
+            guard(|| {
+                // So that the own claim of this very statement can be made anew.
+                raw::CommandCounterIncrement();
+                let row = form(heap, name, entry);
+                let is_done = update(heap, at, row);
+                if is_done && u32::from((*(*row).t_data).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE == 0
+                {
+                    let whole = pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES;
+                    insert_into(indexes, digest, &raw mut (*row).t_self, heap, whole);
+                }
+                raw::heap_freetuple(row);
+                is_done
+            })
+        }?;
+        self.close_indexes(indexes)?;
+        Ok(renewed)
+    }
+
+    /// Removes the claim. Waits for those who have locked it, or are changing it. False if it was
+    /// changed or removed since it was found.
+    pub fn remove(&mut self, claim: &Claim) -> Result<bool, Raised> {
+        self.may_write()?;
+        let heap = self.heap;
+        let mut at = claim.at;
+        let at = &raw mut at;
+        // SAFETY: the table is open and locked for writing.
+        unsafe {
+            guard(|| {
+                raw::CommandCounterIncrement();
+                let command = raw::GetCurrentCommandId(true);
+                let mut failure = MaybeUninit::uninit();
+                let result = raw::heap_delete(
+                    heap,
+                    at,
+                    command,
+                    ptr::null_mut(),
+                    true,
+                    failure.as_mut_ptr(),
+                    false,
+                );
+                result == pg_sys::TM_Result::TM_Ok
+            })
+        }
+    }
+
+    /// The claim as the snapshot of `view` has it, those of the own transaction included. Under
+    /// SERIALIZABLE the answer counts as a read.
+    pub fn newest(&mut self, name: &Name, view: View) -> Result<Option<Claim>, Raised> {
+        let (heap, index) = (self.heap, self.index);
+        let cursor = ptr::from_mut(&mut *self.cursor);
+        // SAFETY: the relations are open. The key is copied into the scan, which ends here, as
+        // the snapshot does; an error releases both with the (sub)transaction.
+        unsafe {
+            (*cursor).digest = name.digest;
+            guard(|| {
+                raw::CommandCounterIncrement();
+                (*cursor).prepare();
+                let snapshot = raw::RegisterSnapshot(match view {
+                    View::Isolated => raw::GetTransactionSnapshot(),
+                    View::Newest => raw::GetLatestSnapshot(),
+                });
+                let scan = begin_scan(heap, index, snapshot, &raw mut (*cursor).key);
+                let found = next(scan, heap, name);
+                raw::index_endscan(scan);
+                raw::UnregisterSnapshot(snapshot);
+                found
+            })
+        }
+    }
+
+    /// Whether the transaction's snapshot sees the claim. Under SERIALIZABLE that counts as having
+    /// read it, so that removing it conflicts with the answer.
+    pub fn is_in_snapshot(&mut self, claim: &Claim) -> Result<bool, Raised> {
+        let (heap, at) = (self.heap, claim.at);
+        // SAFETY: the table is open; no pin is kept.
+        unsafe {
+            guard(|| {
+                let snapshot = raw::RegisterSnapshot(raw::GetTransactionSnapshot());
+                let mut row = HeapTupleData {
+                    t_self: at,
+                    ..mem::zeroed()
+                };
+                let mut buffer = 0;
+                let row = &raw mut row;
+                let is_seen = raw::heap_fetch(heap, snapshot, row, &raw mut buffer, false);
+                if is_seen {
+                    raw::ReleaseBuffer(buffer);
+                }
+                raw::UnregisterSnapshot(snapshot);
+                is_seen
+            })
+        }
+    }
+
+    /// One opened to look may write where its transaction may.
+    fn may_write(&mut self) -> Result<(), Raised> {
+        let mode = pg_sys::RowExclusiveLock as i32;
+        if self.mode == mode {
+            return Ok(());
+        }
+        refuse_read_only(c"INSERT")?;
+        let heap = self.heap;
+        // SAFETY: the table is open.
+        unsafe { guard(|| raw::LockRelationOid((*heap).rd_id, mode)) }
+    }
+
+    /// All indexes that a new row goes into, the one that decides first.
+    fn open_indexes(&self) -> Result<OpenIndexes, Raised> {
+        let mut open = [ptr::null_mut(); Indexes::MOST];
+        open[0] = self.index;
+        for (place, id) in open.iter_mut().zip(self.indexes.ids()).skip(1) {
+            *place = open_index(*id, self.mode)?;
+        }
+        Ok(open)
+    }
+
+    fn close_indexes(&self, indexes: OpenIndexes) -> Result<(), Raised> {
+        for index in indexes.into_iter().skip(1) {
+            if !index.is_null() {
+                let mode = self.mode;
+                // SAFETY: opened by open_indexes with this mode.
+                unsafe { guard(|| raw::index_close(index, mode)) }?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(self) -> Result<(), Raised> {
+        let (scan, index, mode) = (self.cursor.scan, self.index, self.mode);
+        // SAFETY: all are open, and nobody has them after `self`.
+        unsafe {
+            guard(|| {
+                if !scan.is_null() {
+                    raw::index_endscan(scan);
+                }
+                raw::index_close(index, mode);
+            })
+        }?;
+        close(self.heap)
+    }
+}
+
+type OpenIndexes = [Relation; Indexes::MOST];
+
+impl Cursor {
+    fn new() -> Self {
+        // SAFETY: all are plain C data, for which zeros are a valid value.
+        unsafe { mem::zeroed() }
+    }
+
+    /// Fills what a scan needs. It points to `self`.
+    unsafe fn prepare(&mut self) {
+        const EQUAL: u16 = 3;
+        self.dirty.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_DIRTY;
+        let digest = Datum::from(&raw mut self.digest);
+        // SAFETY: the function is core's uuid_eq.
+        unsafe {
+            raw::ScanKeyInit(
+                &raw mut self.key,
+                1,
+                EQUAL,
+                pg_sys::F_UUID_EQ.into(),
+                digest,
+            )
+        }
+    }
+
+    /// What a claim that the dirty snapshot shows means: the snapshot names the transaction that
+    /// is making it, or is changing or removing it.
+    fn found(&self, claim: Claim) -> Found {
+        let none = TransactionId::from(0);
+        let (maker, changer) = (self.dirty.xmin, self.dirty.xmax);
+        if maker == none && changer == none {
+            return Found::Claim(claim);
+        }
+        Found::Held(Holder {
+            transaction: if maker == none { changer } else { maker },
+            insertion: self.dirty.speculativeToken,
+            at: claim.at,
+        })
+    }
+}
+
+unsafe fn begin_scan(
+    heap: Relation,
+    index: Relation,
+    snapshot: Snapshot,
+    key: *mut ScanKeyData,
+) -> IndexScanDesc {
+    // SAFETY: the caller's relations are open; snapshot and key outlive the scan.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        let scan = raw::index_beginscan(heap, index, snapshot, ptr::null_mut(), 1, 0);
+        #[cfg(not(feature = "pg18"))]
+        let scan = raw::index_beginscan(heap, index, snapshot, 1, 0);
+        raw::index_rescan(scan, key, 1, ptr::null_mut(), 0);
+        scan
+    }
+}
+
+/// The next row that the scan's snapshot shows. The page is let go of before it returns.
+unsafe fn next(scan: IndexScanDesc, heap: Relation, name: &Name) -> Option<Claim> {
+    // SAFETY: the steps are those of the table access method's index fetch. The row is read under
+    // the pin, which keeps it where it is.
+    unsafe {
+        loop {
+            let at = raw::index_getnext_tid(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if at.is_null() {
+                return None;
+            }
+            let mut at = *at;
+            let block = (u32::from(at.ip_blkid.bi_hi) << 16) | u32::from(at.ip_blkid.bi_lo);
+            let buffer = raw::ReadBuffer(heap, block);
+            raw::heap_page_prune_opt(heap, buffer);
+            let mut row: HeapTupleData = mem::zeroed();
+            let mut is_dead_to_all = false;
+            raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let is_seen = raw::heap_hot_search_buffer(
+                &raw mut at,
+                heap,
+                buffer,
+                (*scan).xs_snapshot,
+                &raw mut row,
+                &raw mut is_dead_to_all,
+                true,
+            );
+            raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            if is_seen {
+                row.t_self = at;
+                let claim = read(heap, &raw mut row, name);
+                raw::ReleaseBuffer(buffer);
+                return Some(claim);
+            }
+            raw::ReleaseBuffer(buffer);
+            // Tells the index that the entry is of use to nobody.
+            (*scan).kill_prior_tuple = is_dead_to_all && !(*scan).xactStartedInRecovery;
+        }
+    }
+}
+
+/// Reads a row under its pin.
+unsafe fn read(heap: Relation, row: HeapTuple, name: &Name) -> Claim {
+    let mut values = [Datum::null(); COLUMNS.len()];
+    let mut nulls = [false; COLUMNS.len()];
+    // SAFETY: the table has these columns; the row is pinned.
+    unsafe {
+        raw::heap_deform_tuple(row, (*heap).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr());
+        let header = &*(*row).t_data;
+        let marks = u32::from(header.t_infomask);
+        let maker = header.t_choice.t_heap.t_xmin;
+        let is_own = marks & pg_sys::HEAP_XMIN_COMMITTED == 0
+            && raw::TransactionIdIsCurrentTransactionId(maker);
+        let [_, _, expires_at, owner, ns, key] = values;
+        Claim {
+            is_of_name: text(key) == name.key && text(ns) == name.ns,
+            expires_at: (!nulls[2]).then_some(expires_at.value() as i64),
+            owner: (!nulls[3]).then(|| *owner.cast_mut_ptr::<[u8; 16]>()),
+            is_own,
+            locker: locker(row),
+            at: (*row).t_self,
+        }
+    }
+}
+
+/// The open transaction of another session that has locked the row, if only one has.
+unsafe fn locker(row: HeapTuple) -> Option<Holder> {
+    const LOCK: u32 = pg_sys::HEAP_XMAX_LOCK_ONLY;
+    const NONE_OR_MANY: u32 = pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_IS_MULTI;
+    // SAFETY: the row is pinned.
+    unsafe {
+        let header = &*(*row).t_data;
+        let marks = u32::from(header.t_infomask);
+        let transaction = header.t_choice.t_heap.t_xmax;
+        let is_locked = marks & LOCK != 0
+            && marks & NONE_OR_MANY == 0
+            && !raw::TransactionIdIsCurrentTransactionId(transaction)
+            && raw::TransactionIdIsInProgress(transaction);
+        is_locked.then_some(Holder {
+            transaction,
+            insertion: 0,
+            at: (*row).t_self,
+        })
+    }
+}
+
+/// The bytes of a text in a row.
+unsafe fn text<'a>(datum: Datum) -> &'a [u8] {
+    // SAFETY: the column is text NOT NULL.
+    unsafe {
+        let text = raw::pg_detoast_datum_packed(datum.cast_mut_ptr());
+        let length = pgrx::varsize_any_exhdr(text);
+        slice::from_raw_parts(pgrx::vardata_any(text).cast(), length)
+    }
+}
+
+unsafe fn form(heap: Relation, name: &Name, entry: &Entry) -> HeapTuple {
+    let text = |text: &[u8]| {
+        // SAFETY: the bytes are copied.
+        let text =
+            unsafe { raw::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as i32) };
+        Datum::from(text)
+    };
+    let owner = entry.owner.as_ref();
+    let values = [
+        Datum::from(name.digest.as_ptr()),
+        Datum::from(entry.claimed_at),
+        Datum::from(entry.expires_at.unwrap_or_default()),
+        owner.map_or(Datum::null(), |owner| Datum::from(owner.as_ptr())),
+        text(name.ns),
+        text(name.key),
+    ];
+    let is_null = [
+        false,
+        false,
+        entry.expires_at.is_none(),
+        entry.owner.is_none(),
+        false,
+        false,
+    ];
+    // SAFETY: the table has these columns; the values are copied into the row.
+    unsafe {
+        let row = raw::heap_form_tuple((*heap).rd_att, values.as_ptr(), is_null.as_ptr());
+        for text in &values[4..] {
+            raw::pfree(text.cast_mut_ptr());
+        }
+        row
+    }
+}
+
+/// Where a row points to while its insertion is speculative: at the number of the insertion.
+fn insertion_number(number: u32) -> ItemPointerData {
+    const SPECULATIVE: u16 = 0xfffe;
+    ItemPointerData {
+        ip_blkid: pg_sys::BlockIdData {
+            bi_hi: (number >> 16) as u16,
+            bi_lo: number as u16,
+        },
+        ip_posid: SPECULATIVE,
+    }
+}
+
+/// Whether all unique indexes took the row as the first of its digest.
+unsafe fn insert_into(
+    indexes: OpenIndexes,
+    digest: *mut [u8; 16],
+    at: *mut ItemPointerData,
+    heap: Relation,
+    check: pg_sys::IndexUniqueCheck::Type,
+) -> bool {
+    let (mut value, mut is_null) = (Datum::from(digest), false);
+    let mut is_first = true;
+    // SAFETY: the relations are open; a B-tree asks nothing of the description but its kind.
+    unsafe {
+        let mut info: IndexInfo = mem::zeroed();
+        info.type_ = pg_sys::NodeTag::T_IndexInfo;
+        let (value, is_null, info) = (&raw mut value, &raw mut is_null, &raw mut info);
+        for index in indexes {
+            if !index.is_null() {
+                is_first &= raw::index_insert(index, value, is_null, at, heap, check, false, info);
+            }
+        }
+    }
+    is_first
+}
+
+/// Whether the row at `at` was there and is now `row`.
+unsafe fn update(heap: Relation, at: *mut ItemPointerData, row: HeapTuple) -> bool {
+    let mut failure = MaybeUninit::uninit();
+    let mut lock = pg_sys::LockTupleMode::LockTupleExclusive;
+    #[cfg(not(feature = "pg15"))]
+    let mut indexes = pg_sys::TU_UpdateIndexes::TU_None;
+    // SAFETY: the table is open and locked for writing; the row is formed for it.
+    let result = unsafe {
+        let command = raw::GetCurrentCommandId(true);
+        raw::heap_update(
+            heap,
+            at,
+            row,
+            command,
+            ptr::null_mut(),
+            true,
+            failure.as_mut_ptr(),
+            &raw mut lock,
+            #[cfg(not(feature = "pg15"))]
+            (&raw mut indexes),
+        )
+    };
+    result == pg_sys::TM_Result::TM_Ok
+}
+
+fn refuse_read_only(command: &CStr) -> Result<(), Raised> {
+    let command = command.as_ptr();
+    // SAFETY: the string is static.
+    unsafe {
+        guard(|| {
+            raw::PreventCommandIfReadOnly(command);
+            raw::PreventCommandIfParallelMode(command);
+        })
+    }
+}
+
+fn open_index(id: pg_sys::Oid, mode: i32) -> Result<Relation, Raised> {
+    // SAFETY: the table is locked, so that its index is there.
+    unsafe { guard(|| raw::index_open(id, mode)) }
+}
+
+/// Closes the table. Its lock stays to the transaction's end.
+fn close(heap: Relation) -> Result<(), Raised> {
+    // SAFETY: opened by `shape::open`.
+    unsafe { guard(|| raw::relation_close(heap, pg_sys::NoLock as i32)) }
+}

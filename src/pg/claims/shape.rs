@@ -1,0 +1,323 @@
+//! What kind of table `once.claim` is, looked up once and again when the catalog changes.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use pgrx::PgTupleDesc;
+use pgrx::pg_sys::{self, Datum, Oid, Relation};
+
+use crate::pg::guard::{Raised, guard};
+use crate::pg::raw;
+
+/// What the claim table is fit for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fitness {
+    /// A plain heap of the columns that the extension made, whose only indexes are unique ones on
+    /// the digest: the claims are decided by the first of them.
+    Plain { indexes: Indexes },
+    /// Something that statements work on: what is special about it.
+    Special(&'static str),
+    /// Nothing keeps two claims of one name apart.
+    Unguarded,
+}
+
+/// The indexes that a new claim goes into; the first one is valid and decides. While an index is
+/// rebuilt concurrently there are up to three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Indexes {
+    ids: [Oid; Self::MOST],
+    count: usize,
+}
+
+impl Indexes {
+    pub(super) const MOST: usize = 4;
+
+    pub(super) fn ids(&self) -> &[Oid] {
+        &self.ids[..self.count]
+    }
+
+    fn push(&mut self, id: Oid) -> bool {
+        let fits = self.count < Self::MOST;
+        if fits {
+            self.ids[self.count] = id;
+            self.count += 1;
+        }
+        fits
+    }
+}
+
+/// The table as this session knows it.
+#[derive(Clone, Copy)]
+struct Known {
+    table: Oid,
+    fitness: Option<Fitness>,
+}
+
+thread_local! {
+    static KNOWN: Cell<Known> = const { Cell::new(Known { table: Oid::INVALID, fitness: None }) };
+}
+
+/// Whether the catalog changed since the table was looked up. One thread writes it.
+static STALE: AtomicBool = AtomicBool::new(true);
+static REGISTERED: AtomicBool = AtomicBool::new(false);
+
+/// How often the table is looked up anew when it changes under the call's eyes.
+const ROUNDS: usize = 100;
+
+/// Opens and locks `once.claim`; none where there is no such table.
+///
+/// The lock comes first and the look at the table after it: what was looked up before the lock
+/// counts only if no change was announced since.
+pub(super) fn open(mode: i32) -> Result<Option<(Relation, Fitness)>, Raised> {
+    register();
+    for _ in 0..ROUNDS {
+        if STALE.swap(false, Relaxed) {
+            know(table());
+        }
+        let table = KNOWN.get().table;
+        if table == Oid::INVALID {
+            STALE.store(true, Relaxed);
+            return Ok(None);
+        }
+        // SAFETY: the relation is closed by the caller, or below, or by the abort of the
+        // (sub)transaction that an error leads to.
+        let relation = unsafe { guard(|| raw::try_relation_open(table, mode)) }?;
+        if STALE.load(Relaxed) || relation.is_null() {
+            STALE.store(false, Relaxed);
+            let now = self::table();
+            know(now);
+            if relation.is_null() || now != table {
+                if !relation.is_null() {
+                    // SAFETY: opened above with this mode.
+                    unsafe { guard(|| raw::relation_close(relation, mode)) }?;
+                }
+                continue;
+            }
+        }
+        let fitness = match KNOWN.get().fitness {
+            Some(fitness) => fitness,
+            None => {
+                let fitness = look(relation)?;
+                KNOWN.set(Known {
+                    table,
+                    fitness: Some(fitness),
+                });
+                fitness
+            }
+        };
+        return Ok(Some((relation, fitness)));
+    }
+    Ok(None)
+}
+
+fn know(table: Oid) {
+    KNOWN.set(Known {
+        table,
+        fitness: None,
+    });
+}
+
+/// The table's number by its name.
+fn table() -> Oid {
+    // SAFETY: catalog look-ups by NUL-terminated names.
+    unsafe {
+        match pg_sys::get_namespace_oid(c"once".as_ptr(), true) {
+            Oid::INVALID => Oid::INVALID,
+            schema => pg_sys::get_relname_relid(c"claim".as_ptr(), schema),
+        }
+    }
+}
+
+fn register() {
+    if !REGISTERED.swap(true, Relaxed) {
+        let caches = [
+            pg_sys::SysCacheIdentifier::NAMESPACEOID,
+            pg_sys::SysCacheIdentifier::AUTHOID,
+            pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM,
+        ];
+        // SAFETY: both callbacks are static functions, registered once in this backend.
+        unsafe {
+            pg_sys::CacheRegisterRelcacheCallback(Some(table_changed), Datum::null());
+            for cache in caches {
+                let cache = cache as i32;
+                pg_sys::CacheRegisterSyscacheCallback(cache, Some(names_changed), Datum::null());
+            }
+        }
+    }
+}
+
+/// Called for every table or index whose definition changes, with 0 for all of them.
+unsafe extern "C-unwind" fn table_changed(_: Datum, relation: Oid) {
+    let known = KNOWN.get();
+    let is_of_claims = match known.fitness {
+        Some(Fitness::Plain { indexes }) => {
+            relation == known.table || indexes.ids().contains(&relation)
+        }
+        _ => true,
+    };
+    if is_of_claims || relation == Oid::INVALID {
+        STALE.store(true, Relaxed);
+    }
+}
+
+/// Called when a schema is renamed, or a role or its memberships change.
+unsafe extern "C-unwind" fn names_changed(_: Datum, _: i32, _: u32) {
+    STALE.store(true, Relaxed);
+}
+
+/// What the open table is fit for.
+fn look(table: Relation) -> Result<Fitness, Raised> {
+    // SAFETY: the relation is open, so what its relcache entry points to is valid.
+    let kind = unsafe { (*(*table).rd_rel).relkind } as u8;
+    if kind != pg_sys::RELKIND_RELATION && kind != pg_sys::RELKIND_PARTITIONED_TABLE {
+        return Ok(Fitness::Special("it is not a table"));
+    }
+    let found = look_at_indexes(table)?;
+    if found.indexes.count == 0 {
+        return Ok(Fitness::Unguarded);
+    }
+    let special = match what_is_special(table) {
+        None => found.special,
+        special => special,
+    };
+    Ok(match special {
+        Some(special) => Fitness::Special(special),
+        None if !owner_may_write(table)? => Fitness::Special("its owner has not all rights on it"),
+        None => Fitness::Plain {
+            indexes: found.indexes,
+        },
+    })
+}
+
+/// The columns that the direct engine reads and writes, in order.
+pub(super) const COLUMNS: [(&CStr, Oid); 6] = [
+    (c"digest", pg_sys::UUIDOID),
+    (c"claimed_at", pg_sys::TIMESTAMPTZOID),
+    (c"expires_at", pg_sys::TIMESTAMPTZOID),
+    (c"owner", pg_sys::UUIDOID),
+    (c"ns", pg_sys::TEXTOID),
+    (c"key", pg_sys::TEXTOID),
+];
+
+/// Why statements, with all that the executor does, are needed for this table.
+fn what_is_special(table: Relation) -> Option<&'static str> {
+    // SAFETY: the relation is open, so what its relcache entry points to is valid.
+    unsafe {
+        let row = &*(*table).rd_rel;
+        let description = (*table).rd_att;
+        let columns = PgTupleDesc::from_pg_unchecked(description);
+        let constraints = (*description).constr;
+        let is_plain_kind = row.relkind as u8 == pg_sys::RELKIND_RELATION
+            && row.relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT
+            && row.relam == pg_sys::HEAP_TABLE_AM_OID;
+        let is_family = row.relispartition || row.relhassubclass;
+        let is_identified = [
+            pg_sys::REPLICA_IDENTITY_DEFAULT,
+            pg_sys::REPLICA_IDENTITY_FULL,
+        ]
+        .contains(&(row.relreplident as u8));
+        let has_columns = (*description).natts as usize == COLUMNS.len()
+            && COLUMNS.iter().enumerate().all(|(at, (name, kind))| {
+                columns.get(at).is_some_and(|column| {
+                    !column.attisdropped
+                        && column.attgenerated == 0
+                        && column.atttypid == *kind
+                        && CStr::from_ptr(column.attname.data.as_ptr()) == *name
+                })
+            });
+        let has_constraints = !constraints.is_null()
+            && ((*constraints).num_check > 0 || (*constraints).num_defval > 0);
+        let rules = [
+            (!is_plain_kind, "it is not a plain, logged heap"),
+            (is_family, "it is a partition, or has tables that inherit"),
+            (
+                !is_identified,
+                "its replica identity is not its primary key",
+            ),
+            (!has_columns, "its columns are not those it was made with"),
+            (has_constraints, "it has checks or column defaults"),
+            (!(*table).trigdesc.is_null(), "it has triggers"),
+            (!(*table).rd_rules.is_null(), "it has rules"),
+            (row.relrowsecurity, "it has row security"),
+        ];
+        rules.iter().find(|rule| rule.0).map(|rule| rule.1)
+    }
+}
+
+/// The unique indexes on the digest, a valid one first, and whether there are others.
+struct FoundIndexes {
+    indexes: Indexes,
+    special: Option<&'static str>,
+}
+
+fn look_at_indexes(table: Relation) -> Result<FoundIndexes, Raised> {
+    const MODE: i32 = pg_sys::AccessShareLock as i32;
+    let mut guards = Indexes {
+        ids: [Oid::INVALID; Indexes::MOST],
+        count: 0,
+    };
+    let mut twins = guards;
+    let mut special = None;
+    // SAFETY: the table is open and locked, so that its indexes stay while they are looked at; the
+    // list is a copy in the memory of the call.
+    unsafe {
+        let digest = pg_sys::get_attnum((*table).rd_id, COLUMNS[0].0.as_ptr());
+        let list = guard(|| raw::RelationGetIndexList(table))?;
+        let count = if list.is_null() { 0 } else { (*list).length };
+        for at in 0..count as usize {
+            let id = (*(*list).elements.add(at)).oid_value;
+            let index = guard(|| raw::index_open(id, MODE))?;
+            let row = &*(*index).rd_index;
+            let predicate = guard(|| raw::RelationGetIndexPredicate(index))?;
+            let is_guard = row.indisunique
+                && row.indimmediate
+                && row.indnkeyatts == 1
+                && *row.indkey.values.as_ptr() == digest
+                && (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
+                && *(*index).rd_opfamily == Oid::from(UUID_OPS)
+                && predicate.is_null();
+            let is_plain = is_guard && row.indnatts == 1;
+            let (is_ready, is_valid) = (row.indisready, row.indisvalid);
+            guard(|| raw::index_close(index, MODE))?;
+            let kept = match () {
+                () if !is_ready => true,
+                () if is_guard && is_valid => guards.push(id),
+                () if is_plain => twins.push(id),
+                () => false,
+            };
+            if !kept || (is_ready && !is_plain) {
+                special = Some("it has other indexes than those on the digest");
+            }
+        }
+        pg_sys::list_free(list);
+    }
+    for twin in twins.ids() {
+        if guards.count > 0 && !guards.push(*twin) {
+            special = Some("it has too many indexes");
+        }
+    }
+    Ok(FoundIndexes {
+        indexes: guards,
+        special,
+    })
+}
+
+/// The B-tree operator family of uuid.
+const UUID_OPS: u32 = 2968;
+
+/// Whether the role that statements on claims are run as may do with the table what they do.
+fn owner_may_write(table: Relation) -> Result<bool, Raised> {
+    const RIGHTS: pg_sys::AclMode =
+        (pg_sys::ACL_SELECT | pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE)
+            as pg_sys::AclMode;
+    let Some(owner) = crate::pg::owner::owner() else {
+        return Ok(false);
+    };
+    // SAFETY: the table is open.
+    unsafe {
+        let id = (*table).rd_id;
+        guard(|| raw::pg_class_aclmask(id, owner, RIGHTS, pg_sys::AclMaskHow::ACLMASK_ALL))
+            .map(|held| held == RIGHTS)
+    }
+}
