@@ -341,7 +341,7 @@ fn bin_of_the_environment() -> PathBuf {
 }
 
 /// The server refuses to run as root: then it runs as the user `postgres`.
-fn as_server(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn as_server(program: impl AsRef<OsStr>) -> Command {
     let user = Command::new("id").arg("-u").output().unwrap();
     let mut command = if text(&user.stdout).trim() == "0" {
         let mut command = Command::new("setpriv");

@@ -6,8 +6,10 @@
 pub mod barrier;
 pub mod cluster;
 pub mod history;
+pub mod pooler;
 pub mod session;
 
 pub use barrier::Barrier;
 pub use cluster::{Cluster, Database, database};
+pub use pooler::Pooler;
 pub use session::{Failure, Rows, Session};

@@ -80,7 +80,8 @@ pub fn first_to_answer(sessions: &mut [Session]) -> usize {
 impl Session {
     pub fn open(address: Config) -> Result<Session, Failure> {
         let mut client = address.connect(NoTls)?;
-        let pid = client.query_one("SELECT pg_backend_pid()", &[])?.get(0);
+        // A simple query: a pooler may send what follows a Parse elsewhere.
+        let pid = pid(&mut client)?;
         let (statements, inbox) = channel::<String>();
         let (outbox, answers) = channel();
         thread::spawn(move || {
@@ -290,6 +291,12 @@ impl Session {
         address.user("postgres").dbname("postgres");
         Session::open(address).unwrap_or_else(|failure| panic!("no observer: {failure:?}"))
     }
+}
+
+fn pid(client: &mut Client) -> Result<i32, Failure> {
+    let rows = ask(client, "SELECT pg_backend_pid()")?;
+    let pid = rows[0][0].as_deref().and_then(|pid| pid.parse().ok());
+    Ok(pid.expect("a backend has a number"))
 }
 
 fn ask(client: &mut Client, sql: &str) -> Result<Rows, Failure> {

@@ -1,7 +1,7 @@
 //! Named locks: timeouts that meet the grant, cancels, prepared transactions,
 //! a full lock table, and the view of who holds what.
 
-use pg_once_sessions::{Cluster, Database, Rows, Session, database};
+use pg_once_sessions::{Cluster, Database, Pooler, Rows, Session, database};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -295,6 +295,83 @@ fn a_full_lock_table() {
     assert!(caller.is_true("SELECT release_lock('n', 'l') AND NOT release_lock('n', 'k')"));
     assert_eq!(caller.number("SELECT count(*) FROM mark"), 1);
     assert!(!caller.is_true("SELECT with_lock('n', 'held', '0')"));
+}
+
+/// Behind a pooler that shares connections by transaction: a transaction stays
+/// in its backend, so `with_lock` is right.
+#[test]
+fn with_lock_behind_a_transaction_pooler() {
+    const TURNS: usize = 40;
+    let cluster = Cluster::start(&[]);
+    let database = cluster.database();
+    let pooler = Pooler::start(&cluster, "transaction", 3);
+    let mut setup = database.session();
+    setup.run("CREATE TABLE counter (n int); INSERT INTO counter VALUES (0)");
+    let timeouts = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let (pooler, database, timeouts) = (&pooler, &database, &timeouts);
+            scope.spawn(move || {
+                let mut client = pooler.session(&database.name);
+                let mut turns = 0;
+                while turns < TURNS {
+                    client.begin();
+                    if client.is_true("SELECT with_lock('counter', 'n', '5 ms')") {
+                        // Not in one statement: only the lock makes it right.
+                        let n = client.number("SELECT n FROM counter");
+                        client.run(&format!("UPDATE counter SET n = {}", n + 1));
+                        turns += 1;
+                    } else {
+                        timeouts.fetch_add(1, Ordering::Relaxed);
+                    }
+                    client.commit();
+                }
+            });
+        }
+    });
+    println!("{} timeouts", timeouts.into_inner());
+    assert_eq!(setup.number("SELECT n FROM counter"), 8 * TURNS as i64);
+    assert_eq!(left(&database), 0);
+}
+
+/// The trap: what `hold_lock` took stays with the pooled connection. This is
+/// how to notice.
+#[test]
+fn hold_lock_behind_a_transaction_pooler_is_a_trap() {
+    let cluster = Cluster::start(&[]);
+    let database = cluster.database();
+    let pooler = Pooler::start(&cluster, "transaction", 2);
+    let mut direct = database.session();
+    let [mut first, mut second] = [(); 2].map(|()| pooler.session(&database.name));
+    assert!(first.is_true("SELECT hold_lock('n', 'k')"));
+    let holder = direct.value("SELECT pid FROM once.locks");
+
+    // Another client gets the backend that has the lock, and with it the lock.
+    second.begin();
+    assert_eq!(second.value("SELECT pg_backend_pid()"), holder);
+    assert!(second.is_true("SELECT with_lock('n', 'k', '0')"));
+    // The first is served by another backend now: it has nothing to release.
+    assert!(!first.is_true("SELECT release_lock('n', 'k')"));
+    assert!(!first.is_true("SELECT with_lock('n', 'k', '0')"));
+    second.commit();
+
+    // Both are gone, and the lock is not: a holder outside a transaction.
+    drop((first, second));
+    thread::sleep(Duration::from_millis(300));
+    assert!(!direct.is_true("SELECT with_lock('n', 'k', '0')"));
+    let idle = "SELECT l.pid FROM once.locks l JOIN pg_stat_activity a USING (pid)
+                WHERE l.kind = 'lock' AND l.granted AND a.xact_start IS NULL";
+    assert_eq!(direct.value(idle), holder);
+    direct.run(&format!("SELECT pg_terminate_backend({holder}, 20000)"));
+    assert_eq!(left(&database), 0);
+
+    // By session it is right: the pooler's DISCARD ALL releases it.
+    let pooler = Pooler::start(&cluster, "session", 2);
+    let mut client = pooler.session(&database.name);
+    assert!(client.is_true("SELECT hold_lock('n', 'k') AND hold_lock('n', 'l')"));
+    assert!(client.is_true("SELECT release_lock('n', 'k')"));
+    drop(client);
+    assert!(direct.is_true("SELECT with_lock('n', 'l', '20 s')"));
 }
 
 /// Without preload a session knows the names of what it holds, and of nothing

@@ -32,7 +32,18 @@ fn a_standby_looks_and_is_promoted() {
         reader.rollback();
     }
 
+    for call in LOCKS {
+        let refusal = reader.refused(call, "25006");
+        assert!(refusal.detail().unwrap().contains("standby"), "{call}");
+    }
+    assert_eq!(reader.number("SELECT count(*) FROM once.locks"), 0);
+    let hash = "SELECT once.lock_hash('ns', 'k')";
+    assert_eq!(reader.value(hash), writer.value(hash));
+
     writer.run("BEGIN READ ONLY");
+    for call in LOCKS {
+        assert!(writer.is_true(call), "{call}");
+    }
     assert!(writer.is_true("SELECT is_claimed('ns', 'before')"));
     writer.rollback();
     for call in WRITING {
@@ -66,6 +77,14 @@ fn a_standby_looks_and_is_promoted() {
         "t"
     );
 }
+
+/// A lock on a standby would be local to it.
+const LOCKS: [&str; 4] = [
+    "SELECT with_lock('ns', 'k')",
+    "SELECT with_lock('ns', 'k', '0', shared => true)",
+    "SELECT hold_lock('ns', 'k')",
+    "SELECT release_lock('ns', 'k')",
+];
 
 /// Also where the claim is made already, or the row is there.
 const WRITING: [&str; 9] = [
