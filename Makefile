@@ -54,6 +54,10 @@ drivers: install ## the default binding of client drivers (tests/drivers)
 conformance: install ## the same scenarios through every client, directly and through pgbouncer (tests/conformance)
 	$(call for-each,pgrx-config/suites/conformance.sh $$version)
 
+.PHONY: examples
+examples: install ## the examples, each with many processes at once (examples)
+	$(call for-each,pgrx-config/suites/examples.sh $$version)
+
 .PHONY: lint
 lint: ## the layout of the code, clippy, and shellcheck for the scripts
 	@pgrx-config/suites/format.sh

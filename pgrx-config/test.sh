@@ -104,9 +104,10 @@ suites_of() {
         if [[ $version = "$newest" ]]; then
             run "$version" drivers || true
             run "$version" conformance || true
+            run "$version" examples || true
         fi
     else
-        echo "      regress, isolation, sessions, drivers and conformance cannot run on $version: nothing is installed"
+        echo "      regress, isolation, sessions, drivers, conformance and examples cannot run on $version: nothing is installed"
     fi
 }
 

@@ -9,26 +9,20 @@ shift
 here=$(cd "$(dirname "$0")" && pwd -P)
 root=$(cd "$here/../.." && pwd -P)
 config=$root/pgrx-config
-work=${CARGO_TARGET_DIR:-$root/target}/conformance
+target=${CARGO_TARGET_DIR:-$root/target}
+work=$target/conformance
 jars=/usr/share/java/postgresql.jar:/usr/share/java/gson.jar
 name=conformance-$major
 clients=${*:-psql psycopg3 asyncpg sqlalchemy django node_pg node_postgres knex ruby_pg activerecord tokio_postgres sqlx lib_pq jdbc pdo dbi}
 passed=0 failed=0
 
 provision() {
-    "$config/packages.sh" pgbouncer:pgbouncer nodejs:node npm:npm default-jdk-headless:javac \
-        libpostgresql-jdbc-java libgoogle-gson-java ruby:ruby ruby-pg ruby-activerecord \
-        golang-go:go golang-github-lib-pq-dev php-cli:php php-pgsql libdbd-pg-perl
-    pip=$("$config/pip.sh")
-    python=$(dirname "$pip")/python
-    "$pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
-    # Node looks for packages beside the program, so the programs are copied beside the packages.
+    python=$("$config/clients.sh")
     mkdir -p "$work"
-    cp "$here/package.json" "$here"/clients/*.mjs "$work"
-    npm install --prefix "$work" --no-package-lock --no-audit --no-fund --loglevel=error >"$work/npm.log" 2>&1 ||
-        { cat "$work/npm.log" >&2; exit 1; }
-    GO111MODULE=off GOPATH=/usr/share/gocode go build -o "$work/lib_pq" "$here/clients/lib_pq.go"
+    # Node looks for packages beside the program, so the programs are copied beside the packages.
+    cp "$here"/clients/*.mjs "$target/clients"
     (cd "$root" && cargo build --quiet -p pg_once_conformance)
+    GO111MODULE=off GOPATH=/usr/share/gocode go build -o "$work/lib_pq" "$here/clients/lib_pq.go"
     javac -cp "$jars" -d "$work" "$here/clients/Jdbc.java"
 }
 
@@ -75,10 +69,10 @@ command_of() {
     psql) echo "python3 $here/clients/psql_client.py" ;;
     psycopg3) echo "$python $here/clients/psycopg3.py" ;;
     asyncpg | sqlalchemy | django) echo "$python $here/clients/$1_client.py" ;;
-    node_pg | node_postgres) echo "node $work/$1.mjs" ;;
-    knex) echo "node $work/knex_client.mjs" ;;
+    node_pg | node_postgres) echo "node $target/clients/$1.mjs" ;;
+    knex) echo "node $target/clients/knex_client.mjs" ;;
     ruby_pg | activerecord) echo "ruby $here/clients/$1.rb" ;;
-    tokio_postgres | sqlx) echo "$(dirname "$work")/debug/$1" ;;
+    tokio_postgres | sqlx) echo "$target/debug/$1" ;;
     lib_pq) echo "$work/lib_pq" ;;
     jdbc) echo "java -cp $jars:$work Jdbc" ;;
     pdo) echo "php $here/clients/pdo.php" ;;

@@ -1,0 +1,109 @@
+#!/bin/bash
+# check.sh NN [EXAMPLE...]: runs the examples, by default all, with PostgreSQL NN.
+# The extension must be installed there (pgrx-config/install.sh NN).
+set -euo pipefail
+
+major=${1:?which major version of PostgreSQL?}
+shift
+here=$(cd "$(dirname "$0")" && pwd -P)
+root=$(dirname "$here")
+config=$root/pgrx-config
+target=${CARGO_TARGET_DIR:-$root/target}
+work=$target/examples
+jar=/usr/share/java/postgresql.jar
+name=examples-$major
+examples=${*:-shell python node ruby rust go java php perl rails django powertools}
+jobs=8 payments=12
+passed=0 failed=0
+
+provision() {
+    python=$("$config/clients.sh")
+    mkdir -p "$work"
+    # Node looks for packages beside the program.
+    cp "$here/node/ci.mjs" "$target/clients"
+    (cd "$root" && cargo build --quiet -p pg_once_example)
+    GO111MODULE=off GOPATH=/usr/share/gocode go build -o "$work/go_ci" "$here/go/ci.go"
+    javac -d "$work" "$here/java/Ci.java"
+}
+
+# JDBC knows no Unix sockets, so this cluster listens on the loopback address.
+start_cluster() {
+    PGPORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    printf '%s\n' "listen_addresses = '127.0.0.1'" "port = $PGPORT" >"$work/postgresql.conf"
+    "$config/cluster.sh" drop "$name"
+    trap '"$config/cluster.sh" drop "$name"' EXIT
+    "$config/cluster.sh" start "$name" "$major" "$work/postgresql.conf" >/dev/null
+    PSQL=$("$("$config/pg_config.sh" "$major")" --bindir)/psql
+    export PGHOST=127.0.0.1 PGPORT PGUSER=postgres PSQL
+}
+
+sql() {
+    "$PSQL" -qXAt -v ON_ERROR_STOP=1 "$@"
+}
+
+create_database() {
+    export PGDATABASE=$1
+    sql -d postgres -c "CREATE DATABASE $1"
+    sql -c 'CREATE EXTENSION pg_once' -c 'CREATE TABLE payments (
+        id bigint GENERATED ALWAYS AS IDENTITY, service_id bigint, line_item_id text, amount numeric DEFAULT 0)'
+}
+
+check() {
+    if [[ $2 = "$3" ]]; then
+        echo "ok $1"
+        passed=$((passed + 1))
+    else
+        echo "FAILED $1: wanted $2, got $3"
+        failed=$((failed + 1))
+    fi
+}
+
+# program NAME COMMAND...: one of the small programs, with many processes at once.
+program() {
+    local example=$1 said=$work/$1.log
+    shift
+    create_database "$example"
+    for _ in $(seq $jobs); do "$@" notify 4711 org/repo & done >"$said"
+    wait
+    check "$example: $jobs jobs fail" "1 of $jobs" "$(grep -c '^sent: build 4711 of org/repo failed$' "$said") of $(grep -c sent "$said")"
+    for _ in $(seq $payments); do "$@" pay 1 A 1.25 & done >"$said"
+    wait
+    check "$example: $payments payments" "1 row of 15.00" "$(sql -c "SELECT count(*) || ' row of ' || sum(amount) FROM payments")"
+    check "$example: the last one says" 15.00 "$(sort -n "$said" | tail -n 1)"
+}
+
+# framework NAME COMMAND...: tests of their own.
+framework() {
+    local example=$1 outcome=passes
+    shift
+    create_database "$example"
+    (cd "$here/$example" && "$@") >"$work/$example.log" 2>&1 || outcome=fails
+    [[ $outcome = passes ]] || tail -n 40 "$work/$example.log"
+    check "$example: its tests ($(grep -E '^Ran |runs, ' "$work/$example.log"))" passes "$outcome"
+}
+
+play() {
+    case $1 in
+    shell) program shell "$here/shell/ci.sh" ;;
+    python) program python "$python" "$here/python/ci.py" ;;
+    node) program node node "$target/clients/ci.mjs" ;;
+    ruby) program ruby ruby "$here/ruby/ci.rb" ;;
+    rust) program rust "$target/debug/pg_once_example" ;;
+    go) program go "$work/go_ci" ;;
+    java) program java java -cp "$jar:$work" Ci ;;
+    php) program php php "$here/php/ci.php" ;;
+    perl) program perl perl "$here/perl/ci.pl" ;;
+    rails) framework rails ruby once_test.rb ;;
+    django | powertools) framework "$1" "$python" -m unittest ;;
+    *) check "there is no example $1" yes no ;;
+    esac
+}
+
+provision
+start_cluster
+export PYTHONDONTWRITEBYTECODE=1
+for example in $examples; do
+    play "$example"
+done
+echo "$passed passed, $failed failed"
+[[ $failed = 0 ]]

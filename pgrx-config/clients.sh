@@ -1,0 +1,23 @@
+#!/bin/sh
+# clients.sh installs what the clients in tests/conformance and examples need, with the packages of
+# Node and Python in target/clients and target/venv. It prints the path of that Python.
+set -eu
+. "$(dirname "$0")/places.sh"
+
+"$CONFIG/packages.sh" pgbouncer:pgbouncer nodejs:node npm:npm default-jdk-headless:javac \
+    libpostgresql-jdbc-java libgoogle-gson-java ruby:ruby ruby-pg ruby-activerecord ruby-minitest \
+    golang-go:go golang-github-lib-pq-dev php-cli:php php-pgsql libdbd-pg-perl >&2
+
+python=$(dirname "$("$CONFIG/pip.sh")")/python
+"$python" -m pip install --quiet --disable-pip-version-check \
+    --requirement "$ROOT/tests/conformance/requirements.txt" \
+    --requirement "$ROOT/examples/powertools/requirements.txt" >&2
+
+mkdir -p "$TARGET/clients"
+cp "$ROOT/tests/conformance/package.json" "$TARGET/clients"
+npm install --prefix "$TARGET/clients" --no-package-lock --no-audit --no-fund --loglevel=error \
+    >"$LOGS/npm.log" 2>&1 || {
+    cat "$LOGS/npm.log" >&2
+    exit 1
+}
+echo "$python"
