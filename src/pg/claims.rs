@@ -143,11 +143,13 @@ pub fn open<T, E: From<Raised>>(
         index: open_index(indexes.ids()[0], mode)?,
         indexes,
         mode,
-        keeps_scan: purpose == Purpose::ClaimMany,
         // SAFETY: reads a global of this backend.
         memory: unsafe { pg_sys::CurrentMemoryContext },
         cursor: &mut cursor,
     };
+    if purpose == Purpose::ClaimMany {
+        claims.keep_scan()?;
+    }
     let done = act(Opened::Plain(&mut claims))?;
     claims.close()?;
     Ok(done)
@@ -160,8 +162,7 @@ pub struct Claims<'a> {
     index: Relation,
     indexes: Indexes,
     mode: i32,
-    keeps_scan: bool,
-    /// Where the scan is allocated, whatever context the caller works in.
+    /// Where the scan allocates, whatever context the caller works in.
     memory: MemoryContext,
     cursor: &'a mut Cursor,
 }
@@ -171,6 +172,7 @@ struct Cursor {
     digest: [u8; 16],
     key: ScanKeyData,
     dirty: SnapshotData,
+    /// A scan that is kept from probe to probe, or null.
     scan: IndexScanDesc,
 }
 
@@ -178,40 +180,38 @@ impl Claims<'_> {
     /// What is true of the name now, whatever the transaction's snapshot is. Never waits.
     pub fn probe(&mut self, name: &Name) -> Result<Found, Raised> {
         let (heap, index, memory) = (self.heap, self.index, self.memory);
-        let keeps_scan = self.keeps_scan;
-        // An error breaks the scan off: it is not used again, and what it held is released with
-        // the (sub)transaction that the error ends.
-        let mut scan = mem::replace(&mut self.cursor.scan, ptr::null_mut());
+        // An error breaks the kept scan off: it is not used again, and what it holds is released
+        // with the (sub)transaction that the error ends.
+        let kept = mem::replace(&mut self.cursor.scan, ptr::null_mut());
         let cursor = ptr::from_mut(&mut *self.cursor);
         // SAFETY: the relations are open, and the cursor outlives the scan that points to it.
-        let (found, scan) = unsafe {
+        let found = unsafe {
             (*cursor).digest = name.digest;
             guard(|| {
                 if pg_sys::InterruptPending != 0 {
                     raw::ProcessInterrupts();
                 }
-                let key = &raw mut (*cursor).key;
-                if scan.is_null() {
-                    let caller = pg_sys::CurrentMemoryContext;
-                    pg_sys::CurrentMemoryContext = memory;
-                    (*cursor).prepare();
-                    scan = begin_scan(heap, index, &raw mut (*cursor).dirty, key);
-                    pg_sys::CurrentMemoryContext = caller;
-                }
-                let found = match next(scan, heap, name) {
+                let caller = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, memory);
+                let scan = match kept.is_null() {
+                    true => Cursor::scan_dirty(cursor, heap, index),
+                    false => kept,
+                };
+                let found = match next(scan, heap, name, caller) {
                     None => Found::Nothing,
                     Some(claim) => (*cursor).found(claim),
                 };
-                if keeps_scan {
-                    raw::index_rescan(scan, key, 1, ptr::null_mut(), 0);
-                } else {
-                    raw::index_endscan(scan);
-                    scan = ptr::null_mut();
+                match kept.is_null() {
+                    true => raw::index_endscan(scan),
+                    false => {
+                        let key = &raw mut (*cursor).key;
+                        raw::index_rescan(scan, key, 1, ptr::null_mut(), 0);
+                    }
                 }
-                (found, scan)
+                pg_sys::CurrentMemoryContext = caller;
+                found
             })
         }?;
-        self.cursor.scan = scan;
+        self.cursor.scan = kept;
         Ok(found)
     }
 
@@ -341,7 +341,7 @@ impl Claims<'_> {
                     View::Newest => raw::GetLatestSnapshot(),
                 });
                 let scan = begin_scan(heap, index, snapshot, &raw mut (*cursor).key);
-                let found = next(scan, heap, name);
+                let found = next(scan, heap, name, pg_sys::CurrentMemoryContext);
                 raw::index_endscan(scan);
                 raw::UnregisterSnapshot(snapshot);
                 found
@@ -371,6 +371,16 @@ impl Claims<'_> {
                 is_seen
             })
         }
+    }
+
+    /// Begins the scan that all probes share. It belongs to the subtransaction that opened the
+    /// table, so that the rollback of a later one leaves it whole.
+    fn keep_scan(&mut self) -> Result<(), Raised> {
+        let (heap, index) = (self.heap, self.index);
+        let cursor = ptr::from_mut(&mut *self.cursor);
+        // SAFETY: the relations are open, and the cursor outlives the scan.
+        self.cursor.scan = unsafe { guard(|| Cursor::scan_dirty(cursor, heap, index)) }?;
+        Ok(())
     }
 
     /// One opened to look may write where its transaction may.
@@ -446,6 +456,16 @@ impl Cursor {
         }
     }
 
+    /// Begins a scan for the digest by what is true now.
+    unsafe fn scan_dirty(cursor: *mut Self, heap: Relation, index: Relation) -> IndexScanDesc {
+        // SAFETY: the caller's cursor outlives the scan, and its relations are open.
+        unsafe {
+            (*cursor).prepare();
+            let (dirty, key) = (&raw mut (*cursor).dirty, &raw mut (*cursor).key);
+            begin_scan(heap, index, dirty, key)
+        }
+    }
+
     /// What a claim that the dirty snapshot shows means: the snapshot names the transaction that
     /// is making it, or is changing or removing it.
     fn found(&self, claim: Claim) -> Found {
@@ -480,7 +500,15 @@ unsafe fn begin_scan(
 }
 
 /// The next row that the scan's snapshot shows. The page is let go of before it returns.
-unsafe fn next(scan: IndexScanDesc, heap: Relation, name: &Name) -> Option<Claim> {
+///
+/// The scan allocates for itself at any time: the current memory is its own, `caller` that of what
+/// is needed only now.
+unsafe fn next(
+    scan: IndexScanDesc,
+    heap: Relation,
+    name: &Name,
+    caller: MemoryContext,
+) -> Option<Claim> {
     // SAFETY: the steps are those of the table access method's index fetch. The row is read under
     // the pin, which keeps it where it is.
     unsafe {
@@ -508,7 +536,9 @@ unsafe fn next(scan: IndexScanDesc, heap: Relation, name: &Name) -> Option<Claim
             raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
             if is_seen {
                 row.t_self = at;
+                let own = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, caller);
                 let claim = read(heap, &raw mut row, name);
+                pg_sys::CurrentMemoryContext = own;
                 raw::ReleaseBuffer(buffer);
                 return Some(claim);
             }
