@@ -40,12 +40,13 @@ GRANT USAGE ON SCHEMA once TO PUBLIC;
 GRANT SELECT, INSERT ON once.claim, once.namespace, once.work_record, once.work_floor TO @extowner@;
 
 /* Everybody may look at what he may use. */
-GRANT SELECT ON once.claims, once.locks, once.namespaces, once.work TO PUBLIC;
+GRANT SELECT ON once.claims, once.locks, once.namespaces, once.stats, once.work TO PUBLIC;
 
 /* Administration is for the owners of the extension and of the database. */
 REVOKE ALL ON FUNCTION
     once.configure(text, interval, regrole), once.unconfigure(text), once.sweep(integer),
-    once.namespace_changed(), once.namespace_written() FROM PUBLIC;
+    once.reset_stats(text), once.namespace_changed(), once.namespace_written() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    once.configure(text, interval, regrole), once.unconfigure(text), once.sweep(integer)
+    once.configure(text, interval, regrole), once.unconfigure(text), once.sweep(integer),
+    once.reset_stats(text)
     TO @extowner@, pg_database_owner;

@@ -19,6 +19,7 @@ use crate::pg::settings::{self, ClaimEngine};
 use crate::pg::spi::View;
 use crate::pg::{Call, ErrorReport, Value, owner, session};
 use crate::policy;
+use crate::stats::{self, Told};
 use crate::timeout::Timeout;
 
 mod batch;
@@ -33,7 +34,7 @@ fn claim_once(call: Call) -> Result<bool, ErrorReport> {
     let name = Name::of_arguments(call, 0)?;
     let policy = policy::admit(name.ns)?;
     let terms = Terms::lasting(policy.ttl);
-    Ok(Claim::named(&name).make(&terms)? == Answer::Won)
+    Ok(Claim::named(&name).observed(&terms)? == Answer::Won)
 }
 
 #[pg_extern(sql = false)]
@@ -43,7 +44,7 @@ fn claim_once_per(call: Call) -> Result<bool, ErrorReport> {
     policy::admit(name.ns)?;
     times(Some(period))?;
     let terms = Terms::lasting(Some(period));
-    Ok(Claim::named(&name).make(&terms)? == Answer::Won)
+    Ok(Claim::named(&name).observed(&terms)? == Answer::Won)
 }
 
 #[pg_extern(sql = false)]
@@ -52,7 +53,16 @@ fn claim_many<'a>(call: Call<'a>) -> Result<SetOfIterator<'a, AnyElement>, Error
     let policy = policy::admit(ns)?;
     let keys = call.texts(1).map_err(Error::from)?;
     let mut batch = Batch::new(ns, keys.ok_or(Error::Null { argument: "keys" })?)?;
-    batch.claim(&Terms::lasting(policy.ttl))?;
+    let terms = Terms::lasting(policy.ttl);
+    let asked = batch.len();
+    stats::observe(
+        ns,
+        || batch.claim(&terms).map(|()| batch.len()),
+        |won| Told::Some {
+            won: *won,
+            duplicate: asked - won,
+        },
+    )?;
     Ok(SetOfIterator::new(
         batch.into_keys().filter_map(Value::into_any),
     ))
@@ -72,7 +82,9 @@ fn try_claim_once(call: Call) -> Result<&'static str, ErrorReport> {
         period: ttl.or(policy.ttl),
         owner: owner_digest(call, 4, &name)?,
     };
-    Ok(match Claim::named(&name).attempt(&terms, timeout)? {
+    let attempt = || Claim::named(&name).attempt(&terms, timeout);
+    let told = |answer: &Option<Answer>| answer.map_or(Told::InProgress, Answer::told);
+    Ok(match stats::observe(name.ns, attempt, told)? {
         Some(Answer::Won) => "won",
         Some(Answer::Duplicate) => "duplicate",
         None => "in_progress",
@@ -113,6 +125,15 @@ struct Terms {
 enum Answer {
     Won,
     Duplicate,
+}
+
+impl Answer {
+    fn told(self) -> Told {
+        match self {
+            Self::Won => Told::Won,
+            Self::Duplicate => Told::Duplicate,
+        }
+    }
 }
 
 impl Terms {
@@ -166,7 +187,11 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Makes the claim if it does not stand.
+    /// Makes the claim if it does not stand, and counts the answer.
+    fn observed(&self, terms: &Terms) -> Result<Answer, Error> {
+        stats::observe(self.ns, || self.make(terms), |answer| answer.told())
+    }
+
     fn make(&self, terms: &Terms) -> Result<Answer, Error> {
         claims::open(Purpose::Claim, |opened| match Engine::of(opened)? {
             Engine::Direct(table) => direct::make(table, self, terms),

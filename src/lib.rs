@@ -11,6 +11,7 @@
 //! - [`work`]: `begin_once`, `renew_once`, `complete_once`, `fail_once`, `fence_once`, `forget_once`
 //! - [`row`]: `with_row_lock`, `find_or_create`
 //! - [`mod@sweep`]: `once.sweep`, which removes what has expired
+//! - [`stats`]: `once.stats`, `once.reset_stats`
 //! - [`payment`]: `with_payment_lock`, the row functions for the payments table
 //!
 //! Rules that features share: [`policy`], what is configured for a namespace; [`timeout`].
@@ -32,6 +33,7 @@ mod payment;
 mod pg;
 mod policy;
 mod row;
+mod stats;
 mod sweep;
 mod timeout;
 mod work;
@@ -51,12 +53,14 @@ pgrx::extension_sql_file!("../sql/work.sql", name = "work", requires = ["lock"])
 pgrx::extension_sql_file!("../sql/row.sql", name = "row", requires = ["work"]);
 pgrx::extension_sql_file!("../sql/payment.sql", name = "payment", requires = ["row"]);
 pgrx::extension_sql_file!("../sql/sweep.sql", name = "sweep", requires = ["payment"]);
+pgrx::extension_sql_file!("../sql/stats.sql", name = "stats", requires = ["sweep"]);
 pgrx::extension_sql_file!("../sql/grants.sql", name = "grants", finalize);
 
 #[pgrx::pg_guard]
 extern "C-unwind" fn _PG_init() {
     pg::settings::define();
     pg::lock::names::request();
+    pg::counters::request();
 }
 
 /// What `cargo pgrx test` calls before and asks for its server.

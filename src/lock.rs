@@ -17,16 +17,17 @@ use crate::pg::lock::names::{self, Known};
 use crate::pg::lock::{self, Class, Lock, Mode, Scope};
 use crate::pg::{Call, ErrorReport, role, session};
 use crate::policy;
+use crate::stats::{self, Told};
 use crate::timeout::Timeout;
 
 #[pg_extern(sql = false)]
 fn with_lock(call: Call) -> Result<bool, ErrorReport> {
-    Ok(take(call, Scope::Transaction, c"with_lock()")?)
+    Ok(observed(call, Scope::Transaction, c"with_lock()")?)
 }
 
 #[pg_extern(sql = false)]
 fn hold_lock(call: Call) -> Result<bool, ErrorReport> {
-    Ok(take(call, Scope::Session, c"hold_lock()")?)
+    Ok(observed(call, Scope::Session, c"hold_lock()")?)
 }
 
 #[pg_extern(sql = false)]
@@ -60,6 +61,14 @@ fn admitted(call: Call) -> Result<key::Name, Error> {
     let name = key::Name::of_texts(call, 0)?;
     policy::admit(name.ns)?;
     Ok(name)
+}
+
+fn observed(call: Call, scope: Scope, function: &CStr) -> Result<bool, Error> {
+    let take = || take(call, scope, function);
+    stats::observe(key::namespace(call, 0)?, take, |taken| match taken {
+        true => Told::Other,
+        false => Told::TimedOut,
+    })
 }
 
 fn take(call: Call, scope: Scope, function: &CStr) -> Result<bool, Error> {

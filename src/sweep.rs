@@ -8,6 +8,7 @@ use pgrx::pg_extern;
 use crate::error::Error;
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Call, ErrorReport, Value, owner, session};
+use crate::stats;
 
 #[pg_extern(sql = false)]
 fn sweep(call: Call) -> Result<i64, ErrorReport> {
@@ -98,12 +99,13 @@ impl Table {
                           LIMIT $4 FOR UPDATE SKIP LOCKED)) \
                         AND expires_at OPERATOR(pg_catalog.<=) $3 RETURNING ",
                     $told,
-                    " AS told) SELECT pg_catalog.count(*), pg_catalog.max(told) FROM gone"
+                    " AS told, ns) \
+                     SELECT ns, pg_catalog.count(*), pg_catalog.max(told) FROM gone GROUP BY ns"
                 )
             };
         }
         let statement = match self {
-            Self::Claim => remove!("once.claim", "0"),
+            Self::Claim => remove!("once.claim", "0::pg_catalog.int8"),
             Self::Work => remove!("once.work_record", "token"),
         };
         let arguments = [
@@ -112,13 +114,26 @@ impl Table {
             Value::timestamp(Some(session::now())),
             Value::integer(limit),
         ];
-        let told = |rows: &Rows| Ok::<_, Error>((rows.integer(0, 0), rows.integer(0, 1)));
-        let (count, token) = spi::run(statement, &arguments, View::Isolated, told)?;
+        let (count, token) = spi::run(statement, &arguments, View::Isolated, counted)?;
         if let (Self::Work, Some(token)) = (self, token) {
             raise_floor(token)?;
         }
-        Ok(count.unwrap_or(0))
+        Ok(count)
     }
+}
+
+/// How many rows were removed, and the highest that they told.
+fn counted(rows: &Rows) -> Result<(i64, Option<i64>), Error> {
+    let (mut count, mut highest) = (0, None);
+    for row in 0..rows.count() {
+        let of_namespace = rows.integer(row, 1).unwrap_or(0);
+        if let Some(ns) = rows.bytes(row, 0)? {
+            stats::swept(&ns, of_namespace);
+        }
+        count += of_namespace;
+        highest = highest.max(rows.integer(row, 2));
+    }
+    Ok((count, highest))
 }
 
 /// Work that is begun anew gets a higher token than any that was removed.

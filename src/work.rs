@@ -10,12 +10,13 @@ use pgrx::{PgSqlErrorCode, name, pg_extern};
 
 use crate::digest;
 use crate::error::Error;
-use crate::key::Name;
+use crate::key::{self, Name};
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, Failure, attempt};
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Call, ErrorReport, Raised, Value, latch, owner, session};
 use crate::policy::{self, Policy};
+use crate::stats;
 use crate::timeout::Timeout;
 
 mod lifecycle;
@@ -43,7 +44,7 @@ fn begin_once(
     >,
     ErrorReport,
 > {
-    let told = begin(call)?;
+    let told = stats::observe(key::namespace(call, 0)?, || begin(call), counted)?;
     let (result, lease_until) = (told.result, Value::timestamp(told.lease_until));
     Ok(TableIterator::new([(
         told.outcome.text(),
@@ -140,6 +141,16 @@ fn begin(call: Call) -> Result<Told, Error> {
         let lease_end = told.lease_until.filter(|until| *until > now);
         latch::sleep_until(lease_end.map_or(next, |until| until.min(next)))?;
         pause = (2 * pause).min(PAUSES.1);
+    }
+}
+
+fn counted(told: &Told) -> stats::Told {
+    match told.outcome {
+        Outcome::Run if told.attempt > Some(1) => stats::Told::Takeover,
+        Outcome::Run => stats::Told::Won,
+        Outcome::Done | Outcome::Failed => stats::Told::Duplicate,
+        Outcome::InProgress => stats::Told::InProgress,
+        Outcome::Mismatch => stats::Told::Mismatch,
     }
 }
 

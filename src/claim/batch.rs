@@ -68,6 +68,10 @@ impl<'a> Batch<'a> {
         Ok(Self { ns, keys, entries })
     }
 
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Claims every key, in the order of the digests.
     pub fn claim(&mut self, terms: &Terms) -> Result<(), Error> {
         times(terms.period)?;

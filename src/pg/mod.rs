@@ -9,6 +9,7 @@
 pub mod array;
 pub mod call;
 pub mod claims;
+pub mod counters;
 pub mod deadline;
 mod guard;
 pub mod json;

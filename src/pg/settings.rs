@@ -40,7 +40,18 @@ static PAYMENT_TABLE: GucSetting<Option<CString>> =
 /// How many names of locks there is room for in shared memory.
 static LOCK_NAMES: GucSetting<i32> = GucSetting::<i32>::new(1024);
 
+/// Whether answers are counted.
+static STATS: GucSetting<bool> = GucSetting::<bool>::new(true);
+
 pub fn define() {
+    GucRegistry::define_bool_guc(
+        c"pg_once.stats",
+        c"Whether the answers of calls are counted for once.stats.",
+        c"",
+        &STATS,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     GucRegistry::define_enum_guc(
         c"pg_once.claim_engine",
         c"What makes and finds claims.",
@@ -103,6 +114,10 @@ pub fn payment_table() -> Option<String> {
 pub fn is_preloaded() -> bool {
     // SAFETY: reads a global of this process.
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+pub fn stats() -> bool {
+    STATS.get()
 }
 
 pub fn lock_names() -> usize {

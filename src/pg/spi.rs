@@ -53,6 +53,14 @@ impl Rows {
             .map(|value| value.datum.value() as i64)
     }
 
+    /// The bytes of a text column, in the database's encoding.
+    pub fn bytes(&self, row: usize, column: usize) -> Result<Option<Vec<u8>>, Raised> {
+        match self.value(row, column) {
+            Some(value) if value.kind == pg_sys::TEXTOID => Ok(Some(value.bytes()?.to_vec())),
+            _ => Ok(None),
+        }
+    }
+
     pub fn interval(&self, row: usize, column: usize) -> Option<Interval> {
         let value = self.value(row, column)?;
         // SAFETY: the statement asks for an interval, which is passed by reference.

@@ -1,0 +1,133 @@
+//! Statistics: what the calls of each namespace were told. `once.stats`, `once.reset_stats`.
+//!
+//! Answers are counted as they are given, whether or not the transaction commits.
+
+use pgrx::iter::TableIterator;
+use pgrx::{PgSqlErrorCode, name, pg_extern};
+
+use crate::error::Error;
+use crate::key;
+use crate::pg::counters::{self, Counter};
+use crate::pg::{Call, ErrorReport, session, settings};
+use crate::policy;
+
+type Text = Option<Vec<u8>>;
+
+/// The counters in the order of [`Counter`].
+#[pg_extern(sql = false)]
+fn counters(
+    _call: Call,
+) -> Result<TableIterator<'static, (name!(ns, Text), name!(counts, Vec<i64>))>, ErrorReport> {
+    Ok(TableIterator::new(rows()?))
+}
+
+#[pg_extern(sql = false)]
+fn reset_stats(call: Call) -> Result<(), ErrorReport> {
+    Ok(reset(call)?)
+}
+
+/// A call that took longer than this, in microseconds, counts as one that waited for others.
+const WAIT: i64 = 10_000;
+
+/// What a call was told.
+#[derive(Clone, Copy, Debug)]
+pub enum Told {
+    Won,
+    Duplicate,
+    InProgress,
+    /// Of a batch, how many keys were won and how many were not.
+    Some {
+        won: usize,
+        duplicate: usize,
+    },
+    Mismatch,
+    /// Work that somebody else had begun before.
+    Takeover,
+    /// A lock that was not obtained in time.
+    TimedOut,
+    /// What is not counted.
+    Other,
+}
+
+/// Makes the call, and counts what it was told.
+pub fn observe<T>(
+    ns: &[u8],
+    call: impl FnOnce() -> Result<T, Error>,
+    told: impl FnOnce(&T) -> Told,
+) -> Result<T, Error> {
+    if !settings::stats() {
+        return call();
+    }
+    let begun = session::now();
+    let result = call();
+    let took = session::now() - begun;
+    let waited = took >= WAIT;
+    let one = |counter| (counter, 1);
+    let mut counts = Vec::with_capacity(4);
+    let told = result.as_ref().map(told);
+    match told {
+        Ok(Told::Won) => counts.push(one(Counter::Won)),
+        Ok(Told::Duplicate) => counts.push(one(Counter::Duplicate)),
+        Ok(Told::InProgress) => counts.push(one(Counter::InProgress)),
+        Ok(Told::Some { won, duplicate }) => counts.extend([
+            (Counter::Won, won as u64),
+            (Counter::Duplicate, duplicate as u64),
+        ]),
+        Ok(Told::Mismatch) => counts.push(one(Counter::Mismatches)),
+        Ok(Told::Takeover) => counts.extend([one(Counter::Won), one(Counter::Takeovers)]),
+        Ok(Told::TimedOut | Told::Other) | Err(_) => {}
+    }
+    if waited {
+        counts.extend([one(Counter::Waits), (Counter::WaitTime, took as u64)]);
+        if gave_up(told) {
+            counts.push(one(Counter::Timeouts));
+        }
+    }
+    if !counts.is_empty() {
+        counters::add(ns, &counts);
+    }
+    result
+}
+
+/// Counts what was swept.
+pub fn swept(ns: &[u8], rows: i64) {
+    if settings::stats() {
+        counters::add(ns, &[(Counter::Swept, rows.unsigned_abs())]);
+    }
+}
+
+/// Whether the call ended because its time was over.
+fn gave_up(told: Result<Told, &Error>) -> bool {
+    match told {
+        Ok(told) => matches!(told, Told::InProgress | Told::TimedOut),
+        Err(Error::Postgres(raised)) => {
+            raised.is(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE)
+                || raised.is(PgSqlErrorCode::ERRCODE_QUERY_CANCELED)
+        }
+        Err(_) => false,
+    }
+}
+
+/// Of the namespaces that the caller may use.
+fn rows() -> Result<Vec<(Text, Vec<i64>)>, Error> {
+    let mut rows = Vec::new();
+    for (ns, counts) in counters::all() {
+        let is_open = match &ns {
+            Some(ns) => policy::admits(ns)?,
+            None => true,
+        };
+        if is_open {
+            rows.push((ns, counts.map(|count| count as i64).to_vec()));
+        }
+    }
+    Ok(rows)
+}
+
+fn reset(call: Call) -> Result<(), Error> {
+    let name = match call.value(0)?.is_null() {
+        true => None,
+        false => Some(key::namespace(call, 0)?),
+    };
+    counters::reset(name);
+    Ok(())
+}
