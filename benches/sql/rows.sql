@@ -6,7 +6,7 @@ CREATE TABLE payments (
     UNIQUE (service_id, line_item_id)
 );
 
-/* The one call of docs/payments.md. */
+/* The one call, as docs/payments.md has it. */
 CREATE FUNCTION add_to_payment(service bigint, item text, added numeric) RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE
     payment payments;

@@ -5,8 +5,9 @@
 use crate::claim::{self, Contestant, NS};
 use crate::key;
 use crate::report::{Bound, Report, number, table};
+use crate::row;
 use crate::run::Run;
-use crate::server::{Server, said, until, writable};
+use crate::server::{Server, Traced, said, until, writable};
 use crate::wire::Client;
 use serde_json::json;
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const DATABASE: &str = "instructions";
+const TURNS: &str = "instructions_of_turns";
 
 /// How many claims stand in each table before.
 const STORED: usize = 50_000;
@@ -38,7 +40,7 @@ const SETTINGS: &[&str] = &[
 /// What a message, or a call inside the backend, costs.
 struct Cost {
     instructions: f64,
-    /// The functions that take most, themselves.
+    /// The functions that take most, with all that they call.
     places: Vec<(String, f64)>,
 }
 
@@ -60,13 +62,13 @@ impl Kind {
 }
 
 pub fn measure(run: &Run, server: &Server, report: &mut Report) -> Result<(), String> {
-    let mut lab = Lab::prepare(run, server)?;
-    let settings: Vec<&str> = SETTINGS
-        .iter()
-        .copied()
-        .filter(|setting| run.major >= 18 || !setting.starts_with("io_method"))
-        .collect();
-    let traced = server.under_callgrind(&lab.output, &settings)?;
+    run.progress("instructions: the tables");
+    let mut lab = Lab::new(run, server, DATABASE)?;
+    let mut client = server.database(DATABASE, claim::SETUP)?;
+    claim::store(&mut client, &lab.stored)?;
+    client.run("VACUUM ANALYZE")?;
+    drop(client);
+    let traced = lab.begin()?;
     // The first backend fills the caches that are shared between backends.
     lab.inside("loop_over_nothing", Kind::Winner)?;
 
@@ -90,9 +92,73 @@ pub fn measure(run: &Run, server: &Server, report: &mut Report) -> Result<(), St
     Ok(())
 }
 
+/// The same for whole turns at rows.
+pub fn turns(run: &Run, server: &Server, report: &mut Report) -> Result<(), String> {
+    let mut lab = Lab::new(run, server, TURNS)?;
+    let mut client = server.database(TURNS, row::SETUP)?;
+    client.run(
+        "INSERT INTO payments (service_id, line_item_id) SELECT 7, 'item-' || n FROM generate_series(0, 49999) n",
+    )?;
+    client.run("VACUUM ANALYZE")?;
+    drop(client);
+    let traced = lab.begin()?;
+    let mut first = lab.server.connect(TURNS)?;
+    first.run("SELECT with_payment_lock(7, 'item-0')")?;
+    drop(first);
+    let mut found = Vec::new();
+    for contestant in row::CONTESTANTS {
+        run.progress(&format!("instructions of a turn: {}", contestant.name));
+        let mut costs = Vec::new();
+        for new in [false, true] {
+            let keys = [lab.count / 2, lab.count].map(|count| match new {
+                true => key::many(&mut lab.generator, WARMING + count),
+                false => (0..WARMING + count)
+                    .map(|item| format!("item-{}", 10 * item))
+                    .collect(),
+            });
+            let name = format!(
+                "{}, {}",
+                contestant.name,
+                if new { "new row" } else { "row" }
+            );
+            costs.push(lab.cost(&name, contestant.statements, keys, contestant.turn)?);
+        }
+        found.push((contestant.name, costs));
+    }
+    drop(traced);
+    let rows = found.iter().map(|(name, costs)| {
+        let mut row = vec![(*name).to_owned()];
+        for (cost, first) in costs.iter().zip(&found[0].1) {
+            row.push(number(cost.instructions));
+            row.push(number(cost.instructions / first.instructions));
+        }
+        row
+    });
+    let head = ["", "a row that is there", "×", "a new row", "×"];
+    report.section(
+        "Instructions of a turn at a row",
+        &format!(
+            "Instructions of the backend for all statements of one turn, commit included, one client; \
+             × is against the first line.\n\n{}",
+            table(&head, rows)
+        ),
+    );
+    let figures = found.iter().map(|(name, costs)| {
+        let costs = costs
+            .iter()
+            .map(|cost| json!({"instructions": cost.instructions, "functions": cost.places}));
+        json!({"contestant": name, "row, new row": costs.collect::<Vec<_>>()})
+    });
+    report
+        .figures
+        .insert("instructions of a turn".to_owned(), figures.collect());
+    Ok(())
+}
+
 struct Lab<'r> {
-    run: &'r Run,
     server: &'r Server,
+    database: &'static str,
+    major: u32,
     output: PathBuf,
     stored: Vec<String>,
     generator: fastrand::Rng,
@@ -100,45 +166,62 @@ struct Lab<'r> {
 }
 
 impl<'r> Lab<'r> {
-    fn prepare(run: &'r Run, server: &'r Server) -> Result<Lab<'r>, String> {
-        run.progress("instructions: the tables");
+    fn new(run: &'r Run, server: &'r Server, database: &'static str) -> Result<Lab<'r>, String> {
         let mut generator = fastrand::Rng::with_seed(1);
-        let stored = key::many(&mut generator, STORED);
-        let mut client = server.database(DATABASE, claim::SETUP)?;
-        claim::store(&mut client, &stored)?;
-        client.run("VACUUM ANALYZE")?;
-        client.run("CHECKPOINT")?;
-        drop(client);
         Ok(Lab {
-            run,
             server,
+            database,
             output: writable("callgrind")?,
-            stored,
+            stored: key::many(&mut generator, STORED),
             generator,
             count: run.scaled(1000, 200),
+            major: run.major,
         })
+    }
+
+    fn begin(&self) -> Result<Traced<'r>, String> {
+        let settings: Vec<&str> = SETTINGS
+            .iter()
+            .copied()
+            .filter(|setting| self.major >= 18 || !setting.starts_with("io_method"))
+            .collect();
+        self.server.under_callgrind(&self.output, &settings)
     }
 
     /// What one message of the prepared protocol costs the backend.
     fn message(&mut self, contestant: &Contestant, kind: Kind) -> Result<Cost, String> {
+        let keys = [self.count, 2 * self.count].map(|count| self.keys(kind, WARMING + count));
+        let name = format!("{} {}", contestant.name, kind.name());
+        self.cost(&name, contestant.statements, keys, |client, key| {
+            let won = (contestant.claim)(client, key)?;
+            match contestant.table.is_none() || won == (kind == Kind::Winner) {
+                true => Ok(()),
+                false => Err(format!("{}: {key} is no {}", contestant.name, kind.name())),
+            }
+        })
+    }
+
+    /// What one call costs the backend, by the difference of many and twice
+    /// as many; these keys say how many, the calls to get warm among them.
+    fn cost(
+        &self,
+        name: &str,
+        statements: &[&str],
+        keys: [Vec<String>; 2],
+        work: impl Fn(&mut Client, &str) -> Result<(), String>,
+    ) -> Result<Cost, String> {
         let mut traces = Vec::new();
-        for count in [self.count, 2 * self.count] {
-            let keys = self.keys(kind, WARMING + count);
+        for keys in &keys {
             let trace = self.trace(|client| {
-                client.prepare(contestant.statements)?;
-                for key in &keys {
-                    let won = (contestant.claim)(client, key)?;
-                    if contestant.table.is_some() && won != (kind == Kind::Winner) {
-                        return Err(format!("{}: {key} is no {}", contestant.name, kind.name()));
-                    }
-                }
-                Ok(())
+                client.prepare(statements)?;
+                keys.iter().try_for_each(|key| work(client, key))
             })?;
             traces.push(trace);
         }
-        let name = format!("{} {}.out", contestant.name.replace('/', "-"), kind.name());
-        fs::copy(&traces[1], self.output.join(name)).map_err(|error| error.to_string())?;
-        let count = self.count as f64;
+        let file = self.output.join(format!("{}.out", name.replace('/', "-")));
+        fs::copy(&traces[1], file).map_err(|error| error.to_string())?;
+        let count = (keys[1].len() - keys[0].len()) as f64;
+        let instructions = (total(&traces[1])? - total(&traces[0])?) / count;
         let mut places = functions(&traces[1])?;
         for (place, instructions) in functions(&traces[0])? {
             *places.entry(place).or_default() -= instructions;
@@ -146,11 +229,13 @@ impl<'r> Lab<'r> {
         let mut places: Vec<_> = places
             .into_iter()
             .map(|(place, instructions)| (place, instructions / count))
+            // What is above all else says nothing.
+            .filter(|(_, within)| *within < 0.93 * instructions && *within > 0.03 * instructions)
             .collect();
         places.sort_by(|one, other| other.1.total_cmp(&one.1));
-        places.truncate(15);
+        places.truncate(30);
         Ok(Cost {
-            instructions: (total(&traces[1])? - total(&traces[0])?) / count,
+            instructions,
             places,
         })
     }
@@ -193,7 +278,7 @@ impl<'r> Lab<'r> {
         &self,
         work: impl FnOnce(&mut Client) -> Result<(), String>,
     ) -> Result<PathBuf, String> {
-        let mut client = self.server.connect(DATABASE)?;
+        let mut client = self.server.connect(self.database)?;
         let trace = self.output.join(format!("{}.out", client.pid));
         work(&mut client)?;
         drop(client);
@@ -214,12 +299,12 @@ fn total(trace: &Path) -> Result<f64, String> {
     total.ok_or_else(|| format!("{} has no total", trace.display()))
 }
 
-/// Instructions by function, those of its callees not among them.
+/// Instructions by function, those of its callees among them.
 fn functions(trace: &Path) -> Result<HashMap<String, f64>, String> {
     let mut annotate = Command::new("callgrind_annotate");
     let said = said(
         annotate
-            .args(["--threshold=100", "--show-percs=no"])
+            .args(["--inclusive=yes", "--threshold=100", "--show-percs=no"])
             .arg(trace),
     )?;
     let mut functions = HashMap::new();
@@ -233,7 +318,8 @@ fn functions(trace: &Path) -> Result<HashMap<String, f64>, String> {
         if place.trim() == "PROGRAM TOTALS" {
             continue;
         }
-        *functions.entry(function_name(place)).or_default() += instructions;
+        let most: &mut f64 = functions.entry(function_name(place)).or_default();
+        *most = most.max(instructions);
     }
     Ok(functions)
 }
@@ -295,7 +381,7 @@ fn tell(
             .iter()
             .map(|(function, instructions)| vec![format!("`{function}`"), number(*instructions)]);
         places += &format!(
-            "\nWhere a {} of claim_once spends them, each function without its callees:\n\n{}",
+            "\nWhere a {} of claim_once spends them, each function with all that it calls:\n\n{}",
             kind.name(),
             table(&["function", "instructions"], rows)
         );
@@ -324,7 +410,7 @@ fn tell(
         "instructions".to_owned(),
         json!({
             "messages": messages.collect::<Vec<_>>(), "inside": inside.collect::<Vec<_>>(),
-            "counted": lab.count, "scale": lab.run.scale,
+            "counted": lab.count,
         }),
     );
 }

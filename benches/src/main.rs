@@ -48,6 +48,7 @@ const PARTS: &[(&str, Part)] = &[
     ("claims", throughput::measure),
     ("batches", batch::measure),
     ("rows", row::measure),
+    ("turns", instruction::turns),
     ("herd", herd::measure),
     ("redis", redis::measure),
     ("growth", growth::measure),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const DATABASE: &str = "turns";
-const SETUP: &str = include_str!("../sql/rows.sql");
+pub const SETUP: &str = include_str!("../sql/rows.sql");
 
 const SEPARATE: &str = "five separate statements";
 const PIPELINED: &str = "with_payment_lock, then UPDATE and COMMIT in one pipeline";
@@ -29,18 +29,18 @@ const LOCK: &str =
 const UPDATE: &str =
     "UPDATE payments SET amount = amount + 1 WHERE service_id = $1 AND line_item_id = $2";
 
-struct Contestant {
-    name: &'static str,
+pub struct Contestant {
+    pub name: &'static str,
     /// Those of one form are compared: they make equally many round trips and
     /// show the locked row before it is changed.
     form: Form,
     ours: bool,
-    statements: &'static [&'static str],
-    turn: fn(&mut Client, &str) -> Result<(), String>,
+    pub statements: &'static [&'static str],
+    pub turn: fn(&mut Client, &str) -> Result<(), String>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Form {
+pub enum Form {
     Separate,
     Pipelined,
     OneCall,
@@ -48,7 +48,7 @@ enum Form {
     Blind,
 }
 
-const CONTESTANTS: &[Contestant] = &[
+pub const CONTESTANTS: &[Contestant] = &[
     Contestant {
         name: SEPARATE,
         form: Form::Separate,
