@@ -10,6 +10,7 @@ pub mod array;
 pub mod call;
 pub mod claims;
 pub mod counters;
+mod creator;
 pub mod deadline;
 mod guard;
 pub mod json;

@@ -10,7 +10,7 @@ use pgrx::pg_sys::{
     ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, Jsonb, JsonbContainer, JsonbIterator,
     JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode, Latch, List, LockAcquireResult,
     MemoryContext, Oid, PGFunction, RangeVar, RangeVarGetRelidCallback, Relation, SPIPlanPtr, Size,
-    Snapshot, TimestampTz, TypeCacheEntry, varlena,
+    Snapshot, TimestampTz, TupleTableSlot, TypeCacheEntry, varlena,
 };
 
 /// `void (*timeout_handler_proc)(void)` of `utils/timeout.h`; runs inside a signal handler.
@@ -36,6 +36,7 @@ unsafe extern "C-unwind" {
         first: Datum,
         second: Datum,
     ) -> Datum;
+    pub(super) fn ExecDropSingleTupleTableSlot(slot: *mut TupleTableSlot);
     pub(super) fn FlushErrorState();
     pub(super) fn FreeErrorData(data: *mut ErrorData);
     pub(super) fn FunctionCall2Coll(
@@ -132,6 +133,8 @@ unsafe extern "C-unwind" {
     pub(super) fn format_type_extended(kind: Oid, typmod: i32, flags: u16) -> *mut c_char;
     pub(super) fn getTypeInputInfo(kind: Oid, input: *mut Oid, io_param: *mut Oid);
     pub(super) fn getTypeOutputInfo(kind: Oid, output: *mut Oid, is_varlena: *mut bool);
+    pub(super) fn get_opcode(operator: Oid) -> Oid;
+    pub(super) fn get_opfamily_member(family: Oid, left: Oid, right: Oid, strategy: i16) -> Oid;
     pub(super) fn get_func_signature(f: Oid, types: *mut *mut Oid, count: *mut c_int) -> Oid;
     pub(super) fn get_partition_ancestors(relation: Oid) -> *mut List;
     pub(super) fn get_timeout_active(id: c_int) -> bool;
@@ -155,6 +158,10 @@ unsafe extern "C-unwind" {
     -> *mut c_char;
     pub(super) fn relation_close(relation: Relation, lock_mode: c_int);
     pub(super) fn superuser_arg(role: Oid) -> bool;
+    pub(super) fn table_slot_create(
+        relation: Relation,
+        list: *mut *mut List,
+    ) -> *mut TupleTableSlot;
     pub(super) fn textToQualifiedNameList(text: *mut varlena) -> *mut List;
     pub(super) fn timestamp_pl_interval(info: FunctionCallInfo) -> Datum;
     pub(super) fn toast_raw_datum_size(value: Datum) -> Size;
@@ -181,6 +188,17 @@ unsafe extern "C-unwind" {
     pub(super) fn ReadBuffer(relation: Relation, block: BlockNumber) -> Buffer;
     pub(super) fn RelationGetIndexPredicate(index: Relation) -> *mut List;
     pub(super) fn ReleaseBuffer(buffer: Buffer);
+    pub(super) fn RecoveryInProgress() -> bool;
+    pub(super) fn ScanKeyEntryInitialize(
+        key: ScanKey,
+        flags: c_int,
+        column: AttrNumber,
+        strategy: StrategyNumber,
+        subtype: Oid,
+        collation: Oid,
+        procedure: Oid,
+        argument: Datum,
+    );
     pub(super) fn ScanKeyInit(
         key: ScanKey,
         column: AttrNumber,
@@ -266,6 +284,11 @@ unsafe extern "C-unwind" {
         orders: c_int,
     ) -> IndexScanDesc;
     pub(super) fn index_endscan(scan: IndexScanDesc);
+    pub(super) fn index_getnext_slot(
+        scan: IndexScanDesc,
+        direction: ScanDirection::Type,
+        slot: *mut TupleTableSlot,
+    ) -> bool;
     pub(super) fn index_getnext_tid(
         scan: IndexScanDesc,
         direction: ScanDirection::Type,

@@ -37,7 +37,7 @@ pub struct Table {
     pub has_after_triggers: bool,
     /// Tells this description from all others that the session has had.
     pub version: u64,
-    oid: Oid,
+    pub(super) oid: Oid,
     uniques: Vec<Unique>,
     /// What else the description was read from: the indexes, and the tables that it is a
     /// partition of.
@@ -60,7 +60,9 @@ pub struct Column {
 #[derive(Debug)]
 pub struct Unique {
     pub name: String,
-    columns: Vec<i16>,
+    pub(super) oid: Oid,
+    /// The numbers of its columns, in its order.
+    pub(super) columns: Vec<i16>,
     nulls_are_equal: bool,
 }
 
@@ -437,6 +439,7 @@ unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Rai
                     indexes.uniques.push(Unique {
                         name: text::from_c((&raw const (*(*index).rd_rel).relname.data).cast())?
                             .unwrap_or_default(),
+                        oid,
                         columns: numbers.to_vec(),
                         nulls_are_equal: form.indnullsnotdistinct,
                     });

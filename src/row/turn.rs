@@ -117,7 +117,7 @@ impl<'a> Turn<'a> {
 
     fn take_in_rounds(&self) -> Result<Taken, Error> {
         for _ in 0..ROUNDS {
-            if let Some(row) = self.existing()? {
+            if let Some(row) = self.settled()? {
                 return Ok(Taken::found(row));
             }
             let taken = match self.guard {
@@ -129,6 +129,26 @@ impl<'a> Turn<'a> {
             }
         }
         self.insist()
+    }
+
+    /// The row as [`Self::existing`] finds it once nobody else is creating it, so that an INSERT
+    /// need not wait: it would take a transaction id and values of sequences before.
+    fn settled(&self) -> Result<Option<Value>, Error> {
+        for _ in 0..ROUNDS {
+            let row = self.existing()?;
+            if row.is_some() || !self.awaits_creator()? {
+                return Ok(row);
+            }
+        }
+        Ok(None)
+    }
+
+    fn awaits_creator(&self) -> Result<bool, Error> {
+        let Some(guard) = self.guard else {
+            return Ok(false);
+        };
+        let key = self.key.iter().map(|cell| (cell.column, cell.value));
+        Ok(self.table.await_creator(guard, &key.collect::<Vec<_>>())?)
     }
 
     /// The row, locked where it is to be, if it is there.

@@ -1,7 +1,7 @@
 //! Rows of the user's own tables: taken in turns, created once, with and
 //! without a unique index, plain and partitioned.
 
-use pg_once_sessions::session::end_deadlock;
+use pg_once_sessions::session::{end_deadlock, first_to_answer};
 use pg_once_sessions::{Barrier, Database, Rows, Session, database};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -694,6 +694,106 @@ fn a_payment_that_is_taken_is_a_timeout() {
         caller.value("SELECT created FROM with_payment_lock(7, 'A-1')"),
         "f"
     );
+}
+
+/// Waiting for whoever is creating the row costs nothing: neither a
+/// transaction id nor a value of the sequence, whether the wait ends with the
+/// row, without it, or by a timeout.
+#[test]
+fn waiting_for_a_creator_takes_nothing() {
+    let database = database();
+    let mut session = database.session();
+    for (table, unique) in [
+        ("by_key", ", UNIQUE (key, part)"),
+        (
+            "by_key_reversed",
+            ", UNIQUE NULLS NOT DISTINCT (part, key) INCLUDE (n)",
+        ),
+        ("bare", ""),
+    ] {
+        session.run(&format!(
+            "CREATE TABLE {table} (id bigint GENERATED ALWAYS AS IDENTITY,
+                 key text NOT NULL, part int, n int NOT NULL DEFAULT 0{unique})"
+        ));
+        let parts: &[&str] = match table {
+            "by_key" => &["1"],
+            _ => &["1", "null"],
+        };
+        for part in parts {
+            let insert = format!("INSERT INTO {table} (key, part) VALUES ('k', {part})");
+            let call = |timeout: &str| {
+                format!(
+                    "SELECT n FROM with_row_lock(NULL::{table},
+                         '{{\"key\": \"k\", \"part\": {part}}}', timeout => {timeout})"
+                )
+            };
+            for by in [insert, call("NULL")] {
+                if by.starts_with("INSERT") && unique.is_empty() {
+                    continue;
+                }
+                await_creator(&database, table, &by, call);
+            }
+        }
+    }
+}
+
+fn await_creator(database: &Database, table: &str, by: &str, call: impl Fn(&str) -> String) {
+    let [mut creator, mut caller, mut waiter] = database.sessions();
+    caller.run(&format!("DELETE FROM {table}"));
+    let values_used = format!(
+        "SELECT coalesce(last_value, 0) FROM pg_sequences
+                               WHERE sequencename = '{table}_id_seq'"
+    );
+    creator.begin();
+    creator.run(by);
+    let used = caller.number(&values_used);
+    caller.begin();
+    for timeout in ["'0'", "'30 ms'"] {
+        assert_eq!(caller.rows(&call(timeout)), no_rows(), "{by}, {timeout}");
+        assert_eq!(caller.rows(XID), [[None]], "{by}, {timeout}");
+    }
+    waiter.begin();
+    waiter.send(&call("'30 s'"));
+    waiter.waits_for(&creator);
+    assert_eq!(creator.number(&values_used), used, "{by}");
+    creator.rollback();
+    assert_eq!(waiter.answered_rows().len(), 1, "{by}");
+    assert_eq!(waiter.number(&values_used), used + 1, "{by}");
+    caller.send(&call("NULL"));
+    caller.waits_for(&waiter);
+    waiter.commit();
+    assert_eq!(caller.answered_rows().len(), 1, "{by}");
+    caller.commit();
+    assert_eq!(caller.number(&values_used), used + 1, "{by}");
+    assert_eq!(caller.number(&format!("SELECT count(*) FROM {table}")), 1);
+}
+
+/// More creators in a row give up than a call looks again: it still gets the
+/// row, and waits no longer than it was told to.
+#[test]
+fn many_creators_that_give_up_are_survived() {
+    let database = database();
+    let [mut caller, mut witness] = database.sessions();
+    witness.run("CREATE TABLE late (id bigint GENERATED ALWAYS AS IDENTITY, key text PRIMARY KEY)");
+    let mut creators: [Session; 12] = database.sessions();
+    let take = "SELECT key FROM with_row_lock(NULL::late, '{\"key\": \"k\"}')";
+    creators[0].begin();
+    creators[0].run(take);
+    for at in 1..creators.len() {
+        creators[at].begin();
+        creators[at].send(take);
+    }
+    caller.send("SELECT key FROM with_row_lock(NULL::late, '{\"key\": \"k\"}', timeout => '60 s')");
+    creators[0].rollback();
+    let mut left: Vec<Session> = creators.into_iter().skip(1).collect();
+    while !left.is_empty() {
+        let first = first_to_answer(&mut left);
+        let mut winner = left.remove(first);
+        assert_eq!(winner.answered_rows().len(), 1);
+        winner.rollback();
+    }
+    assert_eq!(caller.answered_rows().len(), 1);
+    assert_eq!(witness.number("SELECT count(*) FROM late"), 1);
 }
 
 const XID: &str = "SELECT pg_current_xact_id_if_assigned()";

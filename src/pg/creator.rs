@@ -1,0 +1,179 @@
+//! Waiting for a transaction that is creating a row, before an INSERT of the same row does.
+//!
+//! An INSERT computes the row's defaults and takes a transaction id before it waits. A look at the
+//! unique index with a snapshot that shows what is not committed yet does neither.
+
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
+use std::{mem, ptr, slice};
+
+use pgrx::pg_sys::{
+    self, IndexScanDesc, ItemPointerData, Relation, ScanKeyData, Snapshot, SnapshotData,
+    TransactionId,
+};
+
+use super::guard::{Raised, guard};
+use super::raw;
+use super::table::{Column, Table, Unique};
+use super::value::Value;
+
+/// An open transaction of another session, and its row.
+#[derive(Clone, Copy)]
+struct Creator {
+    transaction: TransactionId,
+    /// The number of its insertion, 0 once that is complete.
+    insertion: u32,
+    at: ItemPointerData,
+}
+
+impl Table {
+    /// Waits for the end of another session's open transaction that is creating or removing a row
+    /// with this key, and says whether there was one. In a partitioned table none is seen, nor
+    /// where the transaction cannot write.
+    pub fn await_creator(&self, unique: &Unique, key: &[(&Column, Value)]) -> Result<bool, Raised> {
+        const LOCK: c_int = pg_sys::AccessShareLock as c_int;
+        // SAFETY: reads globals of this backend.
+        if unsafe { pg_sys::XactReadOnly || raw::RecoveryInProgress() } {
+            return Ok(false);
+        }
+        let (table, index) = (self.oid, unique.oid);
+        // SAFETY: the table is locked to the transaction's end, so its index is there. Both are
+        // closed here, or by the abort of the (sub)transaction that an error leads to.
+        unsafe {
+            let table = guard(|| raw::try_relation_open(table, LOCK))?;
+            let index = guard(|| raw::try_relation_open(index, LOCK))?;
+            let creator = if table.is_null() || index.is_null() {
+                None
+            } else {
+                look(table, index, &mut scan_keys(index, unique, key)?)?
+            };
+            guard(|| {
+                if let Some(mut creator) = creator {
+                    await_end(table, &mut creator);
+                }
+                for relation in [index, table] {
+                    if !relation.is_null() {
+                        raw::relation_close(relation, LOCK);
+                    }
+                }
+            })?;
+            Ok(creator.is_some())
+        }
+    }
+}
+
+/// The conditions that an index entry has the key; none where the index is that of a partitioned
+/// table, which holds no entries.
+unsafe fn scan_keys(
+    index: Relation,
+    unique: &Unique,
+    key: &[(&Column, Value)],
+) -> Result<Vec<ScanKeyData>, Raised> {
+    const EQUAL: u16 = 3;
+    // SAFETY: the caller holds the index open; its arrays have an entry for each key column.
+    unsafe {
+        if (*(*index).rd_rel).relkind as u8 != pg_sys::RELKIND_INDEX {
+            return Ok(Vec::new());
+        }
+        let count = unique.columns.len();
+        let families = slice::from_raw_parts((*index).rd_opfamily, count);
+        let kinds = slice::from_raw_parts((*index).rd_opcintype, count);
+        let collations = slice::from_raw_parts((*index).rd_indcollation, count);
+        let mut keys = Vec::with_capacity(count);
+        for (i, number) in unique.columns.iter().enumerate() {
+            let (family, kind, collation) = (families[i], kinds[i], collations[i]);
+            let Some((_, value)) = key.iter().find(|(column, _)| column.number == *number) else {
+                return Ok(Vec::new());
+            };
+            let flags = if value.null {
+                pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL
+            } else {
+                0
+            };
+            let (datum, number) = (value.datum, i as i16 + 1);
+            let mut entry = MaybeUninit::<ScanKeyData>::zeroed();
+            let place = entry.as_mut_ptr();
+            guard(|| {
+                let equals = raw::get_opfamily_member(family, kind, kind, EQUAL as i16);
+                let function = raw::get_opcode(equals);
+                raw::ScanKeyEntryInitialize(
+                    place,
+                    flags as c_int,
+                    number,
+                    EQUAL,
+                    kind,
+                    collation,
+                    function,
+                    datum,
+                );
+            })?;
+            keys.push(entry.assume_init());
+        }
+        Ok(keys)
+    }
+}
+
+/// The open transaction that has the first row of the key, if one has.
+unsafe fn look(
+    table: Relation,
+    index: Relation,
+    keys: &mut [ScanKeyData],
+) -> Result<Option<Creator>, Raised> {
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    let (first, count) = (keys.as_mut_ptr(), keys.len() as c_int);
+    // SAFETY: relations, keys and snapshot outlive the scan, which ends here; an error releases
+    // what it holds with the (sub)transaction.
+    unsafe {
+        let mut snapshot: SnapshotData = mem::zeroed();
+        snapshot.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_DIRTY;
+        let snapshot = &raw mut snapshot;
+        guard(|| {
+            let slot = raw::table_slot_create(table, ptr::null_mut());
+            let scan = begin_scan(table, index, snapshot, count);
+            raw::index_rescan(scan, first, count, ptr::null_mut(), 0);
+            let forward = pg_sys::ScanDirection::ForwardScanDirection;
+            let is_there = raw::index_getnext_slot(scan, forward, slot);
+            let at = (*slot).tts_tid;
+            raw::index_endscan(scan);
+            raw::ExecDropSingleTupleTableSlot(slot);
+            let none = TransactionId::from(0);
+            let (maker, remover) = ((*snapshot).xmin, (*snapshot).xmax);
+            let transaction = if maker == none { remover } else { maker };
+            (is_there && transaction != none).then_some(Creator {
+                transaction,
+                insertion: (*snapshot).speculativeToken,
+                at,
+            })
+        })
+    }
+}
+
+unsafe fn begin_scan(
+    table: Relation,
+    index: Relation,
+    snapshot: Snapshot,
+    keys: c_int,
+) -> IndexScanDesc {
+    // SAFETY: the caller's relations are open; the snapshot outlives the scan.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return raw::index_beginscan(table, index, snapshot, ptr::null_mut(), keys, 0);
+        #[cfg(not(feature = "pg18"))]
+        return raw::index_beginscan(table, index, snapshot, keys, 0);
+    }
+}
+
+/// Waits as an INSERT that meets the row would.
+unsafe fn await_end(table: Relation, creator: &mut Creator) {
+    // SAFETY: the table is open; no page is pinned.
+    unsafe {
+        if creator.insertion != 0 {
+            raw::SpeculativeInsertionWait(creator.transaction, creator.insertion);
+        } else {
+            let reason = pg_sys::XLTW_Oper::XLTW_InsertIndex;
+            raw::XactLockTableWait(creator.transaction, table, &raw mut creator.at, reason);
+        }
+    }
+}
