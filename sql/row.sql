@@ -14,3 +14,9 @@ CREATE FUNCTION find_or_create(
     AS 'MODULE_PATHNAME', 'find_or_create_wrapper';
 COMMENT ON FUNCTION find_or_create(anyelement, jsonb, jsonb, boolean, interval) IS
     'Finds the one row of the table that has this key without locking or writing anything; creates it, in turns, when there is none. With lock it is locked as with_row_lock does. No row when the timeout is over. Runs with the rights of the caller. Isolation and errors are those of with_row_lock.';
+
+CREATE FUNCTION once.define_row_lock(function_name text, target regclass, key_columns text[]) RETURNS regprocedure
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'define_row_lock_wrapper';
+COMMENT ON FUNCTION once.define_row_lock(text, regclass, text[]) IS
+    'Creates function_name(the key columns, "timeout" interval DEFAULT NULL) RETURNS SETOF target, which does what with_row_lock does for this table and key, with typed arguments. function_name is an SQL name, with or without a schema (else the current one). The function belongs to the caller, runs with the rights of whoever calls it, is ordinary SQL, and is dumped and restored. Where a column is called timeout, the last argument is called timeout_. Errors: 22004 for NULL, 22023 for no or repeated columns or a malformed name, 42703, 42723 where such a function exists, 42809 where the target is no table, 0A000 for a type without equality, 3F000 without a current schema, 42501.';

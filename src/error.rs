@@ -132,6 +132,51 @@ pub enum Error {
     RowUnsettled {
         table: String,
     },
+    KeyColumnsEmpty,
+    KeyColumnTwice {
+        column: String,
+    },
+    ColumnWithoutOrder {
+        table: String,
+        column: String,
+    },
+    NameTooLong {
+        argument: &'static str,
+    },
+    KeepUnknown,
+    MaxGroupsOutOfRange,
+    NothingSaysWhichIsOlder {
+        table: String,
+    },
+    RowSecurityActive {
+        table: String,
+    },
+    RulesInTheWay {
+        table: String,
+    },
+    ReferenceOfPeriod {
+        table: String,
+        constraint: String,
+    },
+    /// Something still points at a row that is to be removed.
+    ReferenceKept {
+        table: String,
+        constraint: String,
+    },
+    RowNotRemoved {
+        table: String,
+    },
+    DuplicatesLeft {
+        table: String,
+        groups: i64,
+        rows: i64,
+    },
+    PartitionKeyNotInKey {
+        table: String,
+        missing: String,
+    },
+    NoCurrentSchema,
+    FunctionNameMalformed,
     /// An error of the server or of the user's own objects: it is raised again as it was.
     Postgres(Raised),
 }
@@ -417,6 +462,95 @@ impl Error {
                 &format!("the row of table {table} was created and removed again and again"),
             )
             .hint("Retry the transaction."),
+            Self::KeyColumnsEmpty => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "key_columns must name at least one column",
+            ),
+            Self::KeyColumnTwice { column } => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                &format!("column \"{column}\" is in key_columns twice"),
+            ),
+            Self::ColumnWithoutOrder { table, column } => plain(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                &format!("column \"{column}\" of table {table} has a type without an order"),
+            )
+            .hint("Duplicates are found by sorting, and a unique index needs an order too: choose another column."),
+            Self::NameTooLong { argument } => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                &format!("{argument} must not be longer than 1000 bytes"),
+            ),
+            Self::KeepUnknown => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "keep must be 'oldest' or 'newest'",
+            ),
+            Self::MaxGroupsOutOfRange => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "max_groups must be at least 1",
+            )
+            .hint("NULL merges all groups."),
+            Self::NothingSaysWhichIsOlder { table } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!("nothing says which row of table {table} is the oldest"),
+            )
+            .hint("The table has no primary key: name a column in order_by."),
+            Self::RowSecurityActive { table } => plain(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                &format!("row security of table {table} is active for this role"),
+            )
+            .detail("Rows that it hides would be left out, or deleted unseen by a cascade.".into())
+            .hint("Call it as the table's owner or as a role with BYPASSRLS."),
+            Self::RulesInTheWay { table } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!("table {table} has rules on UPDATE or DELETE"),
+            )
+            .hint("What they do instead cannot be seen. Drop the rules, or merge by hand."),
+            Self::ReferenceOfPeriod { table, constraint } => plain(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                &format!("foreign key \"{constraint}\" of table {table} has a PERIOD"),
+            )
+            .hint("Rows that are valid for a time only are to be merged by hand."),
+            Self::ReferenceKept { table, constraint } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!("a row of table {table} still points at a duplicate by \"{constraint}\""),
+            )
+            .hint(
+                "A trigger kept it from being moved, or the row that is kept is NULL where it \
+                 would have to point. Nothing was changed.",
+            ),
+            Self::RowNotRemoved { table } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!("the DELETE from table {table} did not remove the row"),
+            )
+            .hint(
+                "A trigger that returns NULL kept it, or a trigger changed it meanwhile. Nothing \
+                 was changed.",
+            ),
+            Self::DuplicatesLeft {
+                table,
+                groups,
+                rows,
+            } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!(
+                    "table {table} holds duplicates: groups {groups}, rows too many {rows}"
+                ),
+            )
+            .hint("Merge them first: see once.find_duplicates and once.merge_duplicates."),
+            Self::PartitionKeyNotInKey { table, missing } => plain(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                &format!("{missing} of the partition key of table {table} is not in key_columns"),
+            )
+            .hint("PostgreSQL has unique indexes on a partitioned table only where they include its partition key."),
+            Self::NoCurrentSchema => plain(
+                ERRCODE_INVALID_SCHEMA_NAME,
+                "no schema has been selected to create in",
+            )
+            .hint("Name the schema, as in 'app.with_invoice_lock', or set search_path."),
+            Self::FunctionNameMalformed => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "function_name must be a name, or a schema and a name",
+            )
+            .hint("For example 'with_invoice_lock' or 'app.with_invoice_lock'."),
             Self::Postgres(raised) => return Err(raised),
         })
     }

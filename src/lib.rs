@@ -12,6 +12,7 @@
 //! - [`row`]: `with_row_lock`, `find_or_create`
 //! - [`mod@sweep`]: `once.sweep`, which removes what has expired
 //! - [`stats`]: `once.stats`, `once.reset_stats`
+//! - [`duplicate`]: `once.find_duplicates`, `once.merge_duplicates`, `once.guard_plan`
 //! - [`payment`]: `with_payment_lock`, the row functions for the payments table
 //!
 //! Rules that features share: [`policy`], what is configured for a namespace; [`timeout`].
@@ -24,6 +25,7 @@
 
 mod claim;
 mod digest;
+mod duplicate;
 mod error;
 mod key;
 mod lock;
@@ -54,6 +56,11 @@ pgrx::extension_sql_file!("../sql/row.sql", name = "row", requires = ["work"]);
 pgrx::extension_sql_file!("../sql/payment.sql", name = "payment", requires = ["row"]);
 pgrx::extension_sql_file!("../sql/sweep.sql", name = "sweep", requires = ["payment"]);
 pgrx::extension_sql_file!("../sql/stats.sql", name = "stats", requires = ["sweep"]);
+pgrx::extension_sql_file!(
+    "../sql/duplicate.sql",
+    name = "duplicate",
+    requires = ["payment"]
+);
 pgrx::extension_sql_file!("../sql/grants.sql", name = "grants", finalize);
 
 #[pgrx::pg_guard]

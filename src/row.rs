@@ -11,16 +11,17 @@ use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::json::{Member, Members};
 use crate::pg::table::{Column, Opened, Table};
-use crate::pg::{Call, ErrorReport, Raised};
+use crate::pg::{Call, ErrorReport, Raised, text};
 use crate::timeout::Timeout;
 
 mod cell;
+mod define;
 mod statement;
 mod turn;
 
 pub use cell::Cell;
-pub use statement::Shape;
-pub use turn::{Taken, Turn};
+pub use statement::{Shape, alias};
+pub use turn::{Taken, Turn, turn_of};
 
 #[pg_extern(sql = false)]
 fn with_row_lock(call: Call) -> Result<SetOfIterator<'static, AnyElement>, ErrorReport> {
@@ -107,7 +108,7 @@ pub fn open(
 }
 
 /// The table, or why there is none.
-fn opened(opened: Opened) -> Result<Rc<Table>, Error> {
+pub fn opened(opened: Opened) -> Result<Rc<Table>, Error> {
     match opened {
         Opened::Table(table) => Ok(table),
         Opened::Other { name, is } => Err(Error::NotATable { name, is }),
@@ -121,6 +122,30 @@ pub fn column<'a>(table: &'a Table, name: &str) -> Result<&'a Column, Error> {
         table: table.name.clone(),
         column: name.to_owned(),
     })
+}
+
+/// The columns that the text[] at `index` names.
+pub fn columns<'a>(call: Call, index: usize, table: &'a Table) -> Result<Vec<&'a Column>, Error> {
+    let names = call.texts(index)?.ok_or(Error::Null {
+        argument: "key_columns",
+    })?;
+    let mut columns: Vec<&Column> = Vec::new();
+    for name in names.iter() {
+        let name = name.ok_or(Error::Null {
+            argument: "a name in key_columns",
+        })?;
+        let name = text::decode(names.at(name)?)?.ok_or(Error::TextInvalid {
+            what: "a name in key_columns",
+        })?;
+        if columns.iter().any(|column| column.name == name) {
+            return Err(Error::KeyColumnTwice { column: name });
+        }
+        columns.push(column(table, &name)?);
+    }
+    if columns.is_empty() {
+        return Err(Error::KeyColumnsEmpty);
+    }
+    Ok(columns)
 }
 
 /// The members of the JSON object that the argument at `index` is, in the order of their names.

@@ -126,7 +126,7 @@ impl<'fcx> Call<'fcx> {
         Some(interval.into())
     }
 
-    /// A bigint argument.
+    /// A bigint or integer argument.
     pub fn integer(self, index: usize) -> Option<i64> {
         let argument = self.argument(index);
         (!argument.isnull).then(|| argument.value.value() as i64)
@@ -135,6 +135,12 @@ impl<'fcx> Call<'fcx> {
     pub fn role(self, index: usize) -> Option<Role> {
         let argument = self.argument(index);
         (!argument.isnull).then(|| Role(Oid::from(argument.value.value() as u32)))
+    }
+
+    /// The object id that a regclass argument is.
+    pub(super) fn relation(self, index: usize) -> Option<Oid> {
+        let argument = self.argument(index);
+        (!argument.isnull).then(|| Oid::from(argument.value.value() as u32))
     }
 
     pub fn boolean(self, index: usize) -> Option<bool> {
@@ -196,6 +202,10 @@ impl<'fcx> Call<'fcx> {
         }
         // SAFETY: fmgr passes `nargs` arguments behind the struct.
         unsafe { info.args.as_ptr().add(index).read() }
+    }
+
+    pub(super) fn raw(self) -> FunctionCallInfo {
+        self.0
     }
 
     fn info(self) -> &'fcx pg_sys::FunctionCallInfoBaseData {

@@ -131,6 +131,34 @@ impl Lock<'_> {
         }
     }
 
+    /// Takes the lock for a part of the transaction, to be given back by [`Self::give_back`].
+    pub fn take_for_now(&self) -> Result<(), Raised> {
+        // SAFETY: for the owner see `wait`.
+        unsafe {
+            let owner = pg_sys::CurrentResourceOwner;
+            pg_sys::CurrentResourceOwner = pg_sys::CurTransactionResourceOwner;
+            let taken = self.take();
+            pg_sys::CurrentResourceOwner = owner;
+            taken
+        }
+    }
+
+    /// Gives back one [`Self::take_for_now`] of the same (sub)transaction.
+    pub fn give_back(&self) -> Result<(), Raised> {
+        let tag = self.tag();
+        let tag = &raw const tag;
+        let mode = self.mode.number();
+        // SAFETY: the tag outlives the call; for the owner see `wait`. A lock that is not held
+        // makes a WARNING.
+        unsafe {
+            let owner = pg_sys::CurrentResourceOwner;
+            pg_sys::CurrentResourceOwner = pg_sys::CurTransactionResourceOwner;
+            let released = guard(|| raw::LockRelease(tag, mode, false));
+            pg_sys::CurrentResourceOwner = owner;
+            released.map(|_| ())
+        }
+    }
+
     /// Gives back one hold of the session. False where it has none.
     pub fn release(&self) -> Result<bool, Raised> {
         let tag = self.tag();

@@ -1,4 +1,4 @@
-//! Warnings, which go to the client while the call goes on.
+//! Warnings and notices, which go to the client while the call goes on.
 
 use std::ptr;
 
@@ -22,6 +22,21 @@ pub fn warn(message: &str, detail: &str, hint: &str) -> Result<(), Raised> {
                 raw::errdetail_internal(c"%s".as_ptr(), detail);
                 raw::errhint(c"%s".as_ptr(), hint);
                 raw::errfinish(c"pg_once".as_ptr(), 0, c"warn".as_ptr());
+            }
+        })
+    }
+}
+
+/// Sends a NOTICE. Sending serves interrupts, as with [`warn`].
+pub fn tell(message: &str) -> Result<(), Raised> {
+    let message = to_server(message)?;
+    let message = message.as_ptr();
+    // SAFETY: what ereport does; the string outlives the call.
+    unsafe {
+        guard(|| {
+            if raw::errstart(pg_sys::NOTICE as i32, ptr::null()) {
+                raw::errmsg_internal(c"%s".as_ptr(), message);
+                raw::errfinish(c"pg_once".as_ptr(), 0, c"tell".as_ptr());
             }
         })
     }

@@ -9,8 +9,9 @@ use std::ffi::{c_char, c_int, c_long, c_void};
 use pgrx::pg_sys::{
     ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, Jsonb, JsonbContainer, JsonbIterator,
     JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode, Latch, List, LockAcquireResult,
-    MemoryContext, Oid, PGFunction, RangeVar, RangeVarGetRelidCallback, Relation, SPIPlanPtr, Size,
-    Snapshot, TimestampTz, TupleTableSlot, TypeCacheEntry, varlena,
+    MemoryContext, Oid, PGFunction, Portal, RangeVar, RangeVarGetRelidCallback, Relation,
+    SPIPlanPtr, Size, Snapshot, TimestampTz, TupleDesc, TupleTableSlot, Tuplestorestate,
+    TypeCacheEntry, varlena,
 };
 
 /// `void (*timeout_handler_proc)(void)` of `utils/timeout.h`; runs inside a signal handler.
@@ -54,6 +55,7 @@ unsafe extern "C-unwind" {
         skip_nested: bool,
     ) -> JsonbIteratorToken::Type;
     pub(super) fn JsonbValueToJsonb(value: *mut JsonbValue) -> *mut Jsonb;
+    pub(super) fn InitMaterializedSRF(info: FunctionCallInfo, flags: u32);
     pub(super) fn LockRelationOid(relation: Oid, mode: c_int);
     pub(super) fn LockAcquire(
         tag: *const LOCKTAG,
@@ -86,6 +88,15 @@ unsafe extern "C-unwind" {
     pub(super) fn ResetLatch(latch: *mut Latch);
     pub(super) fn RollbackAndReleaseCurrentSubTransaction();
     pub(super) fn SPI_connect() -> c_int;
+    pub(super) fn SPI_cursor_close(portal: Portal);
+    pub(super) fn SPI_cursor_fetch(portal: Portal, forward: bool, count: c_long);
+    pub(super) fn SPI_cursor_open(
+        name: *const c_char,
+        plan: SPIPlanPtr,
+        values: *mut Datum,
+        nulls: *const c_char,
+        read_only: bool,
+    ) -> Portal;
     pub(super) fn SPI_datumTransfer(value: Datum, by_value: bool, length: c_int) -> Datum;
     pub(super) fn SPI_execute_snapshot(
         plan: SPIPlanPtr,
@@ -166,6 +177,12 @@ unsafe extern "C-unwind" {
     pub(super) fn timestamp_pl_interval(info: FunctionCallInfo) -> Datum;
     pub(super) fn toast_raw_datum_size(value: Datum) -> Size;
     pub(super) fn try_relation_open(relation: Oid, lock_mode: c_int) -> Relation;
+    pub(super) fn tuplestore_putvalues(
+        state: *mut Tuplestorestate,
+        description: TupleDesc,
+        values: *const Datum,
+        nulls: *const bool,
+    );
 }
 
 // Tables and indexes through their access methods.
@@ -176,7 +193,7 @@ use pgrx::pg_sys::TU_UpdateIndexes;
 use pgrx::pg_sys::{
     AclMaskHow, AclMode, AttrNumber, BlockNumber, Buffer, BulkInsertState, CommandId, HeapTuple,
     IndexInfo, IndexScanDesc, IndexUniqueCheck, ItemPointer, LockTupleMode, ScanDirection, ScanKey,
-    StrategyNumber, TM_FailureData, TM_Result, TransactionId, TupleDesc, XLTW_Oper,
+    StrategyNumber, TM_FailureData, TM_Result, TransactionId, XLTW_Oper,
 };
 
 unsafe extern "C-unwind" {

@@ -14,7 +14,7 @@ use super::call::Interval;
 use super::guard::{Raised, guard};
 use super::raw;
 use super::role::Role;
-use super::value::{Value, to_server};
+use super::value::{Value, from_server, to_server};
 
 /// Which rows a statement sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub enum View {
 
 /// The rows that a statement returned; gone when the closure that reads them ends.
 pub struct Rows {
-    processed: usize,
-    table: *mut SPITupleTable,
+    pub(super) processed: usize,
+    pub(super) table: *mut SPITupleTable,
 }
 
 impl Rows {
@@ -87,6 +87,14 @@ impl Rows {
         })
     }
 
+    /// A column of type text; none too where it is not valid text.
+    pub fn text(&self, row: usize, column: usize) -> Result<Option<String>, Raised> {
+        match self.value(row, column) {
+            Some(value) if value.kind == pg_sys::TEXTOID => from_server(value.bytes()?),
+            _ => Ok(None),
+        }
+    }
+
     /// A column of any type, copied so that it outlives the rows.
     pub fn keep(&self, row: usize, column: usize) -> Result<Option<Value>, Raised> {
         let Some(value) = self.value(row, column) else {
@@ -102,7 +110,7 @@ impl Rows {
         Ok(Some(Value { datum, ..value }))
     }
 
-    fn value(&self, row: usize, column: usize) -> Option<Value> {
+    pub(super) fn value(&self, row: usize, column: usize) -> Option<Value> {
         if self.table.is_null() || row >= self.processed {
             return None;
         }
@@ -185,7 +193,7 @@ thread_local! {
 const PLANS_KEPT: usize = 512;
 
 /// The kept plan of `statement`, prepared if this session has none.
-fn plan(statement: &str, arguments: &[Value]) -> Result<SPIPlanPtr, Raised> {
+pub(super) fn plan(statement: &str, arguments: &[Value]) -> Result<SPIPlanPtr, Raised> {
     let kept = PLANS.with_borrow(|plans| {
         let kinds = arguments.iter().map(|value| &value.kind);
         let mut plans = plans.get(statement)?.iter();
@@ -225,10 +233,10 @@ fn plans_kept(plans: &Plans) -> usize {
 }
 
 /// Counts the statements in progress: a user's trigger may call back into this extension.
-struct Running;
+pub(super) struct Running;
 
 impl Running {
-    fn enter() -> Self {
+    pub(super) fn enter() -> Self {
         DEPTH.set(DEPTH.get() + 1);
         Self
     }

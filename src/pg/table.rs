@@ -111,6 +111,11 @@ impl Table {
         Self::open(oid)
     }
 
+    /// The table that the regclass argument at `index` is; none where that is NULL.
+    pub fn of_regclass(call: Call, index: usize) -> Result<Option<Opened>, Raised> {
+        call.relation(index).map(Self::open).transpose()
+    }
+
     /// The relation, locked against changes of its shape to the end of the transaction where it is
     /// a table.
     fn open(oid: Oid) -> Result<Opened, Raised> {
@@ -149,6 +154,18 @@ impl Table {
         let (oid, mode) = (self.oid, pg_sys::RowShareLock as i32);
         // SAFETY: locks by object id.
         unsafe { guard(|| raw::LockRelationOid(oid, mode)) }
+    }
+
+    /// Keeps foreign keys to the table, or to its partition `oid`, from coming and going, to the
+    /// end of the transaction.
+    pub fn lock_for_changes(oid: u32) -> Result<(), Raised> {
+        let mode = pg_sys::RowExclusiveLock as i32;
+        // SAFETY: locks by object id.
+        unsafe { guard(|| raw::LockRelationOid(oid.into(), mode)) }
+    }
+
+    pub fn oid(&self) -> u32 {
+        self.oid.to_u32()
     }
 
     /// Whether the query that makes the call was planned for the row type that the table has now.
@@ -237,6 +254,21 @@ impl Column {
             })?;
             Ok(hash.value() as u64)
         }
+    }
+
+    /// Whether the column's type has an order, which a btree index needs.
+    pub fn has_order(&self) -> Result<bool, Raised> {
+        let kind = self.kind.base;
+        let flags = pg_sys::TYPECACHE_LT_OPR as i32;
+        // SAFETY: the type cache lives as long as the session.
+        let less = unsafe { guard(|| (*raw::lookup_type_cache(kind, flags)).lt_opr) }?;
+        Ok(less != Oid::INVALID)
+    }
+
+    /// The column's type with its schema and without its length, as a function's argument names
+    /// it.
+    pub fn bare_type_name(&self) -> Result<Option<String>, Raised> {
+        text::full_type_name(self.kind.oid, -1)
     }
 
     /// The column's type with its schema and length, as a column definition names it.

@@ -72,36 +72,41 @@ impl Value {
     }
 
     fn printed_with_fixed_settings<'a>(self, kind: Oid) -> Result<&'a [u8], Raised> {
-        const FIXED: [(&CStr, &CStr); 8] = [
-            (c"bytea_output", c"hex"),
-            (c"datestyle", c"ISO, YMD"),
-            (c"extra_float_digits", c"1"),
-            (c"intervalstyle", c"iso_8601"),
-            (c"lc_monetary", c"C"),
-            (c"quote_all_identifiers", c"off"),
-            (c"search_path", c"pg_catalog, pg_temp"),
-            (c"timezone", c"UTC"),
-        ];
-        // SAFETY: what a function with a SET clause does: a nest level of its own, undone here,
-        // or by the abort of the (sub)transaction when printing fails.
-        unsafe {
-            let level = pg_sys::NewGUCNestLevel();
-            for (name, value) in FIXED {
-                pg_sys::set_config_option(
-                    name.as_ptr(),
-                    value.as_ptr(),
-                    pg_sys::GucContext::PGC_USERSET,
-                    pg_sys::GucSource::PGC_S_SESSION,
-                    pg_sys::GucAction::GUC_ACTION_SAVE,
-                    true,
-                    0,
-                    false,
-                );
-            }
-            let printed = self.printed(kind)?;
-            guard(|| raw::AtEOXact_GUC(true, level))?;
-            Ok(printed)
+        with_fixed_settings(|| self.printed(kind))
+    }
+}
+
+/// Runs `act` under settings that make the text of every value the same in all sessions.
+pub fn with_fixed_settings<T, E: From<Raised>>(act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    const FIXED: [(&CStr, &CStr); 8] = [
+        (c"bytea_output", c"hex"),
+        (c"datestyle", c"ISO, YMD"),
+        (c"extra_float_digits", c"1"),
+        (c"intervalstyle", c"iso_8601"),
+        (c"lc_monetary", c"C"),
+        (c"quote_all_identifiers", c"off"),
+        (c"search_path", c"pg_catalog, pg_temp"),
+        (c"timezone", c"UTC"),
+    ];
+    // SAFETY: what a function with a SET clause does: a nest level of its own, undone here, or by
+    // the abort of the (sub)transaction when `act` fails.
+    unsafe {
+        let level = pg_sys::NewGUCNestLevel();
+        for (name, value) in FIXED {
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
         }
+        let done = act()?;
+        guard(|| raw::AtEOXact_GUC(true, level))?;
+        Ok(done)
     }
 }
 
@@ -149,6 +154,11 @@ fn is_row(kind: Oid) -> bool {
     unsafe { pg_sys::type_is_rowtype(kind) }
 }
 
+/// A text value.
+pub fn value(text: &str) -> Result<Value, Raised> {
+    Value::text(super::value::to_server(text)?.as_bytes())
+}
+
 /// A JSON text as a jsonb value.
 pub fn jsonb(json: &str) -> Result<Value, Raised> {
     let source = super::value::to_server(json)?;
@@ -172,4 +182,26 @@ pub(super) fn full_type_name(kind: Oid, typmod: i32) -> Result<Option<String>, R
     let name =
         unsafe { guard(|| raw::format_type_extended(kind, typmod, TYPMOD_GIVEN | FORCE_QUALIFY)) }?;
     from_c(name)
+}
+
+/// A string constant of SQL that reads the same whatever `standard_conforming_strings` is.
+pub fn literal(text: &str) -> String {
+    let text = text.replace('\'', "''");
+    if text.contains('\\') {
+        format!("E'{}'", text.replace('\\', "\\\\"))
+    } else {
+        format!("'{text}'")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal;
+
+    #[test]
+    fn literals() {
+        assert_eq!(literal("a b"), "'a b'");
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal(r"a\'b"), r"E'a\\''b'");
+    }
 }

@@ -55,6 +55,32 @@ impl Kind {
     pub fn is_integer(self) -> bool {
         [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID].contains(&self.base)
     }
+
+    /// Whether its values keep all they are through `to_jsonb` and the type's input function,
+    /// under all settings.
+    pub fn is_exact_in_json(self) -> bool {
+        let kind = self.base;
+        let is_known = [
+            pg_sys::BOOLOID,
+            pg_sys::BPCHAROID,
+            pg_sys::BYTEAOID,
+            pg_sys::DATEOID,
+            pg_sys::INT2OID,
+            pg_sys::INT4OID,
+            pg_sys::INT8OID,
+            pg_sys::JSONBOID,
+            pg_sys::NUMERICOID,
+            pg_sys::TEXTOID,
+            pg_sys::TIMEOID,
+            pg_sys::TIMESTAMPOID,
+            pg_sys::TIMESTAMPTZOID,
+            pg_sys::UUIDOID,
+            pg_sys::VARCHAROID,
+        ]
+        .contains(&kind);
+        // SAFETY: a catalog look-up of an existing type.
+        is_known || unsafe { pg_sys::get_typtype(kind) } as u8 == pg_sys::TYPTYPE_ENUM
+    }
 }
 
 impl Value {
@@ -162,6 +188,14 @@ impl Value {
             null: false,
             kind: pg_sys::TEXTARRAYOID,
         })
+    }
+
+    pub fn int4(number: i32) -> Self {
+        Self {
+            datum: Datum::from(number),
+            null: false,
+            kind: pg_sys::INT4OID,
+        }
     }
 
     /// A timestamptz of these microseconds since 2000-01-01, or its NULL.

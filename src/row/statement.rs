@@ -226,7 +226,7 @@ fn choice(table: &Table, alias: &str, form: Form, lock: Lock) -> (String, &'stat
 }
 
 /// A name for the row in the statements that is no column's, so that it means the whole row.
-fn alias(table: &Table) -> String {
+pub fn alias(table: &Table) -> String {
     let mut alias = "once_row".to_owned();
     while table.column(&alias).is_some() {
         alias.push('_');

@@ -220,7 +220,7 @@ impl<'a> Turn<'a> {
     /// Creates the row where nothing but the turn keeps a second one out. None where it is there
     /// after all.
     fn create_in_turn(&self) -> Result<Option<Taken>, Error> {
-        self.await_turn()?;
+        turn_of(self.table, self.key, |turn| turn.take())?;
         if let Some(row) = self.existing()? {
             return Ok(Some(Taken::found(row)));
         }
@@ -262,55 +262,6 @@ impl<'a> Turn<'a> {
             Some(_) => Conflict::NothingOnKey,
             None => Conflict::Error,
         }
-    }
-
-    fn await_turn(&self) -> Result<(), Error> {
-        let (table, key) = (
-            text::encode(&self.table.name)?,
-            text::encode(&self.shown()?)?,
-        );
-        let name = names::Name {
-            ns: table.as_bytes(),
-            key: key.as_bytes(),
-        };
-        let turn = Taking {
-            class: Class::Row,
-            number: self.number()?,
-            mode: Mode::Exclusive,
-            name,
-        };
-        Ok(turn.take()?)
-    }
-
-    /// The key as people read it in `once.locks`: a JSON object.
-    fn shown(&self) -> Result<String, Error> {
-        let mut object = serde_json::Map::new();
-        for Cell { column, value } in self.key {
-            let text = match scalar_text(*value, "key") {
-                Ok(text) => text,
-                Err(Error::Postgres(raised)) => return Err(Error::Postgres(raised)),
-                Err(_) => Some("?".to_owned()),
-            };
-            let json = match text {
-                Some(number) if column.kind.is_integer() => number.parse::<i64>().ok().into(),
-                text => text.into(),
-            };
-            object.insert(column.name.clone(), json);
-        }
-        Ok(serde_json::Value::Object(object).to_string())
-    }
-
-    /// The number of the turn: of the topmost table, the set of key columns, and the key, equal
-    /// for values that are equal by the columns' types and collations.
-    fn number(&self) -> Result<u64, Raised> {
-        let mut parts = vec![self.table.topmost.to_le_bytes().to_vec()];
-        for Cell { column, value } in self.key {
-            parts.push(column.name.clone().into_bytes());
-            parts.push(vec![u8::from(value.is_null())]);
-            parts.push(column.hash(*value)?.to_le_bytes().to_vec());
-        }
-        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-        Ok(digest::turn(&parts))
     }
 
     /// Creates the row; none where a unique index or a trigger kept it out.
@@ -400,4 +351,55 @@ impl<'a> Turn<'a> {
             .and_then(|columns| partition.guard_of(&columns, has_null))
             .is_some_and(|guard| guard.name == constraint))
     }
+}
+
+/// Does something with the lock that is the turn. The cells come in the order of the columns'
+/// names.
+pub fn turn_of(
+    table: &Table,
+    key: &[Cell],
+    act: impl FnOnce(&Taking) -> Result<(), Raised>,
+) -> Result<(), Error> {
+    let (name, shown) = (text::encode(&table.name)?, text::encode(&shown(key)?)?);
+    let turn = Taking {
+        class: Class::Row,
+        number: number(table, key)?,
+        mode: Mode::Exclusive,
+        name: names::Name {
+            ns: name.as_bytes(),
+            key: shown.as_bytes(),
+        },
+    };
+    Ok(act(&turn)?)
+}
+
+/// The key as people read it in `once.locks`: a JSON object.
+fn shown(key: &[Cell]) -> Result<String, Error> {
+    let mut object = serde_json::Map::new();
+    for Cell { column, value } in key {
+        let text = match scalar_text(*value, "key") {
+            Ok(text) => text,
+            Err(Error::Postgres(raised)) => return Err(Error::Postgres(raised)),
+            Err(_) => Some("?".to_owned()),
+        };
+        let json = match text {
+            Some(number) if column.kind.is_integer() => number.parse::<i64>().ok().into(),
+            text => text.into(),
+        };
+        object.insert(column.name.clone(), json);
+    }
+    Ok(serde_json::Value::Object(object).to_string())
+}
+
+/// The number of the turn: of the topmost table, the set of key columns, and the key, equal for
+/// values that are equal by the columns' types and collations.
+fn number(table: &Table, key: &[Cell]) -> Result<u64, Raised> {
+    let mut parts = vec![table.topmost.to_le_bytes().to_vec()];
+    for Cell { column, value } in key {
+        parts.push(column.name.clone().into_bytes());
+        parts.push(vec![u8::from(value.is_null())]);
+        parts.push(column.hash(*value)?.to_le_bytes().to_vec());
+    }
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    Ok(digest::turn(&parts))
 }

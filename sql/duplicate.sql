@@ -1,0 +1,51 @@
+/* What merging has removed. A uuid, and not a number of a sequence, so that a restored dump goes on
+   without a collision. */
+CREATE TABLE once.merged_rows (
+    id          uuid        NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+    merged_at   timestamptz NOT NULL DEFAULT pg_catalog.transaction_timestamp(),
+    merged_in   xid8        NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
+    merged_by   text        NOT NULL,
+    table_name  text        NOT NULL,
+    reason      text        NOT NULL,
+    key         jsonb       NOT NULL,
+    kept        jsonb       NOT NULL,
+    removed     jsonb       NOT NULL,
+    moved       jsonb,
+    CONSTRAINT merged_rows_pkey PRIMARY KEY (id)
+);
+CREATE INDEX merged_rows_merged_at_idx ON once.merged_rows (merged_at);
+COMMENT ON TABLE once.merged_rows IS 'The rows that once.merge_duplicates has removed: written by it only';
+COMMENT ON COLUMN once.merged_rows.merged_at IS 'The transaction_timestamp() of the merge';
+COMMENT ON COLUMN once.merged_rows.merged_in IS 'The pg_current_xact_id() of the merge; unique together with merged_at also after a restore elsewhere';
+COMMENT ON COLUMN once.merged_rows.merged_by IS 'The current_user of the call';
+COMMENT ON COLUMN once.merged_rows.table_name IS 'Schema and table, quoted where SQL needs it';
+COMMENT ON COLUMN once.merged_rows.reason IS 'What made it a duplicate, and which row was kept';
+COMMENT ON COLUMN once.merged_rows.key IS 'The key columns and their values';
+COMMENT ON COLUMN once.merged_rows.kept IS 'The primary key of the row that was kept, or that row where there is none';
+COMMENT ON COLUMN once.merged_rows.removed IS 'The row that was removed, as it was';
+COMMENT ON COLUMN once.merged_rows.moved IS 'For each foreign key by which rows pointed at it: constraint, table, count, and the primary keys of up to 10000 of them in rows';
+
+SELECT pg_catalog.pg_extension_config_dump('once.merged_rows', '');
+
+CREATE FUNCTION once.find_duplicates(
+    target regclass, key_columns text[]
+) RETURNS TABLE (key jsonb, copies bigint, rows jsonb)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'find_duplicates_wrapper';
+COMMENT ON FUNCTION once.find_duplicates(regclass, text[]) IS
+    'The groups of rows that are equal in the key columns, by the columns'' own equality, NULL being equal to NULL: the key, how many, and the rows by primary key (of a large group the first 1000, of 16 MB at most). Reads with the rights of the caller, writes nothing, and sorts on disk what does not fit into work_mem. Errors: 22004 for NULL, 22023 for no or repeated columns, 42703, 42809 where the target is no table, 0A000 for a type without equality or order, 42501.';
+
+CREATE FUNCTION once.merge_duplicates(
+    target regclass, key_columns text[], keep text DEFAULT 'oldest', dry_run boolean DEFAULT true,
+    order_by text DEFAULT NULL, max_groups int DEFAULT NULL
+) RETURNS TABLE (key jsonb, kept jsonb, removed int, references_moved bigint)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'merge_duplicates_wrapper';
+COMMENT ON FUNCTION once.merge_duplicates(regclass, text[], text, boolean, text, int) IS
+    'Keeps one row of each group of duplicates (''oldest'' or ''newest'' by the column order_by, NULLs last, ties and the default by primary key), lets every foreign key that points at the others point at it, archives these in once.merged_rows and deletes them. With dry_run, the default, all of it is done and rolled back. Takes each group''s turn, locks its rows FOR UPDATE and merges what it sees locked; the locks last until the transaction ends. At most max_groups groups. Runs with the rights of the caller: SELECT, UPDATE and DELETE on the target, SELECT and UPDATE on the tables that point at it. At REPEATABLE READ and SERIALIZABLE rows newer than the snapshot raise 40001. Errors: 22004, 22023, 42703, 42809, 0A000 for a type without equality or order, 55000 where nothing says which row is older or a trigger or rule keeps a row or reference, 42501 also where row security is active for the caller; 23505 where a row that points at a duplicate would become a duplicate itself; those of the tables'' own constraints and triggers.';
+
+CREATE FUNCTION once.guard_plan(target regclass, key_columns text[]) RETURNS SETOF text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'guard_plan_wrapper';
+COMMENT ON FUNCTION once.guard_plan(regclass, text[]) IS
+    'The statements, in order, that make duplicates in the key columns impossible while the table is in use: for psql''s \gexec, each in a transaction of its own; each can be run again. No rows where a unique index guards the key already. Writes nothing, reads with the rights of the caller. Errors: 55000 with the number while there are duplicates, 0A000 where the key lacks a column of the partition key or for a type without equality or order, 22004, 22023, 42703, 42809, 42501 also where row security is active for the caller.';

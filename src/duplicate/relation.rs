@@ -1,0 +1,186 @@
+//! A table with its partitions, as far as unique indexes on the key go.
+
+use serde_json::Value as Json;
+
+use super::reference::{array, text};
+use super::{Key, list};
+use crate::error::Error;
+use crate::pg::Value;
+use crate::pg::spi::{self, View};
+use crate::pg::text::{literal, with_fixed_settings};
+
+/// The table, or one of its partitions.
+pub struct Relation {
+    /// Schema and name, quoted.
+    pub name: String,
+    schema: String,
+    pub oid: i64,
+    pub parent: Option<i64>,
+    pub is_partitioned: bool,
+    /// What it is, where it can have no index.
+    pub foreign: bool,
+    /// The partition key's columns; `None` for an expression.
+    pub partition_key: Vec<Option<String>>,
+    /// The name that a new index gets, quoted, and one that is free if it is taken.
+    pub planned_name: String,
+    pub free_name: String,
+    pub indexes: Vec<Index>,
+}
+
+impl Relation {
+    /// The name of an index of the table, with its schema.
+    pub fn qualified(&self, index: &str) -> String {
+        format!("{}.{index}", self.schema)
+    }
+}
+
+/// A unique index over exactly the key columns.
+#[derive(Clone)]
+pub struct Index {
+    pub oid: i64,
+    /// Its name, quoted and without its schema.
+    pub name: String,
+    pub qualified: String,
+    /// Complete. That of a partitioned table is so once all partitions have theirs.
+    pub is_valid: bool,
+    /// It keeps out what the key columns call equal, NULL where there can be one included.
+    pub fits: bool,
+    pub constraint: Option<String>,
+    /// The index of the partitioned table above that it is a part of.
+    pub parent: Option<i64>,
+}
+
+/// The table first, then its partitions from top to bottom; and whether NULL is possible in the key.
+pub fn tree(key: &Key) -> Result<(Vec<Relation>, bool), Error> {
+    let names = list(&key.columns, |column| literal(&column.name));
+    let statement = STATEMENT.replace("{names}", &names);
+    let oid = Value::integer(i64::from(key.table.oid()));
+    let found = with_fixed_settings(|| {
+        spi::run(&statement, &[oid], View::Newest, |rows| {
+            Ok::<_, Error>(rows.text(0, 0)?)
+        })
+    })?;
+    let found = found.ok_or(Error::TextInvalid {
+        what: "the name of a table or index",
+    })?;
+    let found: Json = serde_json::from_str(&found).unwrap_or_default();
+    let relations: Vec<Relation> = array(&found).map(relation).collect();
+    let nullable = array(&found).any(|relation| relation["nullable"] == Json::Bool(true));
+    Ok((relations, nullable))
+}
+
+fn relation(json: &Json) -> Relation {
+    Relation {
+        name: text(json, "name"),
+        schema: text(json, "schema"),
+        oid: json["oid"].as_i64().unwrap_or_default(),
+        parent: json["parent"].as_i64(),
+        is_partitioned: json["kind"] == "p",
+        foreign: json["kind"] == "f",
+        partition_key: array(&json["partition_key"])
+            .map(|column| column.as_str().map(str::to_owned))
+            .collect(),
+        planned_name: text(json, "planned_name"),
+        free_name: text(json, "free_name"),
+        indexes: array(&json["indexes"])
+            .map(|index| Index {
+                oid: index["oid"].as_i64().unwrap_or_default(),
+                name: text(index, "name"),
+                qualified: text(index, "qualified"),
+                is_valid: index["valid"] == Json::Bool(true),
+                fits: index["fits"] == Json::Bool(true),
+                constraint: index["constraint"].as_str().map(str::to_owned),
+                parent: index["parent"].as_i64(),
+            })
+            .collect(),
+    }
+}
+
+/// NULL is possible where a column is not declared NOT NULL, or that was never verified.
+const STATEMENT: &str = "\
+WITH part (oid, parent, level) AS (
+    SELECT $1::pg_catalog.oid, NULL::pg_catalog.oid, 0
+    UNION ALL SELECT t.relid, t.parentrelid, t.level
+    FROM pg_catalog.pg_partition_tree($1::pg_catalog.oid::pg_catalog.regclass) AS t
+    WHERE t.relid OPERATOR(pg_catalog.<>) $1::pg_catalog.oid::pg_catalog.regclass
+), wanted (name, place) AS (
+    SELECT w.name, w.place FROM pg_catalog.unnest(ARRAY[{names}]::pg_catalog.text[]) WITH ORDINALITY AS w (name, place)
+), attribute AS (
+    SELECT part.oid AS relation, a.attnum, a.attcollation, w.name, w.place,
+        NOT a.attnotnull OR EXISTS (SELECT FROM pg_catalog.pg_constraint AS c
+            WHERE c.conrelid OPERATOR(pg_catalog.=) part.oid AND c.contype OPERATOR(pg_catalog.=) 'n'
+            AND c.conkey[1] OPERATOR(pg_catalog.=) a.attnum AND NOT c.convalidated) AS nullable
+    FROM part JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) part.oid
+    JOIN wanted AS w ON w.name OPERATOR(pg_catalog.=) a.attname::pg_catalog.text
+    WHERE a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped
+), nullability AS (
+    SELECT pg_catalog.bool_or(attribute.nullable) AS is_possible FROM attribute
+), index AS (
+    SELECT x.indexrelid, x.indrelid, i.relname,
+        x.indisvalid AND x.indisready AND x.indislive AS valid,
+        x.indimmediate AND (x.indnullsnotdistinct OR NOT nullability.is_possible)
+        AND NOT EXISTS (
+            SELECT FROM ROWS FROM (pg_catalog.unnest(x.indkey::pg_catalog.int2[]), pg_catalog.unnest(x.indclass::pg_catalog.oid[]),
+                pg_catalog.unnest(x.indcollation::pg_catalog.oid[])) WITH ORDINALITY AS k (number, class, coll, n)
+            JOIN attribute AS a ON a.relation OPERATOR(pg_catalog.=) x.indrelid AND a.attnum OPERATOR(pg_catalog.=) k.number
+            JOIN pg_catalog.pg_opclass AS o ON o.oid OPERATOR(pg_catalog.=) k.class
+            WHERE k.n OPERATOR(pg_catalog.<=) x.indnkeyatts
+            AND NOT (o.opcdefault AND k.coll OPERATOR(pg_catalog.=) a.attcollation)) AS fits
+    FROM part CROSS JOIN nullability
+    JOIN pg_catalog.pg_index AS x ON x.indrelid OPERATOR(pg_catalog.=) part.oid
+    JOIN pg_catalog.pg_class AS i ON i.oid OPERATOR(pg_catalog.=) x.indexrelid
+    WHERE x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL
+    AND (SELECT pg_catalog.array_agg(k.number ORDER BY k.number)
+        FROM pg_catalog.unnest(x.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (number, n)
+        WHERE k.n OPERATOR(pg_catalog.<=) x.indnkeyatts) OPERATOR(pg_catalog.=)
+        (SELECT pg_catalog.array_agg(a.attnum ORDER BY a.attnum) FROM attribute AS a
+        WHERE a.relation OPERATOR(pg_catalog.=) part.oid)
+)
+SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+    'name', pg_catalog.format('%I.%I', n.nspname, r.relname),
+    'schema', pg_catalog.quote_ident(n.nspname),
+    'oid', r.oid::pg_catalog.int8,
+    'parent', part.parent::pg_catalog.int8,
+    'kind', r.relkind,
+    'nullable', (SELECT nullability.is_possible FROM nullability),
+    'partition_key', (SELECT pg_catalog.jsonb_agg(a.attname ORDER BY k.n)
+        FROM pg_catalog.pg_partitioned_table AS p,
+            pg_catalog.unnest(p.partattrs::pg_catalog.int2[]) WITH ORDINALITY AS k (number, n)
+        LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) part.oid
+            AND a.attnum OPERATOR(pg_catalog.=) k.number
+        WHERE p.partrelid OPERATOR(pg_catalog.=) part.oid),
+    'planned_name', pg_catalog.quote_ident(base.name OPERATOR(pg_catalog.||) '_key'),
+    'free_name', (SELECT pg_catalog.quote_ident(f.name) FROM (
+            SELECT s.n, base.name OPERATOR(pg_catalog.||) '_key' OPERATOR(pg_catalog.||)
+                CASE WHEN s.n OPERATOR(pg_catalog.=) 0 THEN '' ELSE s.n::pg_catalog.text END AS name
+            FROM pg_catalog.generate_series(0, 99) AS s (n)) AS f
+        WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS taken
+            WHERE taken.relnamespace OPERATOR(pg_catalog.=) r.relnamespace
+            AND taken.relname::pg_catalog.text OPERATOR(pg_catalog.=) f.name
+            AND NOT EXISTS (SELECT FROM index WHERE index.indexrelid OPERATOR(pg_catalog.=) taken.oid AND NOT index.valid))
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS taken
+            WHERE taken.conrelid OPERATOR(pg_catalog.=) r.oid
+            AND taken.conname::pg_catalog.text OPERATOR(pg_catalog.=) f.name)
+        ORDER BY f.n LIMIT 1),
+    'indexes', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+            'oid', index.indexrelid::pg_catalog.int8,
+            'name', pg_catalog.quote_ident(index.relname),
+            'qualified', pg_catalog.format('%I.%I', n.nspname, index.relname),
+            'valid', index.valid,
+            'fits', index.fits,
+            'constraint', (SELECT c.conname FROM pg_catalog.pg_constraint AS c
+                WHERE c.conindid OPERATOR(pg_catalog.=) index.indexrelid
+                AND c.conrelid OPERATOR(pg_catalog.=) r.oid
+                AND (c.contype OPERATOR(pg_catalog.=) 'u' OR c.contype OPERATOR(pg_catalog.=) 'p')),
+            'parent', (SELECT h.inhparent::pg_catalog.int8 FROM pg_catalog.pg_inherits AS h
+                WHERE h.inhrelid OPERATOR(pg_catalog.=) index.indexrelid)
+            ) ORDER BY index.relname)
+        FROM index WHERE index.indrelid OPERATOR(pg_catalog.=) r.oid)
+    ) ORDER BY part.level, n.nspname, r.relname)::pg_catalog.text
+FROM part JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) part.oid
+JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) r.relnamespace
+CROSS JOIN LATERAL (SELECT r.relname::pg_catalog.text OPERATOR(pg_catalog.||) '_' OPERATOR(pg_catalog.||)
+    (SELECT pg_catalog.string_agg(w.name, '_' ORDER BY w.place) FROM wanted AS w) AS name) AS whole
+CROSS JOIN LATERAL (SELECT pg_catalog.left(whole.name, pg_catalog.max(l.n)) AS name
+    FROM pg_catalog.generate_series(1, 57) AS l (n)
+    WHERE pg_catalog.octet_length(pg_catalog.left(whole.name, l.n)) OPERATOR(pg_catalog.<=) 57) AS base";

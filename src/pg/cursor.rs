@@ -1,0 +1,79 @@
+//! Statements whose rows are read piece by piece.
+
+use std::ffi::{CStr, CString, c_char, c_long};
+use std::ptr;
+
+use pgrx::pg_sys;
+
+use super::guard::{Raised, guard};
+use super::raw;
+use super::spi::{Rows, Running, plan};
+use super::value::Value;
+
+/// A statement in progress, with the snapshot of the moment at which it was opened.
+pub struct Cursor {
+    name: CString,
+}
+
+impl Cursor {
+    /// Begins `statement` with `arguments` for `$1`, `$2`, ….
+    pub fn open(statement: &str, arguments: &[Value]) -> Result<Self, Raised> {
+        let mut values: Vec<pg_sys::Datum> = arguments.iter().map(|value| value.datum).collect();
+        let nulls: Vec<c_char> = arguments
+            .iter()
+            .map(|value| if value.null { b'n' } else { b' ' } as c_char)
+            .collect();
+        let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
+        let _running = Running::enter();
+        // SAFETY: the arrays outlive the call, which copies the values. The portal holds on to its
+        // plan, and lives until it is closed or its (sub)transaction ends.
+        unsafe {
+            guard(|| raw::SPI_connect())?;
+            let plan = plan(statement, arguments)?;
+            let name =
+                guard(|| (*raw::SPI_cursor_open(ptr::null(), plan, values, nulls, false)).name)?;
+            let name = CStr::from_ptr(name).to_owned();
+            guard(|| raw::SPI_finish())?;
+            Ok(Self { name })
+        }
+    }
+
+    /// Reads the next rows, `count` at most; none where the cursor is at its end or gone.
+    pub fn fetch<T, E: From<Raised>>(
+        &self,
+        count: usize,
+        read: impl FnOnce(&Rows) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (name, count) = (self.name.as_ptr(), count as c_long);
+        let _running = Running::enter();
+        // SAFETY: the portal is looked up by its name, and used before anything can close it.
+        unsafe {
+            guard(|| raw::SPI_connect())?;
+            let portal = pg_sys::SPI_cursor_find(name);
+            let mut rows = Rows {
+                processed: 0,
+                table: ptr::null_mut(),
+            };
+            if !portal.is_null() {
+                guard(|| raw::SPI_cursor_fetch(portal, true, count))?;
+                rows.processed = pg_sys::SPI_processed as usize;
+                rows.table = pg_sys::SPI_tuptable;
+            }
+            let result = read(&rows)?;
+            guard(|| raw::SPI_finish())?;
+            Ok(result)
+        }
+    }
+
+    pub fn close(self) -> Result<(), Raised> {
+        let name = self.name.as_ptr();
+        // SAFETY: a look-up by name; a portal that is found may be closed.
+        unsafe {
+            let portal = pg_sys::SPI_cursor_find(name);
+            if portal.is_null() {
+                return Ok(());
+            }
+            guard(|| raw::SPI_cursor_close(portal))
+        }
+    }
+}
