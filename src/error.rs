@@ -31,6 +31,7 @@ pub enum Error {
         bytes: usize,
     },
     ClaimNewerThanSnapshot,
+    ClaimRemovedSinceSnapshot,
     /// The direct engine is asked for, and the table needs statements.
     ClaimTableSpecial {
         what: &'static str,
@@ -256,6 +257,12 @@ impl Error {
                 "could not serialize access due to concurrent update",
             )
             .detail("The claim is newer than the transaction's snapshot.".into())
+            .hint(&RETRY.to_string_lossy()),
+            Self::ClaimRemovedSinceSnapshot => plain(
+                ERRCODE_T_R_SERIALIZATION_FAILURE,
+                "could not serialize access due to concurrent delete",
+            )
+            .detail("The claim was given back after the transaction's snapshot.".into())
             .hint(&RETRY.to_string_lossy()),
             Self::ClaimTableSpecial { what } => plain(
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

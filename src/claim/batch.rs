@@ -2,7 +2,7 @@
 //! each never wait for one another in a circle.
 
 use super::statement::{self, NEGLIGIBLE_WAIT};
-use super::{Answer, Claim, Engine, Terms, direct, newest_but_serializable, times};
+use super::{Answer, Claim, Engine, Terms, direct, times};
 use crate::digest;
 use crate::error::Error;
 use crate::key;
@@ -174,6 +174,9 @@ impl<'a> Chunk<'a> {
     }
 
     fn claim(&self, entries: &[Entry], terms: &Terms) -> Result<Vec<Answer>, Error> {
+        if session::isolation() == session::Isolation::Serializable {
+            return self.claim_singly(entries, terms);
+        }
         let expired = self.expired(entries)?;
         let mut answers = Vec::with_capacity(entries.len());
         let mut rest = entries;
@@ -192,6 +195,14 @@ impl<'a> Chunk<'a> {
         Ok(answers)
     }
 
+    /// What each answer has read counts, so that each is given by itself.
+    fn claim_singly(&self, entries: &[Entry], terms: &Terms) -> Result<Vec<Answer>, Error> {
+        entries
+            .iter()
+            .map(|entry| statement::make(&self.single(entry)?, terms))
+            .collect()
+    }
+
     fn single(&self, entry: &Entry) -> Result<Claim<'_>, Error> {
         Ok(Claim {
             digest: entry.digest,
@@ -206,7 +217,7 @@ impl<'a> Chunk<'a> {
              WHERE digest OPERATOR(pg_catalog.=) ANY ($1) \
                AND expires_at OPERATOR(pg_catalog.<=) $2";
         let arguments = [digests(entries)?, Value::timestamp(Some(session::now()))];
-        let mut expired = spi::run(EXPIRED, &arguments, newest_but_serializable(), read_digests)?;
+        let mut expired = spi::run(EXPIRED, &arguments, View::Newest, read_digests)?;
         expired.sort_unstable();
         Ok(expired)
     }
@@ -260,8 +271,7 @@ impl<'a> Chunk<'a> {
         self.stand(&lost)
     }
 
-    /// Reads the claims that were there already: they must be those of the same names, and under
-    /// SERIALIZABLE the answer counts as a read of them.
+    /// Reads the claims that were there already: they must be those of the same names.
     fn stand(&self, entries: &[Entry]) -> Result<(), Error> {
         const OTHERS: &str = "SELECT claim.digest \
              FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) \

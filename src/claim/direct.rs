@@ -19,6 +19,9 @@ pub fn make(table: &mut Claims, claim: &Claim, terms: &Terms) -> Result<Answer, 
                 continue;
             }
             claims::Found::Nothing => {
+                if was_in_snapshot(table, claim)? {
+                    return Err(Error::ClaimRemovedSinceSnapshot);
+                }
                 if table.insert(claim, &terms.entry()?)? {
                     return Ok(Answer::Won);
                 }
@@ -82,6 +85,12 @@ fn is_newer_than_snapshot(table: &mut Claims, found: &claims::Claim) -> Result<b
         return Ok(false);
     }
     Ok(!table.is_in_snapshot(found)?)
+}
+
+/// The same of a claim that the snapshot has and that was given back since. The look counts as a
+/// read that nothing was there.
+fn was_in_snapshot(table: &mut Claims, claim: &Claim) -> Result<bool, Error> {
+    Ok(session::isolation() == Isolation::Serializable && stands(table, claim, View::Isolated)?)
 }
 
 impl Terms {

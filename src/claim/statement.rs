@@ -15,9 +15,13 @@ pub const NEGLIGIBLE_WAIT: i64 = 100_000;
 /// Makes the claim if it does not stand.
 pub fn make(claim: &Claim, terms: &Terms) -> Result<Answer, Error> {
     let claim = Row::of(claim)?;
+    let was_there = claim.was_in_snapshot()?;
     for _ in 0..ROUNDS {
         if claim.insert(terms)? {
-            return Ok(Answer::Won);
+            return match was_there {
+                true => Err(Error::ClaimRemovedSinceSnapshot),
+                false => Ok(Answer::Won),
+            };
         }
         match claim.find(View::Isolated, terms)? {
             Found::Nothing => {}
@@ -65,6 +69,13 @@ impl Row {
             ns: Value::text(claim.ns)?,
             key: Value::text(claim.key)?,
         })
+    }
+
+    /// Under SERIALIZABLE an answer by a claim that was given back after the snapshot would be one
+    /// that no order of the transactions explains. The look counts as a read.
+    fn was_in_snapshot(&self) -> Result<bool, Error> {
+        let is_serializable = session::isolation() == session::Isolation::Serializable;
+        Ok(is_serializable && self.find(View::Isolated, &Terms::default())? == Found::Standing)
     }
 
     fn delete(&self, view: View) -> Result<bool, Error> {
