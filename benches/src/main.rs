@@ -106,10 +106,8 @@ fn arguments() -> Result<(Run, String), String> {
             .ok()
             .filter(|scale| (0.0..=10.0).contains(scale)),
     };
-    Ok((
-        Run::new(major.ok_or_else(usage)?, scale.ok_or_else(usage)?),
-        what,
-    ))
+    let (major, scale) = major.zip(scale).ok_or_else(usage)?;
+    Ok((Run::new(major, scale, what == "gates"), what))
 }
 
 fn chosen(what: &str) -> Result<Vec<&'static (&'static str, Part)>, String> {

@@ -6,14 +6,17 @@ pub struct Run {
     pub major: u32,
     /// 1 is the run that is published; less is shorter and coarser.
     pub scale: f64,
+    /// Whether nothing is asked but which gates are met.
+    pub gates_only: bool,
     started: Instant,
 }
 
 impl Run {
-    pub fn new(major: u32, scale: f64) -> Run {
+    pub fn new(major: u32, scale: f64, gates_only: bool) -> Run {
         Run {
             major,
             scale,
+            gates_only,
             started: Instant::now(),
         }
     }
