@@ -161,8 +161,11 @@ impl Row {
             Some(_) => (FIND_WITH_OWNER, &arguments[..]),
         };
         spi::run(statement, arguments, view, |rows| {
-            if rows.count() == 0 {
-                return Ok(Found::Nothing);
+            match rows.count() {
+                0 => return Ok(Found::Nothing),
+                1 => {}
+                // The snapshot has a claim that others gave back since, and the own one.
+                _ => return Err(Error::ClaimNewerThanSnapshot),
             }
             if rows.boolean(0, 1) != Some(true) {
                 return Err(Error::DigestCollision);

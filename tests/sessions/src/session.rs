@@ -229,6 +229,24 @@ impl Session {
         self.waits_where(&format!("0 = ANY (pg_blocking_pids({}))", self.pid));
     }
 
+    /// The answer to the statement that was sent last, or none once it is seen to
+    /// wait for a lock.
+    pub fn answer_or_wait(&mut self, observer: &mut Session) -> Option<Result<Rows, Failure>> {
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = {} AND NOT granted)",
+            self.pid
+        );
+        let started = Instant::now();
+        while !self.has_answered() {
+            if started.elapsed() > Duration::from_millis(1) && observer.is_true(&sql) {
+                return None;
+            }
+            assert!(started.elapsed() < LOOK, "no answer: {}", self.sent);
+            thread::sleep(Duration::from_micros(200));
+        }
+        Some(self.answer())
+    }
+
     pub fn cancel(&self) {
         assert!(
             self.observer()

@@ -96,6 +96,8 @@ fn claim_key(number: usize) -> String {
 fn live(database: &Database, start: Instant, mut random: Rng) -> Vec<Event> {
     let mut session = database.session();
     session.run("SET deadlock_timeout = '20ms'");
+    let engine = ["direct", "statement"][random.usize(..2)];
+    session.run(&format!("SET pg_once.claim_engine = '{engine}'"));
     let mut client = Client::new(session, start);
     while start.elapsed() < LENGTH {
         if let Err(failure) = transaction(&mut client, &mut random) {
