@@ -1,0 +1,656 @@
+//! Work: one of many runs it, waits hold nothing, tokens rise whatever happens
+//! to records and servers, and a stale token writes nothing.
+
+use pg_once_sessions::pooler::Pooler;
+use pg_once_sessions::session::first_to_answer;
+use pg_once_sessions::{Barrier, Cluster, Database, Rows, Session, database};
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const CLIENTS: usize = 8;
+
+/// G1, G10: new work, and work whose lease is over.
+#[test]
+fn one_of_eight_clients_runs_each_key() {
+    const ROUNDS: usize = 40;
+    let database = database();
+    let barrier = Barrier::new(CLIENTS);
+    let told: Vec<Vec<Told>> = thread::scope(|scope| {
+        let clients = Vec::from_iter((0..CLIENTS).map(|client| {
+            let (database, barrier) = (&database, &barrier);
+            scope.spawn(move || {
+                let mut session = database.session();
+                let mut told = Vec::new();
+                for round in 0..ROUNDS {
+                    // Others begin in a transaction, and are open for a moment.
+                    let open = (client + round).is_multiple_of(2);
+                    let key = format!("k{}", round / 2);
+                    if round % 2 == 1 {
+                        session.run("SELECT pg_sleep(0.02)");
+                    }
+                    barrier.wait();
+                    if open {
+                        session.begin();
+                    }
+                    let lease = ["1 ms", "1 hour"][round % 2];
+                    told.push(begin(&mut session, &key, &format!("'{lease}'")));
+                    if open {
+                        session.commit();
+                    }
+                    barrier.wait();
+                }
+                told
+            })
+        }));
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .collect()
+    });
+    for key in 0..ROUNDS / 2 {
+        let tokens = |round: usize| {
+            let mut run: Vec<i64> = told
+                .iter()
+                .filter_map(|client| client[round].token)
+                .collect();
+            run.sort_unstable();
+            run
+        };
+        let (first, second) = (tokens(2 * key), tokens(2 * key + 1));
+        // A lease of a millisecond may be over while others still come.
+        assert!(!first.is_empty());
+        assert!(first.is_sorted_by(|a, b| a < b), "{first:?}");
+        assert_eq!(second.len(), 1, "the lease of an hour is taken once");
+        assert!(second[0] > *first.last().unwrap());
+    }
+}
+
+#[test]
+fn an_open_begin_is_passed_by() {
+    for (end, next) in [("COMMIT", "in_progress"), ("ROLLBACK", "run")] {
+        let database = database();
+        let [mut first, mut second] = database.sessions();
+        second.run("SET lock_timeout = '10s'");
+        first.begin();
+        assert_eq!(begin(&mut first, "k", "'1 hour'").outcome, "run");
+        for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
+            second.begin_at(level);
+            let told = begin(&mut second, "k", "'1 hour'");
+            assert_eq!(
+                (told.outcome.as_str(), told.has_lease),
+                ("in_progress", false)
+            );
+            assert_eq!(second.rows(NO_XID), [[None]]);
+            assert_eq!(locks(&second), NOTHING);
+            second.commit();
+        }
+        first.run(end);
+        assert_eq!(begin(&mut second, "k", "'1 hour'").outcome, next);
+    }
+}
+
+#[test]
+fn a_rolled_back_savepoint_gives_the_work_free() {
+    let database = database();
+    let [mut first, mut second] = database.sessions();
+    first.run("BEGIN; SAVEPOINT s");
+    assert_eq!(begin(&mut first, "k", "'1 hour'").outcome, "run");
+    assert_eq!(begin(&mut second, "k", "'1 hour'").outcome, "in_progress");
+    first.run("ROLLBACK TO s");
+    assert_eq!(begin(&mut second, "k", "'1 hour'").outcome, "run");
+    first.commit();
+}
+
+#[test]
+fn a_prepared_begin_and_a_prepared_fence_hold_off() {
+    let database = database();
+    let [mut first, mut second] = database.sessions();
+    first.begin();
+    begin(&mut first, "k", "'1 ms'");
+    first.run(&format!("PREPARE TRANSACTION '{}'", database.name));
+    assert_eq!(begin(&mut second, "k", "'1 hour'").outcome, "in_progress");
+    first.run(&format!("COMMIT PREPARED '{}'", database.name));
+    let token = first.number("SELECT token FROM once.work");
+    first.begin();
+    first.run(&format!("SELECT fence_once('ns', 'k', {token})"));
+    first.run(&format!("PREPARE TRANSACTION '{}'", database.name));
+    assert_eq!(begin(&mut second, "k", "'1 hour'").outcome, "in_progress");
+    second.run(&format!("SELECT renew_once('ns', 'k', {token}, '1 ms')"));
+    first.run(&format!("ROLLBACK PREPARED '{}'", database.name));
+    second.run("SELECT pg_sleep(0.01)");
+    let next = begin(&mut second, "k", "'1 hour'");
+    assert!(next.token.unwrap() > token);
+}
+
+/// Seven wait, and all are told the result of the one.
+#[test]
+fn those_who_wait_are_told_the_result() {
+    let database = database();
+    let mut first = database.session();
+    let token = begin(&mut first, "k", "'1 hour'").token.unwrap();
+    let mut waiting = Vec::from_iter((0..7).map(|_| database.session()));
+    for session in &mut waiting {
+        session.send("SELECT outcome, result FROM begin_once('ns', 'k', wait => '50 s')");
+    }
+    for session in &mut waiting {
+        sleeps(&database, session);
+    }
+    let result = r#"{"a": [1.50, null, "\\u00e9\n"], "long": 1}"#;
+    first.run(&format!(
+        "SELECT complete_once('ns', 'k', {token}, '{result}')"
+    ));
+    let stored = first.value("SELECT result::text FROM once.work_record");
+    for session in &mut waiting {
+        assert_eq!(
+            session.answered_rows(),
+            [[Some("done".to_owned()), Some(stored.clone())]]
+        );
+    }
+}
+
+/// Of those who wait for the end of a lease one runs the work, and the others
+/// go on waiting for that one.
+#[test]
+fn one_of_those_who_wait_runs_the_work_after_the_lease() {
+    let database = database();
+    let mut first = database.session();
+    begin(&mut first, "k", "'500 ms'");
+    let mut waiting = Vec::from_iter((0..6).map(|_| database.session()));
+    for session in &mut waiting {
+        session.send(
+            "SELECT outcome, token, attempt FROM begin_once('ns', 'k', '1 hour', wait => '50 s')",
+        );
+    }
+    let at = first_to_answer(&mut waiting);
+    let mut runner = waiting.swap_remove(at);
+    let told = runner.answered_rows().remove(0);
+    assert_eq!(told[0].as_deref(), Some("run"));
+    assert_eq!(told[2].as_deref(), Some("2"));
+    for session in &mut waiting {
+        sleeps(&database, session);
+    }
+    let token = told[1].as_ref().unwrap();
+    runner.run(&format!("SELECT complete_once('ns', 'k', {token})"));
+    for session in &mut waiting {
+        let told = session.answered_rows().remove(0);
+        assert_eq!(told[0].as_deref(), Some("done"));
+    }
+}
+
+/// What a wait holds: no lock, no transaction id. And what ends it.
+#[test]
+fn a_wait_holds_nothing_and_ends_at_once() {
+    for level in ["", "REPEATABLE READ", "SERIALIZABLE"] {
+        for open in [false, true] {
+            let database = database();
+            let [mut first, mut second, mut observer] = database.sessions();
+            if open {
+                first.begin();
+            }
+            begin(&mut first, "k", "'1 hour'");
+            if !level.is_empty() {
+                second.begin_at(level);
+            }
+            second.send(WAIT);
+            sleeps(&database, &second);
+            assert_eq!(locks(&second), NOTHING);
+            let state = format!(
+                "SELECT backend_xid IS NULL AND wait_event_type = 'Extension'
+                     AND (current_setting('server_version_num')::int < 170000
+                          OR wait_event = 'PgOnceBegin')
+                 FROM pg_stat_activity WHERE pid = {} AND wait_event_type = 'Extension'",
+                second.pid()
+            );
+            // It wakes now and then: a look that meets it awake proves nothing.
+            let seen = (0..200).find_map(|_| observer.rows(&state).pop());
+            assert_eq!(seen, Some(vec![Some("t".to_owned())]));
+            let asked = Instant::now();
+            second.cancel();
+            second.answered_refusal("57014");
+            assert!(asked.elapsed() < Duration::from_secs(10));
+            if !level.is_empty() {
+                second.rollback();
+            }
+            second.send(WAIT);
+            sleeps(&database, &second);
+            second.terminate();
+            assert!(["57P01", "lost"].contains(&second.answer().unwrap_err().sqlstate()));
+        }
+    }
+    let database = database();
+    let [mut first, mut second] = database.sessions();
+    begin(&mut first, "k", "'1 hour'");
+    second.run("SET statement_timeout = '100ms'");
+    second.refused(WAIT, "57014");
+}
+
+#[test]
+fn a_wait_is_no_longer_than_it_was_to_be() {
+    let database = database();
+    let [mut first, mut second] = database.sessions();
+    begin(&mut first, "k", "'1 hour'");
+    let begun = Instant::now();
+    let told = second.rows("SELECT outcome FROM begin_once('ns', 'k', wait => '300 ms')");
+    assert_eq!(told, [[Some("in_progress".to_owned())]]);
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    second.begin();
+    second.run("SELECT begin_once('ns', 'k', wait => '10 ms')");
+    assert_eq!(second.rows(NO_XID), [[None]]);
+    second.run("CREATE TABLE still_usable ()");
+    second.commit();
+}
+
+/// A loser's look leaves no lock in the way of the winner's heartbeat.
+#[test]
+fn a_begin_that_is_told_otherwise_locks_nothing() {
+    let database = database();
+    let [mut first, mut second] = database.sessions();
+    let token = begin(&mut first, "k", "'1 hour'").token.unwrap();
+    for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
+        second.begin_at(level);
+        assert_eq!(begin(&mut second, "k", "'1 hour'").outcome, "in_progress");
+        first.run("SET lock_timeout = '5s'");
+        first.run(&format!("SELECT renew_once('ns', 'k', {token})"));
+        second.commit();
+    }
+}
+
+/// Many takers at each level, all in transactions that stay open: nobody who
+/// was told otherwise is in the way of the one who runs it.
+#[test]
+fn losers_in_open_transactions_are_not_in_the_way() {
+    const ROUNDS: usize = 15;
+    let database = database();
+    let mut sessions = Vec::from_iter((0..6).map(|_| database.session()));
+    for session in &mut sessions {
+        session.run("SET lock_timeout = '10s'");
+    }
+    for round in 0..ROUNDS {
+        let key = format!("k{round}");
+        begin(&mut sessions[0], &key, "'1 ms'");
+        sessions[0].run("SELECT pg_sleep(0.005)");
+        let level = ["READ COMMITTED", "REPEATABLE READ"][round % 2];
+        for session in &mut sessions {
+            session.begin_at(level);
+            session.run("SELECT 1");
+        }
+        for session in &mut sessions {
+            session.send(&format!(
+                "SELECT outcome, token FROM begin_once('ns', '{key}', '1 hour')"
+            ));
+        }
+        let told = Vec::from_iter(sessions.iter_mut().map(|session| session.answered_rows()));
+        let run = Vec::from_iter((0..sessions.len()).filter(|at| told[*at][0][1].is_some()));
+        assert_eq!(run.len(), 1, "{told:?}");
+        let token = told[run[0]][0][1].clone().unwrap();
+        sessions[run[0]].commit();
+        let mut other = database.session();
+        other.run("SET lock_timeout = '5s'");
+        assert!(other.is_true(&format!("SELECT complete_once('ns', '{key}', {token})")));
+        for (at, session) in sessions.iter_mut().enumerate() {
+            if at != run[0] {
+                session.commit();
+            }
+        }
+    }
+}
+
+#[test]
+fn the_work_goes_on_after_a_reconnect() {
+    let database = database();
+    let token = begin(&mut database.session(), "k", "'1 hour'")
+        .token
+        .unwrap();
+    let renewed = format!("SELECT renew_once('ns', 'k', {token}) IS NOT NULL");
+    assert!(database.session().is_true(&renewed));
+    let complete = format!("SELECT complete_once('ns', 'k', {token}, '1')");
+    assert!(database.session().is_true(&complete));
+    assert!(!database.session().is_true(&complete));
+}
+
+/// Behind a pooler that gives each transaction any of two connections.
+#[test]
+fn the_work_goes_on_through_pgbouncer() {
+    let cluster = Cluster::start(&[]);
+    let database = cluster.database();
+    let pooler = Pooler::start(&cluster, "transaction", 2);
+    let mut sessions = Vec::from_iter((0..6).map(|_| pooler.session(&database.name)));
+    let mut backends = Vec::new();
+    for round in 0..60 {
+        let [a, b, c] = [round, round + 1, round + 2].map(|at| at % 6);
+        let key = format!("k{round}");
+        sessions[a].begin();
+        backends.push(sessions[a].number("SELECT pg_backend_pid()"));
+        let token = begin(&mut sessions[b], &key, "'1 hour'").token.unwrap();
+        sessions[a].commit();
+        sessions[c].begin();
+        sessions[c].run(&format!("SELECT fence_once('ns', '{key}', {token})"));
+        sessions[a].run(&format!("SELECT renew_once('ns', '{key}', {token})"));
+        sessions[c].commit();
+        let complete = format!("SELECT complete_once('ns', '{key}', {token}, to_jsonb({round}))");
+        assert!(sessions[a].is_true(&complete));
+        let told = sessions[c].rows(&format!(
+            "SELECT outcome, result FROM begin_once('ns', '{key}')"
+        ));
+        assert_eq!(told, [[Some("done".to_owned()), Some(round.to_string())]]);
+    }
+    backends.sort_unstable();
+    backends.dedup();
+    assert!(backends.len() <= 2, "{backends:?}");
+}
+
+/// Sweep, forget, a removal by hand with the clock behind, a crash.
+#[test]
+fn tokens_rise_when_records_go() {
+    let cluster = Cluster::start(&["fsync = on"]);
+    let database = cluster.database();
+    let mut session = database.session();
+    session.run("SELECT once.configure('ns', '1 ms')");
+    let mut last = 0;
+    for round in 0..12 {
+        let token = begin(&mut session, "k", "'1 hour'").token.unwrap();
+        assert!(token > last, "round {round}: {token} after {last}");
+        last = token;
+        session.run(&format!("SELECT complete_once('ns', 'k', {token})"));
+        match round % 4 {
+            0 => {
+                session.run("SELECT pg_sleep(0.01)");
+                assert_eq!(session.number("SELECT once.sweep()"), 1);
+            }
+            1 => {
+                session.run("UPDATE once.work_record SET expires_at = NULL");
+                assert!(session.is_true("SELECT forget_once('ns', 'k')"));
+            }
+            // As if the clock had been ahead: forgotten, then swept.
+            2 => {
+                session.run("UPDATE once.work_record SET expires_at = NULL, token = token + 1e15");
+                last += 1_000_000_000_000_000;
+                assert!(session.is_true("SELECT forget_once('ns', 'k')"));
+                assert_eq!(session.number("SELECT once.sweep()"), 1);
+                assert_eq!(session.number("SELECT token FROM once.work_floor"), last);
+            }
+            _ => {
+                session.run("SELECT pg_sleep(0.01)");
+                session.begin();
+                let open = begin(&mut session, "k", "'1 hour'").token.unwrap();
+                assert!(open > last);
+                cluster.stop_immediately();
+                cluster.restart();
+                session = database.session();
+            }
+        }
+    }
+}
+
+/// Whole, by its data only, and the floor without the records.
+#[test]
+fn tokens_rise_after_dump_and_restore() {
+    let cluster = Cluster::start(&[]);
+    let database = cluster.database();
+    let mut session = database.session();
+    let ahead = "UPDATE once.work_record SET token = token + 1e15 RETURNING token";
+    begin(&mut session, "k", "'1 ms'");
+    begin(&mut session, "done", "'1 hour'");
+    let token = session.number("SELECT token FROM once.work WHERE key = 'done'");
+    session.run(&format!(
+        "SELECT complete_once('ns', 'done', {token}, '{{\"r\": 1.50}}')"
+    ));
+    session.run(ahead);
+    let before = session.number("SELECT token FROM once.work_record WHERE key = 'k'");
+    let last = session.number("SELECT max(token) FROM once.work_record");
+    session.run(&format!(
+        "INSERT INTO once.work_floor (token) VALUES ({last} + 7)"
+    ));
+
+    for (name, dump) in [("whole.dump", ""), ("data.dump", "--data-only")] {
+        let file = cluster.path(name);
+        let mut arguments = vec!["-U", "postgres", "-Fc", "-f", &file, &database.name];
+        arguments.extend((!dump.is_empty()).then_some(dump));
+        cluster.client("pg_dump", &arguments);
+        let other = match dump {
+            "" => cluster.database_like("TEMPLATE template0"),
+            _ => cluster.database(),
+        };
+        cluster.client("pg_restore", &["-U", "postgres", "-d", &other.name, &file]);
+        let mut restored = other.session();
+        let told = begin(&mut restored, "k", "'1 hour'");
+        assert_eq!(told.outcome, "run");
+        assert!(told.token.unwrap() > before, "{name}");
+        assert!(
+            begin(&mut restored, "new", "'1 hour'").token.unwrap() > last + 7,
+            "{name}"
+        );
+        assert_eq!(
+            restored.rows("SELECT outcome, result FROM begin_once('ns', 'done')"),
+            [[Some("done".to_owned()), Some("{\"r\": 1.50}".to_owned())]]
+        );
+    }
+}
+
+/// G12, and what nobody but the owner reads or writes.
+#[test]
+fn a_closed_namespace_tells_nothing() {
+    let database = database();
+    let mut owner = database.session();
+    let name = format!("stranger_{}", database.name);
+    owner.run(&format!("CREATE ROLE {name} LOGIN"));
+    let token = begin(&mut owner, "k", "'1 ms'").token.unwrap();
+    let mut stranger = database.session_as(&name);
+    assert_eq!(stranger.number("SELECT count(*) FROM once.work"), 1);
+    owner.run("SELECT once.configure('ns', allowed_role => current_user::regrole)");
+    assert_eq!(stranger.number("SELECT count(*) FROM once.work"), 0);
+    for call in [
+        "begin_once('ns', 'k')".to_owned(),
+        "begin_once('ns', 'new', wait => '10 s')".to_owned(),
+        format!("renew_once('ns', 'k', {token})"),
+        format!("complete_once('ns', 'k', {token})"),
+        format!("fail_once('ns', 'k', {token})"),
+        format!("fence_once('ns', 'k', {token})"),
+        "forget_once('ns', 'k')".to_owned(),
+    ] {
+        stranger.refused(&format!("SELECT {call}"), "42501");
+    }
+    for statement in [
+        "SELECT * FROM once.work_record",
+        "SELECT * FROM once.work_floor",
+        "DELETE FROM once.work_record",
+        "UPDATE once.work_floor SET token = 0",
+        "INSERT INTO once.work DEFAULT VALUES",
+        "TRUNCATE once.work_record",
+    ] {
+        stranger.refused(statement, "42501");
+    }
+    assert_eq!(stranger.value("SELECT current_user"), name);
+    // Who may use no table of the extension works in an open namespace.
+    assert_eq!(
+        stranger.rows("SELECT outcome FROM begin_once('open', 'k')"),
+        [[Some("run".to_owned())]]
+    );
+}
+
+#[test]
+fn a_standby_shows_work_and_begins_none() {
+    let primary = Cluster::start(&[]);
+    let database = primary.database();
+    let mut writer = database.session();
+    let token = begin(&mut writer, "k", "'1 ms'").token.unwrap();
+    let standby = primary.standby();
+    let mut reader = standby.connect(&database.name);
+    let started = Instant::now();
+    while reader.number("SELECT count(*) FROM once.work") == 0 {
+        assert!(started.elapsed() < Duration::from_secs(30));
+        thread::sleep(Duration::from_millis(20));
+    }
+    for call in [
+        "begin_once('ns', 'k', wait => '30 s')".to_owned(),
+        format!("complete_once('ns', 'k', {token})"),
+        format!("fence_once('ns', 'k', {token})"),
+        "forget_once('ns', 'k')".to_owned(),
+    ] {
+        reader.refused(&format!("SELECT {call}"), "25006");
+    }
+    primary.stop_immediately();
+    standby.promote();
+    let mut promoted = standby.connect(&database.name);
+    let next = begin(&mut promoted, "k", "'1 hour'");
+    assert!(next.token.unwrap() > token);
+    promoted.refused(
+        &format!("SELECT complete_once('ns', 'k', {token})"),
+        "55000",
+    );
+}
+
+/// The worker is stopped for three leases and then goes on: without the fence
+/// its effect is written though another has done the work.
+#[test]
+fn a_worker_that_was_stopped_writes_nothing_behind_the_fence() {
+    for (how, written) in [("first", 1), ("unfenced", 2)] {
+        let database = with_effects();
+        let mut worker = Stoppable::begin(&database, how, "500 ms");
+        assert_eq!(worker.says(), "begun");
+        worker.signal("STOP");
+        worker.go_on();
+        thread::sleep(Duration::from_millis(1500));
+        let mut other = database.session();
+        let told = other.rows("SELECT outcome, token, attempt FROM begin_once('paused', 'k')");
+        assert_eq!(told[0][0].as_deref(), Some("run"));
+        assert_eq!(told[0][2].as_deref(), Some("2"));
+        let token = told[0][1].clone().unwrap();
+        other.begin();
+        other.run(&format!("INSERT INTO effect VALUES ('k', {token})"));
+        assert!(other.is_true(&format!("SELECT complete_once('paused', 'k', {token})")));
+        other.commit();
+        worker.signal("CONT");
+        let end = ["refused 55000", "written"][written - 1];
+        assert_eq!(worker.says(), end);
+        assert_eq!(other.number("SELECT count(*) FROM effect"), written as i64);
+    }
+}
+
+/// Stopped in the transaction of its effect, the worker keeps the others off
+/// for as long as that lasts, and goes on as the only one.
+#[test]
+fn a_worker_that_was_stopped_behind_the_fence_is_waited_for() {
+    let database = with_effects();
+    let mut worker = Stoppable::begin(&database, "fenced", "500 ms");
+    assert_eq!(worker.says(), "behind the fence");
+    worker.signal("STOP");
+    thread::sleep(Duration::from_millis(1500));
+    let mut other = database.session();
+    let again = "SELECT outcome FROM begin_once('paused', 'k', wait => '200 ms')";
+    assert_eq!(other.value(again), "in_progress");
+    let sweep = other.number("SELECT once.sweep()");
+    assert_eq!(sweep, 0);
+    worker.go_on();
+    worker.signal("CONT");
+    assert_eq!(worker.says(), "written");
+    assert_eq!(other.value(again), "run");
+    assert_eq!(other.number("SELECT count(*) FROM effect"), 1);
+}
+
+const NOTHING: [Vec<Option<String>>; 0] = [];
+const NO_XID: &str = "SELECT pg_current_xact_id_if_assigned()";
+const WAIT: &str = "SELECT begin_once('ns', 'k', wait => '50 s')";
+
+/// What a begin was told.
+struct Told {
+    outcome: String,
+    token: Option<i64>,
+    has_lease: bool,
+}
+
+fn begin(session: &mut Session, key: &str, lease: &str) -> Told {
+    let rows = session.rows(&format!(
+        "SELECT outcome, token, lease_until IS NOT NULL FROM begin_once('ns', '{key}', {lease})"
+    ));
+    let [row] = rows.as_slice() else {
+        panic!("{rows:?} is not one row");
+    };
+    Told {
+        outcome: row[0].clone().unwrap(),
+        token: row[1].as_ref().map(|token| token.parse().unwrap()),
+        has_lease: row[2].as_deref() == Some("t"),
+    }
+}
+
+/// The locks that others could have to wait for: those of SERIALIZABLE's bookkeeping are none, and
+/// neither is one that it does not hold.
+fn locks(session: &Session) -> Rows {
+    let is_waited_for = |lock: &Vec<Option<String>>| {
+        lock[1].as_deref() != Some("SIReadLock") && lock[4].as_deref() == Some("t")
+    };
+    session.locks().into_iter().filter(is_waited_for).collect()
+}
+
+/// Asserts that the statement comes to sleep in the server.
+fn sleeps(database: &Database, session: &Session) {
+    let mut observer = database.session();
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE pid = {} AND state = 'active' AND wait_event_type = 'Extension'",
+        session.pid()
+    );
+    let started = Instant::now();
+    while observer.number(&sql) == 0 {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "it does not sleep"
+        );
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn with_effects() -> Database<'static> {
+    let database = database();
+    database
+        .session()
+        .run("CREATE TABLE effect (key text, token bigint)");
+    database
+}
+
+/// A worker process that stops and goes on as it is told.
+struct Stoppable {
+    process: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Stoppable {
+    fn begin(database: &Database, how: &str, lease: &str) -> Stoppable {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_worker"))
+            .args([&database.cluster.path(""), &database.name])
+            .args(["paused", how, "k", lease])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(process.stdout.take().unwrap()).lines();
+        Stoppable { process, said }
+    }
+
+    fn says(&mut self) -> String {
+        self.said.next().expect("the worker is gone").unwrap()
+    }
+
+    fn go_on(&mut self) {
+        let input = self.process.stdin.as_mut().unwrap();
+        writeln!(input).unwrap();
+        input.flush().unwrap();
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.process.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success(), "kill -{name}");
+    }
+}
+
+impl Drop for Stoppable {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
