@@ -13,6 +13,7 @@
 //! - [`mod@sweep`]: `once.sweep`, which removes what has expired
 //! - [`stats`]: `once.stats`, `once.reset_stats`
 //! - [`duplicate`]: `once.find_duplicates`, `once.merge_duplicates`, `once.guard_plan`
+//! - [`worker`]: the background worker that sweeps; [`check`]: `once.check`
 //! - [`payment`]: `with_payment_lock`, the row functions for the payments table
 //!
 //! Rules that features share: [`policy`], what is configured for a namespace; [`timeout`].
@@ -23,6 +24,7 @@
 
 #![deny(unsafe_code)]
 
+mod check;
 mod claim;
 mod digest;
 mod duplicate;
@@ -39,6 +41,7 @@ mod stats;
 mod sweep;
 mod timeout;
 mod work;
+mod worker;
 
 pgrx::pg_module_magic!(name, version);
 
@@ -61,6 +64,7 @@ pgrx::extension_sql_file!(
     name = "duplicate",
     requires = ["payment"]
 );
+pgrx::extension_sql_file!("../sql/check.sql", name = "check", requires = ["stats"]);
 pgrx::extension_sql_file!("../sql/grants.sql", name = "grants", finalize);
 
 #[pgrx::pg_guard]
@@ -68,6 +72,7 @@ extern "C-unwind" fn _PG_init() {
     pg::settings::define();
     pg::lock::names::request();
     pg::counters::request();
+    worker::register();
 }
 
 /// What `cargo pgrx test` calls before and asks for its server.

@@ -32,8 +32,8 @@ const BATCH: i64 = 10_000;
 const LAST_PAGE: i64 = 4_294_967_294;
 
 /// What has rows that expire. Work has a time from when on it is over; unfinished work has none.
-#[derive(Clone, Copy)]
-enum Table {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
     Claim,
     Work,
 }
@@ -136,9 +136,89 @@ fn counted(rows: &Rows) -> Result<(i64, Option<i64>), Error> {
     Ok((count, highest))
 }
 
+/// How far a sweep that goes on in small steps has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    table: Table,
+    page: i64,
+}
+
+/// Rows removed by one step.
+const STEP: i64 = 2_000;
+
+impl Progress {
+    pub fn table(self) -> Table {
+        self.table
+    }
+
+    /// Sweeps a range of pages, or a part of it. None at the end.
+    pub fn step(self) -> Result<Option<Self>, Error> {
+        let Self { table, page } = self;
+        let pages = table.pages()?;
+        let beyond = match page + RANGE {
+            beyond if beyond <= pages => beyond,
+            _ => LAST_PAGE,
+        };
+        let is_clean = table.remove(page, beyond, STEP)? < STEP;
+        Ok(match (is_clean, beyond, table) {
+            (false, ..) => Some(self),
+            (true, LAST_PAGE, Table::Claim) => Some(Self {
+                table: Table::Work,
+                page: 0,
+            }),
+            (true, LAST_PAGE, Table::Work) => None,
+            (true, page, _) => Some(Self { table, page }),
+        })
+    }
+}
+
+/// What a [`Progress`] is kept as: the page, and above it the table.
+const PAGE_BITS: u32 = 33;
+
+impl From<u64> for Progress {
+    fn from(kept: u64) -> Self {
+        Self {
+            table: if kept >> PAGE_BITS == 0 {
+                Table::Claim
+            } else {
+                Table::Work
+            },
+            page: (kept & ((1 << PAGE_BITS) - 1)) as i64,
+        }
+    }
+}
+
+impl From<Progress> for u64 {
+    fn from(progress: Progress) -> Self {
+        let table = match progress.table {
+            Table::Claim => 0,
+            Table::Work => 1 << PAGE_BITS,
+        };
+        table | progress.page.unsigned_abs()
+    }
+}
+
 /// Work that is begun anew gets a higher token than any that was removed.
 fn raise_floor(token: i64) -> Result<(), Error> {
     const RAISE: &str = "INSERT INTO once.work_floor AS floor (token) VALUES ($1) \
          ON CONFLICT (one) DO UPDATE SET token = GREATEST(floor.token, EXCLUDED.token)";
     spi::run(RAISE, &[Value::integer(token)], View::Isolated, |_| Ok(()))
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_kept() {
+        for (table, page) in [
+            (Table::Claim, 0),
+            (Table::Claim, 77),
+            (Table::Work, 0),
+            (Table::Work, LAST_PAGE),
+        ] {
+            let progress = Progress { table, page };
+            assert_eq!(Progress::from(u64::from(progress)), progress);
+        }
+    }
 }

@@ -32,6 +32,7 @@ pub mod table;
 pub mod text;
 mod value;
 pub mod watch;
+pub mod worker;
 
 pub use call::Call;
 pub use guard::Raised;

@@ -7,11 +7,11 @@
 use std::ffi::{c_char, c_int, c_long, c_void};
 
 use pgrx::pg_sys::{
-    ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, Jsonb, JsonbContainer, JsonbIterator,
-    JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode, Latch, List, LockAcquireResult,
-    MemoryContext, Oid, PGFunction, Portal, RangeVar, RangeVarGetRelidCallback, Relation,
-    SPIPlanPtr, Size, Snapshot, TimestampTz, TupleDesc, TupleTableSlot, Tuplestorestate,
-    TypeCacheEntry, varlena,
+    ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, GucContext, Jsonb, JsonbContainer,
+    JsonbIterator, JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode, Latch, List,
+    LockAcquireResult, MemoryContext, Oid, PGFunction, Portal, RangeVar, RangeVarGetRelidCallback,
+    Relation, SPIPlanPtr, Size, Snapshot, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot,
+    Tuplestorestate, TypeCacheEntry, varlena,
 };
 
 /// `void (*timeout_handler_proc)(void)` of `utils/timeout.h`; runs inside a signal handler.
@@ -73,6 +73,7 @@ unsafe extern "C-unwind" {
     pub(super) fn OidOutputFunctionCall(f: Oid, value: Datum) -> *mut c_char;
     pub(super) fn PreventCommandIfParallelMode(command: *const c_char);
     pub(super) fn PreventCommandIfReadOnly(command: *const c_char);
+    pub(super) fn ProcessConfigFile(context: GucContext::Type);
     pub(super) fn ProcessInterrupts();
     pub(super) fn RangeVarGetRelidExtended(
         name: *const RangeVar,
@@ -127,6 +128,7 @@ unsafe extern "C-unwind" {
         align: c_char,
     ) -> *mut ArrayType;
     pub(super) fn cstring_to_text_with_len(s: *const c_char, length: c_int) -> *mut varlena;
+    pub(super) fn die(signal: c_int);
     pub(super) fn disable_timeout(id: c_int, keep_indicator: bool);
     pub(super) fn enable_timeout_every(id: c_int, first: TimestampTz, every_ms: c_int);
     pub(super) fn err_generic_string(field: c_int, value: *const c_char) -> c_int;
@@ -151,6 +153,7 @@ unsafe extern "C-unwind" {
     pub(super) fn get_timeout_active(id: c_int) -> bool;
     pub(super) fn get_timeout_indicator(id: c_int, reset: bool) -> bool;
     pub(super) fn has_privs_of_role(member: Oid, role: Oid) -> bool;
+    pub(super) fn heap_endscan(scan: TableScanDesc);
     pub(super) fn index_close(index: Relation, lock_mode: c_int);
     pub(super) fn index_open(index: Oid, lock_mode: c_int) -> Relation;
     pub(super) fn internalerrposition(position: c_int) -> c_int;
@@ -334,4 +337,21 @@ unsafe extern "C-unwind" {
         rights: AclMode,
         how: AclMaskHow::Type,
     ) -> AclMode;
+}
+
+/// `pqsighandler` of `port.h`.
+pub(super) type SignalHandler = unsafe extern "C-unwind" fn(signal: c_int);
+
+unsafe extern "C-unwind" {
+    /// PostgreSQL 18 has another name for it in the server.
+    #[cfg_attr(feature = "pg18", link_name = "pqsignal_be")]
+    #[cfg_attr(not(feature = "pg18"), link_name = "pqsignal")]
+    fn pqsignal(signal: c_int, handler: SignalHandler);
+}
+
+/// # Safety
+/// The handler may run whenever the process is not in a critical place, as those of the server do.
+pub(super) unsafe fn set_signal_handler(signal: c_int, handler: SignalHandler) {
+    // SAFETY: the caller's promise.
+    unsafe { pqsignal(signal, handler) }
 }

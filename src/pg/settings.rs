@@ -40,10 +40,23 @@ static PAYMENT_TABLE: GucSetting<Option<CString>> =
 /// How many names of locks there is room for in shared memory.
 static LOCK_NAMES: GucSetting<i32> = GucSetting::<i32>::new(1024);
 
+/// Seconds between the sweeps of the worker.
+static SWEEP_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60);
+
 /// Whether answers are counted.
 static STATS: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 pub fn define() {
+    GucRegistry::define_int_guc(
+        c"pg_once.sweep_interval",
+        c"Seconds between the sweeps of the worker.",
+        c"The worker is there where the library is in shared_preload_libraries. 0: it does not sweep.",
+        &SWEEP_INTERVAL,
+        0,
+        86_400,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
     GucRegistry::define_bool_guc(
         c"pg_once.stats",
         c"Whether the answers of calls are counted for once.stats.",
@@ -114,6 +127,10 @@ pub fn payment_table() -> Option<String> {
 pub fn is_preloaded() -> bool {
     // SAFETY: reads a global of this process.
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+pub fn sweep_interval() -> i32 {
+    SWEEP_INTERVAL.get()
 }
 
 pub fn stats() -> bool {

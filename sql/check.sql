@@ -1,0 +1,126 @@
+CREATE FUNCTION once.backlog() RETURNS TABLE (total bigint, expired bigint)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
+    AS 'MODULE_PATHNAME', 'backlog_wrapper';
+COMMENT ON FUNCTION once.backlog() IS
+    'How many claims and finished works there are, and how many of them expired more than a minute ago. Of a table with more than 1000 pages, estimated from a sample of its pages. For once.check.';
+
+CREATE FUNCTION once.worker_state() RETURNS TABLE (preloaded boolean, finding text, advice text)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
+    AS 'MODULE_PATHNAME', 'worker_state_wrapper';
+COMMENT ON FUNCTION once.worker_state() IS
+    'Whether the library is preloaded, and what is the matter with its worker where there should be one. For once.check.';
+
+CREATE FUNCTION once.check() RETURNS TABLE (severity text, finding text, advice text)
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE COST 10000 ROWS 10
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+WITH tables (name, oid) AS (
+    SELECT c.relname, c.oid
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'once' AND c.relkind IN ('r', 'p')
+),
+claim AS (
+    SELECT oid FROM tables WHERE name = 'claim'
+),
+kept (name) AS (
+    VALUES ('claim'), ('namespace'), ('work_record'), ('work_floor'), ('merged_rows')
+),
+locks AS (
+    SELECT l.pid, count(*) AS entries
+    FROM pg_locks l WHERE NOT l.fastpath AND l.locktype NOT IN ('virtualxid', 'transactionid')
+    GROUP BY l.pid
+),
+room AS (
+    SELECT current_setting('max_locks_per_transaction')::bigint
+         * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint) AS entries
+),
+open AS (
+    SELECT a.pid, a.usename, age(clock_timestamp(), a.xact_start) AS age
+    FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'relation' AND l.relation IN (SELECT oid FROM claim)
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND l.mode = 'RowExclusiveLock' AND l.granted AND a.backend_type <> 'pg_once sweeper'
+      AND a.xact_start < clock_timestamp() - interval '5 minutes'
+)
+SELECT 'error', format('once.%s has no usable primary key', t.name),
+       'Duplicates are possible now. Rebuild it: REINDEX TABLE CONCURRENTLY, or restore the constraint.'
+FROM tables t
+WHERE NOT EXISTS (
+    SELECT FROM pg_index i
+    WHERE i.indrelid = t.oid AND i.indisprimary AND i.indisunique AND i.indisvalid AND i.indisready AND i.indimmediate)
+UNION ALL
+SELECT 'error', format('once.%s is not logged', c.relname),
+       format('What it holds is lost in a crash, and is not on standbys: ALTER TABLE once.%I SET LOGGED', c.relname)
+FROM pg_class c JOIN tables t ON t.oid = c.oid WHERE c.relpersistence <> 'p'
+UNION ALL
+SELECT 'warning', format('index %s is invalid', i.indexrelid::regclass),
+       format('A REINDEX CONCURRENTLY or CREATE INDEX CONCURRENTLY has left it: DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass)
+FROM pg_index i JOIN tables t ON t.oid = i.indrelid
+WHERE NOT (i.indisvalid AND i.indisready) AND NOT i.indisprimary
+UNION ALL
+SELECT 'error', format('once.%s is not saved by pg_dump', k.name),
+       'It is not registered with the extension: a restored database would have forgotten it. Install the extension anew, or report this.'
+FROM kept k JOIN tables t USING (name)
+WHERE NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_once' AND t.oid = ANY (e.extconfig))
+UNION ALL
+SELECT 'warning', format('about %s of %s claims and works have expired and are still stored', b.expired, b.total),
+       CASE WHEN w.preloaded THEN 'The worker does not keep up: see pg_once.sweep_interval and the server''s log.'
+            ELSE 'Call once.sweep() from a scheduler more often, or preload pg_once, which brings a worker.' END
+FROM once.backlog() b, once.worker_state() w
+WHERE b.expired >= 1000 AND b.expired > b.total / 4
+UNION ALL
+SELECT 'warning', w.finding, w.advice FROM once.worker_state() w WHERE w.finding IS NOT NULL
+UNION ALL
+SELECT 'warning', format('backend %s (%s) has had claims open for %s', o.pid, o.usename, date_trunc('second', o.age)),
+       format('Who asks for the same keys waits for it. Look at its query, let it end, or SELECT pg_terminate_backend(%s)', o.pid)
+FROM open o
+UNION ALL
+SELECT 'warning', format('prepared transaction %L has had claims open for %s', p.gid, date_trunc('second', age(clock_timestamp(), p.prepared))),
+       format('COMMIT PREPARED %L or ROLLBACK PREPARED it.', p.gid)
+FROM pg_prepared_xacts p
+WHERE p.database = current_database() AND p.prepared < clock_timestamp() - interval '5 minutes'
+  AND EXISTS (
+    SELECT FROM pg_locks l JOIN pg_locks x ON x.virtualtransaction = l.virtualtransaction
+    WHERE l.pid IS NULL AND l.relation IN (SELECT oid FROM claim) AND x.locktype = 'transactionid' AND x.transactionid = p.transaction)
+UNION ALL
+SELECT 'warning', format('the shared lock table is %s %% full', 100 * sum(l.entries)::bigint / r.entries),
+       format('Backend %s holds %s of its entries. When it is full every session gets 53200. Raise max_locks_per_transaction, or ask that session to commit more often.',
+              (SELECT m.pid FROM locks m WHERE m.pid IS NOT NULL ORDER BY m.entries DESC LIMIT 1),
+              max(l.entries) FILTER (WHERE l.pid IS NOT NULL))
+FROM locks l, room r GROUP BY r.entries HAVING sum(l.entries) > r.entries / 2
+UNION ALL
+SELECT 'warning', 'synchronous_commit is off',
+       'A claim that was answered may be lost in a crash, and won again. Set it to local at least, where claims are made.'
+WHERE current_setting('synchronous_commit') = 'off'
+UNION ALL
+SELECT 'warning',
+       format('synchronous_commit is off%s%s',
+              CASE WHEN s.setrole <> 0 THEN format(' for role %s', s.setrole::regrole) END,
+              CASE WHEN s.setdatabase <> 0 THEN format(' in database %s', (SELECT d.datname FROM pg_database d WHERE d.oid = s.setdatabase)) END),
+       'A claim that was answered may be lost in a crash, and won again. Set it to local at least, where claims are made.'
+FROM pg_db_role_setting s
+WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+  AND EXISTS (SELECT FROM unnest(s.setconfig) c WHERE c IN ('synchronous_commit=off', 'synchronous_commit=false', 'synchronous_commit=0', 'synchronous_commit=no'))
+UNION ALL
+SELECT 'notice', 'client_connection_check_interval is 0',
+       'A call whose client has gone away goes on waiting, and may win a claim that nobody hears of. Set it to 10s.'
+WHERE current_setting('client_connection_check_interval') = '0'
+UNION ALL
+SELECT 'notice', format('PostgreSQL %s has known faults in two-phase commit', current_setting('server_version')),
+       format('Update to %s.%s or later: row locks of prepared transactions may be overlooked.', v.major, v.minor)
+FROM (VALUES (15, 18), (16, 14), (17, 10), (18, 4)) AS v (major, minor)
+WHERE current_setting('server_version_num')::int / 10000 = v.major
+  AND current_setting('server_version_num')::int % 10000 < v.minor
+  AND current_setting('max_prepared_transactions') <> '0'
+UNION ALL
+SELECT 'warning', format('namespace %L is closed: its role was dropped', n.ns),
+       'Configure another role, or SELECT once.unconfigure of it.'
+FROM once.namespaces n WHERE n.allowed_role IS NOT NULL
+  AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = n.allowed_role)
+UNION ALL
+SELECT 'notice', 'once.stats has no room for further namespaces',
+       'They are counted together, in the row without a name. SELECT once.reset_stats() forgets those that are no longer used.'
+FROM once.stats s WHERE s.ns IS NULL
+$$;
+COMMENT ON FUNCTION once.check() IS
+    'What an operator should know, with advice: severity is error, warning or notice. No row where all is well. With the rights of the caller: sessions of others are looked at by members of pg_read_all_stats. It reads a sample of at most 1000 pages of each table.';

@@ -1,0 +1,265 @@
+//! Background workers: one that is always there, and one that it sends to a database for a moment.
+//!
+//! What they know of each other is in shared memory; it is there where the library is preloaded.
+
+use std::ffi::{CStr, c_int};
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
+use std::time::Duration;
+
+use pgrx::bgworkers::{
+    BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags,
+};
+use pgrx::pg_sys::{self, Datum, Oid};
+use pgrx::{IntoDatum, pg_guard};
+
+use super::guard::{Raised, guard};
+use super::{raw, session, settings};
+
+/// What the workers do.
+pub struct Jobs {
+    /// Of the one that is always there. It comes back to the caller never.
+    pub launch: fn(),
+    /// Of one in a database, which is to end soon.
+    pub visit: fn(),
+}
+
+/// A database that can be visited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Database(Oid);
+
+/// What the workers and those who look at them share. All zero at first.
+#[repr(C)]
+pub struct Shared {
+    /// When the launcher was last awake.
+    awake_at: AtomicI64,
+    /// Where the visit goes on, and where it left off.
+    place: AtomicU64,
+    /// Whether the visit came to its end.
+    is_done: AtomicBool,
+    /// The database whose last visit failed, and when.
+    failed: AtomicU32,
+    failed_at: AtomicI64,
+}
+
+const NAME: &CStr = c"pg_once workers";
+
+static JOBS: OnceLock<Jobs> = OnceLock::new();
+static SHARED: AtomicPtr<Shared> = AtomicPtr::new(ptr::null_mut());
+
+static mut EARLIER_REQUEST: pg_sys::shmem_request_hook_type = None;
+static mut EARLIER_STARTUP: pg_sys::shmem_startup_hook_type = None;
+
+/// Registers the launcher, while the postmaster loads the library. It starts once the server is
+/// no standby, and again 5 seconds after it failed.
+pub fn register(jobs: Jobs) {
+    if !settings::is_preloaded() || JOBS.set(jobs).is_err() {
+        return;
+    }
+    // SAFETY: hooks are set by the postmaster alone, and those that were there are called.
+    unsafe {
+        EARLIER_REQUEST = pg_sys::shmem_request_hook;
+        pg_sys::shmem_request_hook = Some(at_request);
+        EARLIER_STARTUP = pg_sys::shmem_startup_hook;
+        pg_sys::shmem_startup_hook = Some(at_startup);
+    }
+    BackgroundWorkerBuilder::new("pg_once launcher")
+        .set_type("pg_once launcher")
+        .set_library("pg_once")
+        .set_function("pg_once_launcher")
+        .enable_spi_access()
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(Some(Duration::from_secs(5)))
+        .load();
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn at_request() {
+    // SAFETY: called by the postmaster when memory may be asked for.
+    unsafe {
+        if let Some(earlier) = EARLIER_REQUEST {
+            earlier();
+        }
+        pg_sys::RequestAddinShmemSpace(size_of::<Shared>());
+    }
+}
+
+/// Backends inherit what is found out here.
+#[pg_guard]
+unsafe extern "C-unwind" fn at_startup() {
+    // SAFETY: called by the postmaster when shared memory is made, also anew after a crash.
+    unsafe {
+        if let Some(earlier) = EARLIER_STARTUP {
+            earlier();
+        }
+        let mut found = false;
+        let shared =
+            pg_sys::ShmemInitStruct(NAME.as_ptr(), size_of::<Shared>(), &raw mut found).cast();
+        if !found {
+            ptr::write_bytes::<Shared>(shared, 0, 1);
+        }
+        SHARED.store(shared, Relaxed);
+    }
+}
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn pg_once_launcher(_nothing: Datum) {
+    take_signals();
+    BackgroundWorker::connect_worker_to_spi_by_oid(None, None);
+    if let Some(jobs) = JOBS.get() {
+        (jobs.launch)();
+    }
+}
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn pg_once_sweeper(database: Datum) {
+    take_signals();
+    let database = Oid::from(database.value() as u32);
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    if let Some(jobs) = JOBS.get() {
+        (jobs.visit)();
+    }
+}
+
+/// SIGTERM is served as in any backend, also in the middle of a statement.
+fn take_signals() {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP);
+    // SAFETY: the handler is the one of all backends.
+    unsafe { raw::set_signal_handler(SIGTERM, raw::die) };
+}
+
+const SIGTERM: c_int = 15;
+
+/// Sleeps for some microseconds, and serves interrupts and a reload of the settings.
+pub fn sleep(micros: u64) -> Result<(), Raised> {
+    BackgroundWorker::wait_latch(Some(Duration::from_micros(micros)));
+    // SAFETY: in the main loop of a worker, outside of any transaction.
+    unsafe {
+        guard(|| raw::ProcessInterrupts())?;
+        if BackgroundWorker::sighup_received() {
+            guard(|| raw::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP))?;
+        }
+    }
+    Ok(())
+}
+
+/// The launcher tells that it is there.
+pub fn show_awake() {
+    if let Some(shared) = shared() {
+        shared.awake_at.store(session::now(), Relaxed);
+    }
+}
+
+/// The databases that allow connections and are no templates.
+pub fn databases() -> Vec<Database> {
+    let mut databases = Vec::new();
+    BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
+        // SAFETY: a scan of a shared catalog, which needs no database. The tuple is read before
+        // the next one is asked for.
+        unsafe {
+            let lock = pg_sys::AccessShareLock as c_int;
+            let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, lock);
+            let scan = pg_sys::table_beginscan_catalog(relation, 0, ptr::null_mut());
+            loop {
+                let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+                if tuple.is_null() {
+                    break;
+                }
+                let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
+                // A limit of -2 marks a database that is half dropped.
+                if row.datallowconn && !row.datistemplate && row.datconnlimit != -2 {
+                    databases.push(Database(row.oid));
+                }
+            }
+            raw::heap_endscan(scan);
+            pg_sys::table_close(relation, lock);
+        }
+    }));
+    databases
+}
+
+/// Sends a worker to the database, which goes on at `place`, and waits for its end. True and the
+/// place where it left off; false and 0 where it came to its end or failed.
+pub fn visit(database: Database, place: u64) -> (bool, u64) {
+    let Some(shared) = shared() else {
+        return (false, 0);
+    };
+    shared.place.store(place, Relaxed);
+    shared.is_done.store(false, Relaxed);
+    // SAFETY: reads a global of this backend.
+    let pid = unsafe { pg_sys::MyProcPid };
+    let worker = BackgroundWorkerBuilder::new("pg_once sweeper")
+        .set_type("pg_once sweeper")
+        .set_library("pg_once")
+        .set_function("pg_once_sweeper")
+        .enable_spi_access()
+        .set_argument(database.0.into_datum())
+        .set_notify_pid(pid)
+        .load_dynamic();
+    let ended = worker.is_ok_and(|worker| worker.wait_for_shutdown().is_ok());
+    if ended && shared.is_done.load(Relaxed) {
+        if shared.failed.load(Relaxed) == database.0.to_u32() {
+            shared.failed.store(0, Relaxed);
+        }
+        let place = shared.place.load(Relaxed);
+        return (place > 0, place);
+    }
+    shared.failed.store(database.0.to_u32(), Relaxed);
+    shared.failed_at.store(session::now(), Relaxed);
+    (false, 0)
+}
+
+/// Where the visit in progress goes on.
+pub fn place() -> u64 {
+    shared().map_or(0, |shared| shared.place.load(Relaxed))
+}
+
+/// The visit leaves off here; 0 is the end.
+pub fn leave(place: u64) {
+    if let Some(shared) = shared() {
+        shared.place.store(place, Relaxed);
+        shared.is_done.store(true, Relaxed);
+    }
+}
+
+/// Runs `act` in a transaction of its own, which `pg_stat_activity` shows as `activity`.
+pub fn transaction<T>(activity: &CStr, act: impl FnOnce() -> T) -> T {
+    // SAFETY: a NUL-terminated text, copied by the call; null is none.
+    let report = |state, activity: *const _| unsafe {
+        pg_sys::pgstat_report_activity(state, activity);
+    };
+    report(pg_sys::BackendState::STATE_RUNNING, activity.as_ptr());
+    let result = BackgroundWorker::transaction(std::panic::AssertUnwindSafe(act));
+    report(pg_sys::BackendState::STATE_IDLE, ptr::null());
+    result
+}
+
+/// What others may know of the workers.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    /// When the launcher was last awake; none where it never was.
+    pub awake_at: Option<i64>,
+    /// When the last visit to this database failed.
+    pub failed_at: Option<i64>,
+}
+
+/// None where the library is not preloaded.
+pub fn state() -> Option<State> {
+    let shared = shared()?;
+    // SAFETY: reads a global of this backend.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    let awake_at = shared.awake_at.load(Relaxed);
+    let failed = shared.failed.load(Relaxed) == database;
+    Some(State {
+        awake_at: (awake_at != 0).then_some(awake_at),
+        failed_at: failed.then(|| shared.failed_at.load(Relaxed)),
+    })
+}
+
+fn shared() -> Option<&'static Shared> {
+    // SAFETY: null, or shared memory of atomics that stays where it is.
+    unsafe { SHARED.load(Relaxed).as_ref() }
+}
