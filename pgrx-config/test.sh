@@ -105,9 +105,10 @@ suites_of() {
             run "$version" drivers || true
             run "$version" conformance || true
             run "$version" examples || true
+            run "$version" bench || true
         fi
     else
-        echo "      regress, isolation, sessions, drivers, conformance and examples cannot run on $version: nothing is installed"
+        echo "      regress, isolation, sessions, drivers, conformance, examples and bench cannot run on $version: nothing is installed"
     fi
 }
 

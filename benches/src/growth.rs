@@ -66,6 +66,7 @@ pub fn measure(run: &Run, server: &Server, report: &mut Report) -> Result<(), St
         .filter(|size| *size as f64 <= 1e7 * run.scale.max(0.01))
         .collect();
     server.set("full_page_writes", "off")?;
+    server.set("max_wal_size", "'1GB'")?;
     let mut found = Vec::new();
     for order in [Order::Random, Order::Time] {
         let mut tables = Vec::new();
@@ -112,6 +113,7 @@ pub fn measure(run: &Run, server: &Server, report: &mut Report) -> Result<(), St
         }
         client.run("CHECKPOINT")?;
     }
+    server.reset("max_wal_size")?;
     server.reset("full_page_writes")?;
     tell(&sizes, &found, report)
 }

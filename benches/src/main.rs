@@ -31,7 +31,7 @@ fn settings() -> Result<String, String> {
     Ok(format!(
         "max_connections = 200
          shared_buffers = '{}MB'
-         max_wal_size = '8GB'
+         max_wal_size = '4GB'
          checkpoint_timeout = '1h'
          autovacuum = off
          ",

@@ -1,8 +1,12 @@
 //! Plots as SVG.
 
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-const WIDTH: u32 = 900;
+const WIDTH: u32 = 1000;
+
+/// What the names of the bars take of it.
+const NAMES: u32 = 400;
 
 /// The colours of the series; no two that some eyes confuse stand together.
 const COLOURS: [RGBColor; 8] = [
@@ -19,7 +23,13 @@ const COLOURS: [RGBColor; 8] = [
 /// One group of bars a name, one bar a series.
 pub fn bars(title: &str, series: &[&str], groups: &[(String, Vec<f64>)]) -> Result<String, String> {
     let rows = groups.len() * (series.len() + 1);
-    let height = 110 + 18 * rows as u32;
+    // Room for the legend below the bars.
+    let below = if series.len() > 1 {
+        1.0 + series.len() as f64
+    } else {
+        0.0
+    };
+    let height = 110 + (18.0 * (rows as f64 + below)) as u32;
     let most = groups
         .iter()
         .flat_map(|(_, bars)| bars)
@@ -32,45 +42,32 @@ pub fn bars(title: &str, series: &[&str], groups: &[(String, Vec<f64>)]) -> Resu
             .caption(title, ("sans-serif", 18))
             .margin(12)
             .x_label_area_size(30)
-            .y_label_area_size(300)
-            .build_cartesian_2d(0.0..most * 1.12, 0.0..rows as f64)
+            .y_label_area_size(NAMES)
+            .build_cartesian_2d(0.0..most * 1.12, -below..rows as f64)
             .map_err(text)?;
-        let name = |place: &f64| {
-            let group = (rows as f64 - place) / (series.len() + 1) as f64;
-            groups
-                .get(group as usize)
-                .map(|(name, _)| name.clone())
-                .unwrap_or_default()
-        };
         chart
             .configure_mesh()
             .disable_y_mesh()
+            .light_line_style(TRANSPARENT)
             .disable_y_axis()
             .y_labels(0)
             .x_label_formatter(&|value| format!("{value:.1} ×"))
             .draw()
             .map_err(text)?;
-        for (place, _) in groups.iter().enumerate() {
-            let middle =
-                rows as f64 - (place * (series.len() + 1)) as f64 - (series.len() as f64) / 2.0;
+        let top = |group: usize, bar: usize| (rows - group * (series.len() + 1) - bar) as f64;
+        for (group, (name, _)) in groups.iter().enumerate() {
+            let middle = top(group, 0) - series.len() as f64 / 2.0;
             let (_, y) = chart.backend_coord(&(0.0, middle));
-            let style = ("sans-serif", 13).into_font().color(&BLACK).pos(
-                plotters::style::text_anchor::Pos::new(
-                    plotters::style::text_anchor::HPos::Right,
-                    plotters::style::text_anchor::VPos::Center,
-                ),
-            );
-            area.draw(&Text::new(name(&(middle + 0.01)), (300, y), style))
+            let beside = Pos::new(HPos::Right, VPos::Center);
+            let style = ("sans-serif", 13).into_font().color(&BLACK).pos(beside);
+            area.draw(&Text::new(name.as_str(), (NAMES as i32, y), style))
                 .map_err(text)?;
         }
-        for (index, label) in series.iter().enumerate() {
-            let colour = COLOURS[index % COLOURS.len()];
-            let bars = groups.iter().enumerate().map(|(place, (_, bars))| {
-                let top = rows as f64 - (place * (series.len() + 1) + index) as f64;
-                Rectangle::new(
-                    [(0.0, top - 0.1), (bars[index], top - 0.9)],
-                    colour.filled(),
-                )
+        for (bar, label) in series.iter().enumerate() {
+            let colour = COLOURS[bar % COLOURS.len()];
+            let bars = groups.iter().enumerate().map(|(group, (_, bars))| {
+                let top = top(group, bar);
+                Rectangle::new([(0.0, top - 0.1), (bars[bar], top - 0.9)], colour.filled())
             });
             let drawn = chart.draw_series(bars).map_err(text)?;
             if series.len() > 1 {
@@ -78,13 +75,18 @@ pub fn bars(title: &str, series: &[&str], groups: &[(String, Vec<f64>)]) -> Resu
                     Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour.filled())
                 });
             }
-            let figures = groups.iter().enumerate().map(|(place, (_, bars))| {
-                let top = rows as f64 - (place * (series.len() + 1) + index) as f64;
-                let figure = format!(" {:.2}", bars[index]);
-                Text::new(figure, (bars[index], top - 0.15), ("sans-serif", 12))
+            let figures = groups.iter().enumerate().map(|(group, (_, bars))| {
+                let figure = format!(" {:.2}", bars[bar]);
+                Text::new(
+                    figure,
+                    (bars[bar], top(group, bar) - 0.15),
+                    ("sans-serif", 12),
+                )
             });
             chart.draw_series(figures).map_err(text)?;
         }
+        let equal = PathElement::new([(1.0, 0.0), (1.0, rows as f64)], BLACK.stroke_width(1));
+        chart.draw_series([equal]).map_err(text)?;
         if series.len() > 1 {
             chart
                 .configure_series_labels()
@@ -118,6 +120,7 @@ pub fn lines(title: &str, lines: &[(String, Vec<(f64, f64)>)]) -> Result<String,
             .map_err(text)?;
         chart
             .configure_mesh()
+            .light_line_style(TRANSPARENT)
             .x_labels(8)
             .x_label_formatter(&|value| match value.fract().abs() < 0.01 {
                 true => format!("10^{value:.0}"),

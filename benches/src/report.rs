@@ -51,8 +51,8 @@ impl Report {
 
     /// A target that the noise of a machine touches.
     pub fn target(&mut self, name: impl Into<String>, bound: Bound, ratios: &Sample) {
-        let spread = (ratios.least(), ratios.most());
-        self.add(name.into(), bound, ratios.median(), Some(spread), false);
+        let spread = (ratios.0.len() > 1).then(|| (ratios.least(), ratios.most()));
+        self.add(name.into(), bound, ratios.median(), spread, false);
     }
 
     fn add(
