@@ -4,6 +4,8 @@
 //! A call looks at the newest committed record, whatever the isolation level. Only where that
 //! lets it write does it lock the record, and then decides on what it has locked.
 
+use std::ffi::CStr;
+
 use pgrx::datum::AnyElement;
 use pgrx::iter::TableIterator;
 use pgrx::{PgSqlErrorCode, name, pg_extern};
@@ -14,7 +16,7 @@ use crate::key::{self, Name};
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, Failure, attempt};
 use crate::pg::spi::{self, Rows, View};
-use crate::pg::{Call, ErrorReport, Raised, Value, latch, owner, session};
+use crate::pg::{Call, ErrorReport, Raised, Value, latch, owner, probe, session};
 use crate::policy::{self, Policy};
 use crate::stats;
 use crate::timeout::Timeout;
@@ -102,6 +104,8 @@ fn forget_once(call: Call) -> Result<bool, ErrorReport> {
     Ok(owner::acting(|| work.forget())?)
 }
 
+const TABLE: &CStr = c"work_record";
+
 /// How often a call looks again when others write the record under its eyes.
 const ROUNDS: usize = 100;
 
@@ -116,7 +120,7 @@ const PAUSES: (i64, i64) = (5_000, 100_000);
 const JSON_LIMIT: usize = 100 * 1024 * 1024;
 
 /// The work that the first two arguments name, where the caller may use the namespace and write.
-fn open(call: Call, function: &'static std::ffi::CStr) -> Result<(Work, Policy), Error> {
+fn open(call: Call, function: &'static CStr) -> Result<(Work, Policy), Error> {
     let name = Name::of_texts(call, 0)?;
     let policy = policy::admit(name.ns)?;
     session::demand_writable(function)?;
@@ -296,6 +300,7 @@ impl Told {
 
 /// Work by its name, whether or not it has been begun.
 struct Work {
+    id: [u8; 16],
     digest: Value,
     ns: Value,
     key: Value,
@@ -318,8 +323,10 @@ enum Left {
 
 impl Work {
     fn named(name: &Name) -> Result<Self, Error> {
+        let id = digest::claim(name.ns, &name.key);
         Ok(Self {
-            digest: Value::uuid(digest::claim(name.ns, &name.key)),
+            id,
+            digest: Value::uuid(id),
             ns: Value::text(name.ns)?,
             key: Value::text(&name.key)?,
         })
@@ -329,6 +336,9 @@ impl Work {
     fn begin(&self, terms: &Terms) -> Result<Told, Error> {
         for _ in 0..ROUNDS {
             let told = match self.look()? {
+                None if probe::is_being_inserted(TABLE, self.id)? => {
+                    Some(Told::nothing_but(Outcome::InProgress))
+                }
                 None => self.insert(terms)?,
                 Some(found) => match found.record.begin(terms.now()?) {
                     Begun::Run(_) => self.take(terms)?,

@@ -21,6 +21,7 @@ pub mod lock;
 pub mod memory;
 pub mod notice;
 pub mod owner;
+pub mod probe;
 mod raw;
 pub mod rehearsal;
 pub mod role;

@@ -575,12 +575,9 @@ fn begin(session: &mut Session, key: &str, lease: &str) -> Told {
     }
 }
 
-/// The locks that others could have to wait for: those of SERIALIZABLE's bookkeeping are none, and
-/// neither is one that it does not hold.
+/// The locks that others could have to wait for: those of SERIALIZABLE's bookkeeping are none.
 fn locks(session: &Session) -> Rows {
-    let is_waited_for = |lock: &Vec<Option<String>>| {
-        lock[1].as_deref() != Some("SIReadLock") && lock[4].as_deref() == Some("t")
-    };
+    let is_waited_for = |lock: &Vec<Option<String>>| lock[1].as_deref() != Some("SIReadLock");
     session.locks().into_iter().filter(is_waited_for).collect()
 }
 

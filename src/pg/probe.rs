@@ -1,0 +1,60 @@
+//! Seeing what open transactions have inserted, without waiting for them.
+
+use std::ffi::CStr;
+use std::{mem, ptr};
+
+use pgrx::pg_sys::{self, Datum, ScanKeyData, SnapshotData};
+
+use super::guard::{Raised, guard};
+use super::raw;
+
+/// Whether another transaction, which is open, has inserted a row with this primary key into a
+/// table of the schema `once`. False too where the primary key is not a btree on one uuid.
+pub fn is_being_inserted(table: &'static CStr, mut key: [u8; 16]) -> Result<bool, Raised> {
+    const EQUAL: u16 = 3;
+    let mode = pg_sys::AccessShareLock as i32;
+    // SAFETY: relations, scan and slot are closed where they were opened, or released with the
+    // (sub)transaction by an error. Key and snapshot are plain data that outlive the scan.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"once".as_ptr(), true);
+        let table = pg_sys::get_relname_relid(table.as_ptr(), schema);
+        let mut condition: ScanKeyData = mem::zeroed();
+        let mut dirty: SnapshotData = mem::zeroed();
+        dirty.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_DIRTY;
+        let (key, condition) = (Datum::from(key.as_mut_ptr()), &raw mut condition);
+        let dirty = &raw mut dirty;
+        guard(|| {
+            let heap = raw::try_relation_open(table, mode);
+            if heap.is_null() {
+                return false;
+            }
+            // It notes which index the primary key is.
+            raw::RelationGetIndexList(heap);
+            let mut is_open = false;
+            if (*heap).rd_pkindex != pg_sys::InvalidOid {
+                let index = raw::index_open((*heap).rd_pkindex, mode);
+                if (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
+                    && (*(*index).rd_index).indnkeyatts == 1
+                    && *(*index).rd_opcintype == pg_sys::UUIDOID
+                {
+                    raw::ScanKeyInit(condition, 1, EQUAL, pg_sys::F_UUID_EQ.into(), key);
+                    let slot = raw::table_slot_create(heap, ptr::null_mut());
+                    #[cfg(feature = "pg18")]
+                    let scan = raw::index_beginscan(heap, index, dirty, ptr::null_mut(), 1, 0);
+                    #[cfg(not(feature = "pg18"))]
+                    let scan = raw::index_beginscan(heap, index, dirty, 1, 0);
+                    raw::index_rescan(scan, condition, 1, ptr::null_mut(), 0);
+                    let forward = pg_sys::ScanDirection::ForwardScanDirection;
+                    while !is_open && raw::index_getnext_slot(scan, forward, slot) {
+                        is_open = (*dirty).xmin != pg_sys::InvalidTransactionId;
+                    }
+                    raw::index_endscan(scan);
+                    raw::ExecDropSingleTupleTableSlot(slot);
+                }
+                raw::index_close(index, mode);
+            }
+            raw::relation_close(heap, mode);
+            is_open
+        })
+    }
+}
