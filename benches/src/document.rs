@@ -4,6 +4,7 @@
 use crate::report::{Report, number};
 use crate::run::Run;
 use crate::server::{Server, root, said};
+use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
 
@@ -24,7 +25,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn look(_run: &Run, server: &Server, settings: &str) -> Result<Machine, String> {
+    pub fn look(server: &Server, settings: &str) -> Result<Machine, String> {
         let processors = read("/proc/cpuinfo")?;
         let processor = processors
             .lines()
@@ -58,6 +59,16 @@ impl Machine {
     }
 }
 
+impl Machine {
+    pub fn for_machines(&self, run: &Run) -> Value {
+        json!({
+            "postgresql": self.postgresql, "processor": self.processor, "cores": self.cores,
+            "megabytes": self.megabytes, "load average before": self.load, "settings": self.settings,
+            "commit": self.commit, "date": self.date, "scale": run.scale, "minutes": run.minutes(),
+        })
+    }
+}
+
 pub fn megabytes() -> Result<u64, String> {
     let memory = read("/proc/meminfo")?;
     let total = memory
@@ -69,7 +80,7 @@ pub fn megabytes() -> Result<u64, String> {
         .ok_or_else(|| "no MemTotal in /proc/meminfo".to_owned())
 }
 
-pub fn text(run: &Run, machine: &Machine, report: &Report) -> String {
+pub fn text(run: &Run, machine: &Machine, report: &Report, failed: &[String]) -> String {
     let mut text = format!(
         "PostgreSQL {} on {} cores ({}), {} MB of memory, load average {} before the run. {}, commit `{}`, \
          `SCALE={}`, {:.0} minutes. Not the server's defaults: `{}`.\n\n## Targets\n\n\
@@ -86,6 +97,9 @@ pub fn text(run: &Run, machine: &Machine, report: &Report) -> String {
         machine.settings,
         report.targets_table(),
     );
+    for failure in failed {
+        text += &format!("**{failure}**\n\n");
+    }
     for section in &report.sections {
         text += section;
         text.push('\n');

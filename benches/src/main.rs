@@ -78,19 +78,27 @@ fn bench() -> Result<usize, String> {
     let settings = settings()?;
     let server = Server::start(&run.major.to_string(), &settings)?;
     let mut report = Report::default();
-    let machine = document::Machine::look(&run, &server, &settings)?;
-    for (_, part) in parts {
-        part(&run, &server, &mut report)?;
+    let machine = document::Machine::look(&server, &settings)?;
+    let mut failed = Vec::new();
+    for (name, part) in parts {
+        if let Err(error) = part(&run, &server, &mut report) {
+            failed.push(format!("{name} failed: {error}"));
+        }
     }
     drop(server);
-    let text = document::text(&run, &machine, &report);
+    let about = machine.for_machines(&run);
+    report.figures.insert("machine".to_owned(), about);
+    let text = document::text(&run, &machine, &report, &failed);
     println!("{text}");
     report.keep(&scratch()?)?;
     if what == "all" {
         document::publish(&text, &report)?;
     }
     run.progress("done");
-    Ok(report.missed_gates())
+    match failed.is_empty() {
+        true => Ok(report.missed_gates()),
+        false => Err(failed.join("; ")),
+    }
 }
 
 /// pg_once_bench NN WHAT, with SCALE in the environment.
