@@ -58,6 +58,10 @@ conformance: install ## the same scenarios through every client, directly and th
 examples: install ## the examples, each with many processes at once (examples)
 	$(call for-each,pgrx-config/suites/examples.sh $$version)
 
+.PHONY: pgspot
+pgspot: install ## what a hostile schema could make of the install script (pgspot)
+	$(call for-each,pgrx-config/suites/pgspot.sh $$version)
+
 .PHONY: lint
 lint: ## the layout of the code, clippy, and shellcheck for the scripts
 	@pgrx-config/suites/format.sh

@@ -102,13 +102,14 @@ suites_of() {
         run "$version" isolation || true
         run "$version" sessions || true
         if [[ $version = "$newest" ]]; then
+            run "$version" pgspot || true
             run "$version" drivers || true
             run "$version" conformance || true
             run "$version" examples || true
             run "$version" bench || true
         fi
     else
-        echo "      regress, isolation, sessions, drivers, conformance, examples and bench cannot run on $version: nothing is installed"
+        echo "      regress, isolation, sessions, pgspot, drivers, conformance, examples and bench cannot run on $version: nothing is installed"
     fi
 }
 

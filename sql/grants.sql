@@ -27,8 +27,8 @@ BEGIN
     LOOP
         EXECUTE pg_catalog.format(
             'REVOKE ALL ON %s FROM %s CASCADE', given.object,
-            CASE given.grantee
-                WHEN 0 THEN 'PUBLIC'
+            CASE
+                WHEN given.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
                 ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(given.grantee))
             END);
     END LOOP;

@@ -31,7 +31,7 @@ COMMENT ON FUNCTION once.lock_name(bigint, bigint, bigint, text) IS
     'What the view once.locks knows of one lock: the name, where it is known and the caller may see it, and since when pid holds it in that mode. NULL for what is not known. One row.';
 
 CREATE VIEW once.locks WITH (security_barrier) AS
-    SELECT CASE held.class WHEN 20601 THEN 'row' ELSE 'lock' END AS kind,
+    SELECT CASE WHEN held.class OPERATOR(pg_catalog.=) 20601 THEN 'row' ELSE 'lock' END AS kind,
            known.ns, known.key, held.mode, held.granted,
            CASE WHEN held.granted THEN known.since ELSE held.waitstart END AS since,
            held.pid, activity.usename, activity.application_name, held.name_hash

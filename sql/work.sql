@@ -46,7 +46,10 @@ SELECT pg_catalog.pg_extension_config_dump('once.work_floor', '');
 
 CREATE VIEW once.work WITH (security_barrier) AS
     SELECT w.ns, w.key,
-           CASE w.state WHEN 'r' THEN 'running' WHEN 'g' THEN 'given back' WHEN 'd' THEN 'done' ELSE 'failed' END AS state,
+           CASE WHEN w.state OPERATOR(pg_catalog.=) 'r' THEN 'running'
+                WHEN w.state OPERATOR(pg_catalog.=) 'g' THEN 'given back'
+                WHEN w.state OPERATOR(pg_catalog.=) 'd' THEN 'done'
+                ELSE 'failed' END AS state,
            w.token, w.attempt, w.begun_at, w.lease_until, w.finished_at, w.expires_at
     FROM once.work_record w
     WHERE once.may_use(w.ns)
