@@ -4,8 +4,6 @@
 //! `pg_blocking_pids` are the server's own. A wait with a timeout is a subtransaction: what was
 //! granted at the very moment of the timeout goes with it.
 
-use std::ffi::CStr;
-
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
 
@@ -14,7 +12,7 @@ use crate::error::Error;
 use crate::key;
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::lock::names::{self, Known};
-use crate::pg::lock::{self, Class, Lock, Mode, Scope};
+use crate::pg::lock::{Class, Lock, Mode, Scope};
 use crate::pg::{Call, ErrorReport, role, session};
 use crate::policy;
 use crate::stats::{self, Told};
@@ -22,12 +20,12 @@ use crate::timeout::Timeout;
 
 #[pg_extern(sql = false)]
 fn with_lock(call: Call) -> Result<bool, ErrorReport> {
-    Ok(observed(call, Scope::Transaction, c"with_lock()")?)
+    Ok(take(call, Scope::Transaction)?)
 }
 
 #[pg_extern(sql = false)]
 fn hold_lock(call: Call) -> Result<bool, ErrorReport> {
-    Ok(observed(call, Scope::Session, c"hold_lock()")?)
+    Ok(take(call, Scope::Session)?)
 }
 
 #[pg_extern(sql = false)]
@@ -63,41 +61,40 @@ fn admitted(call: Call) -> Result<key::Name, Error> {
     Ok(name)
 }
 
-fn observed(call: Call, scope: Scope, function: &CStr) -> Result<bool, Error> {
-    let take = || take(call, scope, function);
-    stats::observe(key::namespace(call, 0)?, take, |taken| match taken {
-        true => Told::Other,
-        false => Told::TimedOut,
-    })
-}
-
-fn take(call: Call, scope: Scope, function: &CStr) -> Result<bool, Error> {
-    refuse_elsewhere(function)?;
+fn take(call: Call, scope: Scope) -> Result<bool, Error> {
+    refuse_on_standby()?;
     let name = admitted(call)?;
     let timeout = Timeout::starting_now(call.interval(2))?;
     let lock = name.lock(mode(call, 3)?);
     if lock.try_take(scope)? {
         return Ok(true);
     }
-    let waited = match timeout.deadline() {
-        None => {
-            lock.wait()?;
-            true
-        }
-        Some(deadline) if deadline <= session::now() => false,
+    let wait = || wait(&lock, scope, timeout);
+    stats::observe(name.ns, wait, |obtained| match obtained {
+        true => Told::Other,
+        false => Told::TimedOut,
+    })
+}
+
+fn wait(lock: &Lock, scope: Scope, timeout: Timeout) -> Result<bool, Error> {
+    match timeout.deadline() {
+        None => lock.wait()?,
+        Some(deadline) if deadline <= session::now() => return Ok(false),
         Some(deadline) => {
             let waited = attempt(Some(deadline), || lock.wait().map_err(Error::from))?;
-            matches!(waited, Attempt::Done(()))
+            let Attempt::Done(()) = waited else {
+                return Ok(false);
+            };
         }
-    };
-    if waited && scope == Scope::Session {
+    }
+    if scope == Scope::Session {
         lock.keep_for_session()?;
     }
-    Ok(waited)
+    Ok(true)
 }
 
 fn give_back(call: Call) -> Result<bool, Error> {
-    refuse_elsewhere(c"release_lock()")?;
+    refuse_on_standby()?;
     let name = admitted(call)?;
     let lock = name.lock(mode(call, 2)?);
     Ok(lock.release()?)
@@ -111,12 +108,12 @@ fn mode(call: Call, index: usize) -> Result<Mode, Error> {
     }
 }
 
-/// A lock that is taken on a standby or by a parallel worker keeps nobody out.
-fn refuse_elsewhere(function: &CStr) -> Result<(), Error> {
-    if session::is_standby() {
-        return Err(Error::LockOnStandby);
+/// A lock that is taken on a standby keeps out nobody on the primary.
+fn refuse_on_standby() -> Result<(), Error> {
+    match session::is_standby() {
+        true => Err(Error::LockOnStandby),
+        false => Ok(()),
     }
-    Ok(lock::refuse_in_parallel(function)?)
 }
 
 /// Longer than the name of any mode.

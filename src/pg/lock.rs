@@ -1,7 +1,5 @@
 //! Advisory locks in spaces of their own, taken and waited for in the server's lock manager.
 
-use std::ffi::CStr;
-
 use pgrx::pg_sys::{self, LOCKTAG, LockAcquireResult, Oid};
 
 use super::guard::{Raised, guard};
@@ -202,12 +200,4 @@ fn tag(class: u16, number: u64, database: Oid) -> LOCKTAG {
         locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
         locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
     }
-}
-
-/// Raises 25000 inside a parallel operation, as core does for its own advisory locks: a worker
-/// would take the lock for itself and lose it at once.
-pub fn refuse_in_parallel(function: &CStr) -> Result<(), Raised> {
-    let function = function.as_ptr();
-    // SAFETY: a static string.
-    unsafe { guard(|| raw::PreventCommandIfParallelMode(function)) }
 }

@@ -47,6 +47,7 @@ unsafe extern "C-unwind" {
         second: Datum,
     ) -> Datum;
     pub(super) fn GetCurrentTimestamp() -> TimestampTz;
+    pub(super) fn GetUserId() -> Oid;
     pub(super) fn GetLatestSnapshot() -> Snapshot;
     pub(super) fn JsonbIteratorInit(container: *mut JsonbContainer) -> *mut JsonbIterator;
     pub(super) fn JsonbIteratorNext(
@@ -64,6 +65,10 @@ unsafe extern "C-unwind" {
         dont_wait: bool,
     ) -> LockAcquireResult::Type;
     pub(super) fn MemoryContextDelete(context: MemoryContext);
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    pub(super) fn LockHeldByMe(tag: *const LOCKTAG, mode: c_int) -> bool;
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    pub(super) fn LockHeldByMe(tag: *const LOCKTAG, mode: c_int, or_stronger: bool) -> bool;
     pub(super) fn LockRelease(tag: *const LOCKTAG, mode: c_int, session: bool) -> bool;
     pub(super) fn LockWaiterCount(tag: *const LOCKTAG) -> c_int;
     pub(super) fn LWLockAcquire(lock: *mut LWLock, mode: LWLockMode::Type) -> bool;
@@ -82,6 +87,7 @@ unsafe extern "C-unwind" {
         callback: RangeVarGetRelidCallback,
         argument: *mut c_void,
     ) -> Oid;
+    pub(super) fn RecoveryInProgress() -> bool;
     pub(super) fn RegisterSnapshot(snapshot: Snapshot) -> Snapshot;
     pub(super) fn RegisterTimeout(id: c_int, handler: TimeoutHandler) -> c_int;
     pub(super) fn RelationGetIndexList(relation: Relation) -> *mut List;

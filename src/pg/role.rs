@@ -15,8 +15,8 @@ pub const READ_ALL_STATS: Role = Role(Oid::from_u32(pg_sys::ROLE_PG_READ_ALL_STA
 impl Role {
     /// `current_user`.
     pub fn caller() -> Self {
-        // SAFETY: reads this backend's identity.
-        Self(unsafe { pg_sys::GetUserId() })
+        // SAFETY: reads this backend's identity, and raises nothing.
+        Self(unsafe { raw::GetUserId() })
     }
 
     pub fn exists(self) -> bool {

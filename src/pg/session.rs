@@ -39,8 +39,8 @@ pub fn demand_writable(function: &'static CStr) -> Result<(), Raised> {
 
 /// `clock_timestamp()`: microseconds since 2000-01-01 UTC.
 pub fn now() -> i64 {
-    // SAFETY: reads the clock.
-    unsafe { pg_sys::GetCurrentTimestamp() }
+    // SAFETY: reads the clock, and raises nothing.
+    unsafe { raw::GetCurrentTimestamp() }
 }
 
 /// `from` plus `period` by the UTC calendar: a day is 24 hours, a month a calendar month.
@@ -90,6 +90,6 @@ pub fn is_utf8() -> bool {
 
 /// Whether this server is in recovery, as a standby is.
 pub fn is_standby() -> bool {
-    // SAFETY: reads the state of the server.
-    unsafe { pg_sys::RecoveryInProgress() }
+    // SAFETY: reads the state of the server, and raises nothing.
+    unsafe { raw::RecoveryInProgress() }
 }

@@ -237,6 +237,9 @@ impl Value {
 
     /// The bytes of a text-like value (text, varchar, json text), in the database's encoding.
     pub(super) fn bytes<'a>(self) -> Result<&'a [u8], Raised> {
+        if let Some(bytes) = self.plain() {
+            return Ok(bytes);
+        }
         let datum = self.datum;
         // SAFETY: callers pass varlena values only; the detoasted copy, or the value itself, lives
         // in the memory of the SQL call.
@@ -247,6 +250,19 @@ impl Value {
                 pgrx::vardata_any(varlena).cast(),
                 length,
             ))
+        }
+    }
+
+    /// The bytes of a varlena value that is neither compressed nor stored apart.
+    fn plain<'a>(self) -> Option<&'a [u8]> {
+        let varlena = self.datum.cast_mut_ptr::<pg_sys::varlena>();
+        // SAFETY: callers pass varlena values only, which live as long as the SQL call.
+        unsafe {
+            let is_short = pgrx::varatt_is_1b(varlena) && !pgrx::varatt_is_1b_e(varlena);
+            (is_short || pgrx::varatt_is_4b_u(varlena)).then(|| {
+                let length = pgrx::varsize_any_exhdr(varlena);
+                slice::from_raw_parts(pgrx::vardata_any(varlena).cast(), length)
+            })
         }
     }
 
@@ -263,6 +279,9 @@ impl Value {
 
     /// The size of a varlena value when it is detoasted, without doing so.
     pub fn size(self) -> Result<usize, Raised> {
+        if let Some(bytes) = self.plain() {
+            return Ok(bytes.len());
+        }
         let datum = self.datum;
         // SAFETY: callers pass varlena values only.
         let size = unsafe { guard(|| raw::toast_raw_datum_size(datum)) }?;

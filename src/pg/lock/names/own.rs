@@ -8,13 +8,15 @@ use pgrx::pg_sys;
 
 use super::super::{Class, Lock, Mode, tag};
 use super::Known;
-use crate::pg::Role;
+use crate::pg::{Role, raw};
 
+#[derive(Clone, Copy)]
 struct Entry {
     role: Role,
-    /// Namespace and key, one behind the other.
-    text: Vec<u8>,
+    /// Where namespace and key stand in the text, one behind the other.
+    begin: usize,
     border: usize,
+    end: usize,
     /// By mode.
     since: [i64; 2],
 }
@@ -25,7 +27,8 @@ type Number = (u16, u64);
 #[derive(Default)]
 struct Names {
     entries: HashMap<Number, Entry, BuildHasherDefault<Hashed>>,
-    /// How many there may be before those of released locks are given up.
+    text: Vec<u8>,
+    /// How many names may be written before those of released locks are given up.
     room: usize,
 }
 
@@ -38,20 +41,11 @@ thread_local! {
 
 pub fn write(lock: &Lock, role: Role, now: i64) {
     NAMES.with_borrow_mut(|names| {
-        names.make_room();
-        let number = (lock.class as u16, lock.number);
-        let entry = names.entries.entry(number).or_insert_with(|| Entry {
-            role,
-            text: Vec::with_capacity(lock.name.ns.len() + lock.name.key.len()),
-            border: 0,
-            since: [0; 2],
-        });
-        entry.role = role;
-        entry.text.clear();
-        entry.text.extend_from_slice(lock.name.ns);
-        entry.text.extend_from_slice(lock.name.key);
-        entry.border = lock.name.ns.len();
-        entry.since[lock.mode as usize] = now;
+        if names.room == 0 {
+            names.make_room();
+        }
+        names.room -= 1;
+        names.write(lock, role, now);
     });
 }
 
@@ -59,11 +53,10 @@ pub fn name(class: Class, number: u64) -> Option<Known> {
     let number = (class as u16, number);
     NAMES.with_borrow(|names| {
         let entry = names.entries.get(&number)?;
-        let (ns, key) = entry.text.split_at(entry.border);
         is_held(number).then(|| Known {
             role: entry.role,
-            ns: ns.to_vec(),
-            key: key.to_vec(),
+            ns: names.text[entry.begin..entry.border].to_vec(),
+            key: names.text[entry.border..entry.end].to_vec(),
         })
     })
 }
@@ -77,28 +70,61 @@ pub fn since(class: Class, number: u64, mode: Mode) -> Option<i64> {
 }
 
 impl Names {
+    fn write(&mut self, lock: &Lock, role: Role, now: i64) {
+        let begin = self.text.len();
+        self.text.extend_from_slice(lock.name.ns);
+        let border = self.text.len();
+        self.text.extend_from_slice(lock.name.key);
+        let number = (lock.class as u16, lock.number);
+        let entry = self.entries.entry(number).or_insert(Entry {
+            role,
+            begin,
+            border,
+            end: self.text.len(),
+            since: [0; 2],
+        });
+        *entry = Entry {
+            role,
+            begin,
+            border,
+            end: self.text.len(),
+            since: entry.since,
+        };
+        entry.since[lock.mode as usize] = now;
+    }
+
     /// Locks are released in many ways that nobody tells: by commit, rollback, DISCARD. So those
     /// that are not held any more are looked for, once as many are new as were left the last time.
     fn make_room(&mut self) {
-        if self.entries.len() >= self.room {
-            self.entries.retain(|number, _| is_held(*number));
-            self.room = ROOM.max(2 * self.entries.len());
+        self.entries.retain(|number, _| is_held(*number));
+        let mut text = Vec::new();
+        for entry in self.entries.values_mut() {
+            let (begin, border) = (text.len(), entry.border - entry.begin);
+            text.extend_from_slice(&self.text[entry.begin..entry.end]);
+            (entry.begin, entry.border, entry.end) = (begin, begin + border, text.len());
         }
+        self.text.clear();
+        self.text.extend_from_slice(&text);
+        self.text.shrink_to(2 * text.len() + TEXT);
+        self.room = ROOM.max(self.entries.len());
     }
 }
+
+/// How much room for text is kept.
+const TEXT: usize = 16_384;
 
 fn is_held(number: Number) -> bool {
     Mode::ALL.into_iter().any(|mode| holds(number, mode))
 }
 
 fn holds((class, number): Number, mode: Mode) -> bool {
-    // SAFETY: reads this backend's own table of locks.
+    // SAFETY: reads this backend's own table of locks, and raises nothing.
     unsafe {
         let tag = tag(class, number, pg_sys::MyDatabaseId);
         #[cfg(any(feature = "pg15", feature = "pg16"))]
-        let held = pg_sys::LockHeldByMe(&raw const tag, mode.number());
+        let held = raw::LockHeldByMe(&raw const tag, mode.number());
         #[cfg(not(any(feature = "pg15", feature = "pg16")))]
-        let held = pg_sys::LockHeldByMe(&raw const tag, mode.number(), false);
+        let held = raw::LockHeldByMe(&raw const tag, mode.number(), false);
         held
     }
 }
