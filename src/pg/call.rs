@@ -90,6 +90,11 @@ impl<'fcx> Call<'fcx> {
             null: false,
             kind: pg_sys::TEXTOID,
         };
+        if let Some(bytes) = value.plain() {
+            return Ok(Some(
+                (bytes.len() <= limit).then_some(bytes).ok_or(bytes.len()),
+            ));
+        }
         Ok(Some(match value.size()? {
             size if size > limit => Err(size),
             _ => Ok(value.bytes()?),

@@ -76,11 +76,13 @@ impl Lock<'_> {
     /// Takes the lock if it is free, or held by this session already. It is not free either
     /// where others wait whose request this one conflicts with: nobody is overtaken.
     pub fn try_take(&self, scope: Scope) -> Result<bool, Raised> {
-        let taken = self.acquire(scope, true)?;
-        if taken == LockAcquireResult::LOCKACQUIRE_OK {
-            names::granted(self);
+        match self.acquire(scope, true)? {
+            LockAcquireResult::LOCKACQUIRE_NOT_AVAIL => return Ok(false),
+            LockAcquireResult::LOCKACQUIRE_OK => names::granted(self, scope),
+            _ if scope == Scope::Session => names::kept(self),
+            _ => {}
         }
-        Ok(taken != LockAcquireResult::LOCKACQUIRE_NOT_AVAIL)
+        Ok(true)
     }
 
     /// As `take`, for one that is not free.
@@ -96,7 +98,7 @@ impl Lock<'_> {
             let taken = self.acquire(Scope::Transaction, false);
             pg_sys::CurrentResourceOwner = owner;
             if taken? == LockAcquireResult::LOCKACQUIRE_OK {
-                names::granted(self);
+                names::granted(self, Scope::Transaction);
             }
         }
         Ok(())
@@ -125,8 +127,10 @@ impl Lock<'_> {
                 raw::LockRelease(tag, mode, false);
             });
             pg_sys::CurrentResourceOwner = owner;
-            kept
+            kept?;
         }
+        names::kept(self);
+        Ok(())
     }
 
     /// Takes the lock for a part of the transaction, to be given back by [`Self::give_back`].

@@ -47,6 +47,7 @@ unsafe extern "C-unwind" {
         second: Datum,
     ) -> Datum;
     pub(super) fn GetCurrentTimestamp() -> TimestampTz;
+    pub(super) fn GetCurrentTransactionStartTimestamp() -> TimestampTz;
     pub(super) fn GetUserId() -> Oid;
     pub(super) fn GetLatestSnapshot() -> Snapshot;
     pub(super) fn JsonbIteratorInit(container: *mut JsonbContainer) -> *mut JsonbIterator;
@@ -214,7 +215,6 @@ unsafe extern "C-unwind" {
     pub(super) fn ReadBuffer(relation: Relation, block: BlockNumber) -> Buffer;
     pub(super) fn RelationGetIndexPredicate(index: Relation) -> *mut List;
     pub(super) fn ReleaseBuffer(buffer: Buffer);
-    pub(super) fn RecoveryInProgress() -> bool;
     pub(super) fn ScanKeyEntryInitialize(
         key: ScanKey,
         flags: c_int,

@@ -254,7 +254,7 @@ impl Value {
     }
 
     /// The bytes of a varlena value that is neither compressed nor stored apart.
-    fn plain<'a>(self) -> Option<&'a [u8]> {
+    pub(super) fn plain<'a>(self) -> Option<&'a [u8]> {
         let varlena = self.datum.cast_mut_ptr::<pg_sys::varlena>();
         // SAFETY: callers pass varlena values only, which live as long as the SQL call.
         unsafe {

@@ -8,7 +8,7 @@ mod shared;
 
 use pgrx::pg_sys;
 
-use super::{Class, Lock, Mode};
+use super::{Class, Lock, Mode, Scope};
 use crate::pg::{Role, session};
 
 /// Namespace and key, or table and key of a row.
@@ -34,10 +34,15 @@ pub(super) fn asked(lock: &Lock) {
 }
 
 /// The lock was granted, and this session did not hold it before.
-pub(super) fn granted(lock: &Lock) {
+pub(super) fn granted(lock: &Lock, scope: Scope) {
     let (role, now) = (Role::caller(), session::now());
-    own::write(lock, role, now);
+    own::write(lock, scope, role, now);
     shared::write(lock, role, Some(now));
+}
+
+/// A lock that this session holds already is one of the session now.
+pub(super) fn kept(lock: &Lock) {
+    own::keep(lock);
 }
 
 /// All names known for this number, that of the own session first. More than one where several

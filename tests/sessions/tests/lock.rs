@@ -422,6 +422,22 @@ fn names_without_preload() {
     assert_eq!(holder.number(all), 500);
     holder.commit();
     assert_eq!(left(&database), 0);
+
+    // However the session came to hold it: free, held by the transaction, waited for.
+    waiter.run("BEGIN; SELECT with_lock('s', 'waited for')");
+    holder.send(
+        "BEGIN; SELECT hold_lock('s', 'free'), with_lock('s', 'both'), hold_lock('s', 'both'),
+                       hold_lock('s', 'waited for')",
+    );
+    holder.waits_for(&waiter);
+    waiter.commit();
+    holder.answered_rows();
+    holder.commit();
+    for i in 0..300 {
+        holder.run(&format!("SELECT with_lock('churn', '{i}')"));
+    }
+    let kept = "SELECT string_agg(key, ', ' ORDER BY key) FROM once.locks WHERE ns = 's'";
+    assert_eq!(holder.value(kept), "both, free, waited for");
 }
 
 /// With preload everybody's names are known; those in use are never given up.

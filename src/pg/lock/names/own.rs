@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use pgrx::pg_sys;
 
-use super::super::{Class, Lock, Mode, tag};
+use super::super::{Class, Lock, Mode, Scope, tag};
 use super::Known;
 use crate::pg::{Role, raw};
 
@@ -19,6 +19,9 @@ struct Entry {
     end: usize,
     /// By mode.
     since: [i64; 2],
+    /// The beginning of the transaction that it is held to the end of; none where the session
+    /// holds it.
+    transaction: Option<i64>,
 }
 
 /// The class and the number of a lock.
@@ -39,13 +42,22 @@ thread_local! {
     static NAMES: RefCell<Names> = RefCell::default();
 }
 
-pub fn write(lock: &Lock, role: Role, now: i64) {
+pub fn write(lock: &Lock, scope: Scope, role: Role, now: i64) {
     NAMES.with_borrow_mut(|names| {
         if names.room == 0 {
             names.make_room();
         }
         names.room -= 1;
-        names.write(lock, role, now);
+        names.write(lock, scope, role, now);
+    });
+}
+
+pub fn keep(lock: &Lock) {
+    let number = (lock.class as u16, lock.number);
+    NAMES.with_borrow_mut(|names| {
+        if let Some(entry) = names.entries.get_mut(&number) {
+            entry.transaction = None;
+        }
     });
 }
 
@@ -70,18 +82,20 @@ pub fn since(class: Class, number: u64, mode: Mode) -> Option<i64> {
 }
 
 impl Names {
-    fn write(&mut self, lock: &Lock, role: Role, now: i64) {
+    fn write(&mut self, lock: &Lock, scope: Scope, role: Role, now: i64) {
         let begin = self.text.len();
         self.text.extend_from_slice(lock.name.ns);
         let border = self.text.len();
         self.text.extend_from_slice(lock.name.key);
         let number = (lock.class as u16, lock.number);
+        let transaction = Some(transaction());
         let entry = self.entries.entry(number).or_insert(Entry {
             role,
             begin,
             border,
             end: self.text.len(),
             since: [0; 2],
+            transaction,
         });
         *entry = Entry {
             role,
@@ -89,6 +103,10 @@ impl Names {
             border,
             end: self.text.len(),
             since: entry.since,
+            transaction: match scope {
+                Scope::Transaction => entry.transaction.and(transaction),
+                Scope::Session => None,
+            },
         };
         entry.since[lock.mode as usize] = now;
     }
@@ -96,7 +114,10 @@ impl Names {
     /// Locks are released in many ways that nobody tells: by commit, rollback, DISCARD. So those
     /// that are not held any more are looked for, once as many are new as were left the last time.
     fn make_room(&mut self) {
-        self.entries.retain(|number, _| is_held(*number));
+        let now = transaction();
+        self.entries.retain(|number, entry| {
+            entry.transaction.is_none_or(|began| began == now) && is_held(*number)
+        });
         let mut text = Vec::new();
         for entry in self.entries.values_mut() {
             let (begin, border) = (text.len(), entry.border - entry.begin);
@@ -112,6 +133,12 @@ impl Names {
 
 /// How much room for text is kept.
 const TEXT: usize = 16_384;
+
+/// When the transaction in progress began.
+fn transaction() -> i64 {
+    // SAFETY: reads a global of this backend, and raises nothing.
+    unsafe { raw::GetCurrentTransactionStartTimestamp() }
+}
 
 fn is_held(number: Number) -> bool {
     Mode::ALL.into_iter().any(|mode| holds(number, mode))
