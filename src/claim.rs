@@ -202,12 +202,17 @@ impl<'a> Claim<'a> {
     /// The same, but not waiting longer than `timeout`: none when it is over and somebody else's
     /// transaction still decides. Nothing is written then.
     fn attempt(&self, terms: &Terms, timeout: Timeout) -> Result<Option<Answer>, Error> {
-        let Some(deadline) = timeout.deadline() else {
+        if timeout == Timeout::None {
             return self.make(terms).map(Some);
-        };
-        Ok(match attempt(Some(deadline), || self.make(terms))? {
-            Attempt::Done(answer) => Some(answer),
-            Attempt::TimedOut | Attempt::Moved => None,
+        }
+        if !claims::lock(false)? && in_time(timeout, || Ok(claims::lock(true)?))?.is_none() {
+            return Ok(None);
+        }
+        claims::open(Purpose::Claim, |opened| match Engine::of(opened)? {
+            Engine::Direct(table) => direct::attempt(table, self, terms, timeout),
+            Engine::Statement => {
+                in_time(timeout, || owner::acting(|| statement::make(self, terms)))
+            }
         })
     }
 
@@ -239,6 +244,20 @@ impl Terms {
             _ => Found::Standing,
         }
     }
+}
+
+/// What `act` does within the timeout; none, and nothing of it, when that is over.
+fn in_time<T>(
+    timeout: Timeout,
+    act: impl FnOnce() -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    let Some(deadline) = timeout.deadline() else {
+        return act().map(Some);
+    };
+    Ok(match attempt(Some(deadline), act)? {
+        Attempt::Done(done) => Some(done),
+        Attempt::TimedOut | Attempt::Moved => None,
+    })
 }
 
 /// Claims stand outside the snapshot. Under SERIALIZABLE the snapshot decides, so that the answer

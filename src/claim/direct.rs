@@ -3,19 +3,35 @@
 //! It looks at the index by what is true now, whatever the snapshot is, and inserts only where
 //! nothing is: that is how it answers at REPEATABLE READ, and what a duplicate costs is a look.
 
-use super::{Answer, Claim, Found, ROUNDS, Terms, times};
+use super::{Answer, Claim, Found, ROUNDS, Terms, in_time, times};
 use crate::error::Error;
 use crate::pg::claims::{self, Claims, Entry};
 use crate::pg::session::{self, Isolation};
 use crate::pg::spi::View;
+use crate::timeout::Timeout;
 
 /// Makes the claim if it does not stand.
 pub fn make(table: &mut Claims, claim: &Claim, terms: &Terms) -> Result<Answer, Error> {
+    match attempt(table, claim, terms, Timeout::None)? {
+        Some(answer) => Ok(answer),
+        None => Err(Error::ClaimUnsettled),
+    }
+}
+
+/// The same within the timeout; none when it is over and somebody else's transaction decides.
+pub fn attempt(
+    table: &mut Claims,
+    claim: &Claim,
+    terms: &Terms,
+    timeout: Timeout,
+) -> Result<Option<Answer>, Error> {
     let mut rounds = 0;
     while rounds < ROUNDS {
         let found = match table.probe(claim)? {
             claims::Found::Held(holder) => {
-                table.wait(holder)?;
+                if !has_ended(table, holder, timeout)? {
+                    return Ok(None);
+                }
                 continue;
             }
             claims::Found::Nothing => {
@@ -23,7 +39,7 @@ pub fn make(table: &mut Claims, claim: &Claim, terms: &Terms) -> Result<Answer, 
                     return Err(Error::ClaimRemovedSinceSnapshot);
                 }
                 if table.insert(claim, &terms.entry()?)? {
-                    return Ok(Answer::Won);
+                    return Ok(Some(Answer::Won));
                 }
                 rounds += 1;
                 continue;
@@ -35,21 +51,39 @@ pub fn make(table: &mut Claims, claim: &Claim, terms: &Terms) -> Result<Answer, 
             return Err(Error::ClaimNewerThanSnapshot);
         }
         match (judged, found.locker) {
-            (Found::OfOwner, _) => return Ok(Answer::Won),
-            (Found::Expired, Some(locker)) => table.wait(locker)?,
+            (Found::OfOwner, _) => return Ok(Some(Answer::Won)),
+            (Found::Expired, Some(locker)) => {
+                if !has_ended(table, locker, timeout)? {
+                    return Ok(None);
+                }
+            }
             (Found::Expired, None) => {
-                if table.renew(&found, claim, &terms.entry()?)? {
-                    return Ok(Answer::Won);
+                let entry = terms.entry()?;
+                match in_time(timeout, || Ok(table.renew(&found, claim, &entry)?))? {
+                    Some(true) => return Ok(Some(Answer::Won)),
+                    Some(false) => {}
+                    None => return Ok(None),
                 }
                 if session::isolation() == Isolation::Serializable {
                     return Err(Error::ClaimNewerThanSnapshot);
                 }
                 rounds += 1;
             }
-            _ => return Ok(Answer::Duplicate),
+            _ => return Ok(Some(Answer::Duplicate)),
         }
     }
     Err(Error::ClaimUnsettled)
+}
+
+/// Whether the transaction has ended within the timeout.
+fn has_ended(table: &mut Claims, holder: claims::Holder, timeout: Timeout) -> Result<bool, Error> {
+    if timeout
+        .deadline()
+        .is_some_and(|deadline| deadline <= session::now())
+    {
+        return Ok(false);
+    }
+    Ok(in_time(timeout, || Ok(table.wait(holder)?))?.is_some())
 }
 
 /// Whether the claim stands.

@@ -155,6 +155,27 @@ pub fn open<T, E: From<Raised>>(
     Ok(done)
 }
 
+/// Locks the table to the transaction's end as [`open`] does to make a claim. False if others keep
+/// it locked and `wait` is not wanted.
+pub fn lock(wait: bool) -> Result<bool, Raised> {
+    refuse_read_only(c"INSERT")?;
+    let mode = pg_sys::RowExclusiveLock as i32;
+    let table = shape::table();
+    if table == pg_sys::Oid::INVALID {
+        return Ok(true);
+    }
+    // SAFETY: a number of a table; that it may be gone meanwhile is noticed when it is opened.
+    unsafe {
+        guard(|| match wait {
+            true => {
+                raw::LockRelationOid(table, mode);
+                true
+            }
+            false => raw::ConditionalLockRelationOid(table, mode),
+        })
+    }
+}
+
 /// The open table.
 pub struct Claims<'a> {
     heap: Relation,

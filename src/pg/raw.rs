@@ -29,6 +29,7 @@ unsafe extern "C-unwind" {
     pub(super) fn AtEOXact_GUC(is_commit: bool, nest_level: c_int);
     pub(super) fn BeginInternalSubTransaction(name: *const c_char);
     pub(super) fn CacheInvalidateRelcacheByRelid(relation: Oid);
+    pub(super) fn ConditionalLockRelationOid(relation: Oid, mode: c_int) -> bool;
     pub(super) fn CopyErrorData() -> *mut ErrorData;
     pub(super) fn DirectFunctionCall1Coll(f: PGFunction, collation: Oid, arg: Datum) -> Datum;
     pub(super) fn DirectFunctionCall2Coll(

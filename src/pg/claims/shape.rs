@@ -119,7 +119,7 @@ fn know(table: Oid) {
 }
 
 /// The table's number by its name.
-fn table() -> Oid {
+pub(super) fn table() -> Oid {
     // SAFETY: catalog look-ups by NUL-terminated names.
     unsafe {
         match pg_sys::get_namespace_oid(c"once".as_ptr(), true) {
