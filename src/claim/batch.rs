@@ -17,8 +17,11 @@ pub const LIMIT: usize = 10_000_000;
 /// How many keys are read before a cancel is looked for.
 const READ_AT_ONCE: usize = 1024;
 
-/// How many keys one statement claims.
+/// How many keys are claimed at once: by one statement, and with one time.
 const CHUNK: usize = 1000;
+
+/// How many keys in a row must be new until the next one is taken for new too.
+const NEW_ENOUGH: usize = 64;
 
 /// The distinct keys of an array that are to be claimed; afterwards those that were won.
 pub struct Batch<'a> {
@@ -90,9 +93,13 @@ impl<'a> Batch<'a> {
             .map(move |entry| keys.value(entry.place))
     }
 
+    /// Where nearly all of the last keys were new, the next one is inserted without a look before.
+    /// Where that meets a claim a dead row stays behind, so it is not done again in this call.
     fn claim_directly(&mut self, table: &mut Claims, terms: &Terms) -> Result<(), Error> {
         let (ns, keys) = (self.ns, self.keys);
+        let mut new_ones = Some(0);
         self.claim_in_chunks(|entries| {
+            let mut data = terms.entry()?;
             entries
                 .iter()
                 .map(|entry| {
@@ -101,7 +108,25 @@ impl<'a> Batch<'a> {
                         ns,
                         key: keys.at(entry.place)?,
                     };
-                    direct::make(table, &claim, terms)
+                    if new_ones.is_some_and(|count| count >= NEW_ENOUGH) {
+                        if table.insert(&claim, &data)? {
+                            return Ok(Answer::Won);
+                        }
+                        new_ones = None;
+                    }
+                    let answer = match direct::make_at_once(table, &claim, terms, &data)? {
+                        Some(answer) => answer,
+                        None => {
+                            let answer = direct::make(table, &claim, terms)?;
+                            data = terms.entry()?;
+                            answer
+                        }
+                    };
+                    new_ones = new_ones.map(|count| match answer {
+                        Answer::Won => count + 1,
+                        Answer::Duplicate => 0,
+                    });
+                    Ok(answer)
                 })
                 .collect()
         })

@@ -46,11 +46,7 @@ pub fn attempt(
             }
             claims::Found::Claim(found) => found,
         };
-        let judged = terms.of(&found)?;
-        if is_newer_than_snapshot(table, &found)? {
-            return Err(Error::ClaimNewerThanSnapshot);
-        }
-        match (judged, found.locker) {
+        match (judge(table, &found, terms)?, found.locker) {
             (Found::OfOwner, _) => return Ok(Some(Answer::Won)),
             (Found::Expired, Some(locker)) => {
                 if !has_ended(table, locker, timeout)? {
@@ -73,6 +69,33 @@ pub fn attempt(
         }
     }
     Err(Error::ClaimUnsettled)
+}
+
+/// The same, as `entry`, where nobody has to be waited for and nothing has expired; none otherwise.
+pub fn make_at_once(
+    table: &mut Claims,
+    claim: &Claim,
+    terms: &Terms,
+    entry: &Entry,
+) -> Result<Option<Answer>, Error> {
+    Ok(match table.probe(claim)? {
+        claims::Found::Nothing => table.insert(claim, entry)?.then_some(Answer::Won),
+        claims::Found::Held(_) => None,
+        claims::Found::Claim(found) => match judge(table, &found, terms)? {
+            Found::Standing => Some(Answer::Duplicate),
+            Found::OfOwner => Some(Answer::Won),
+            Found::Nothing | Found::Expired => None,
+        },
+    })
+}
+
+/// What the claim that was found is for this transaction.
+fn judge(table: &mut Claims, found: &claims::Claim, terms: &Terms) -> Result<Found, Error> {
+    let judged = terms.of(found)?;
+    match is_newer_than_snapshot(table, found)? {
+        true => Err(Error::ClaimNewerThanSnapshot),
+        false => Ok(judged),
+    }
 }
 
 /// Whether the transaction has ended within the timeout.
@@ -129,7 +152,7 @@ fn was_in_snapshot(table: &mut Claims, claim: &Claim) -> Result<bool, Error> {
 
 impl Terms {
     /// What is written about a claim that is made now.
-    fn entry(&self) -> Result<Entry, Error> {
+    pub fn entry(&self) -> Result<Entry, Error> {
         let (claimed_at, expires_at) = times(self.period)?;
         Ok(Entry {
             claimed_at,
