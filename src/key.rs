@@ -29,16 +29,9 @@ pub struct Name<'a> {
 impl<'a> Name<'a> {
     /// The name that the two text arguments from `first` on give: the namespace and the key.
     pub fn of_texts(call: Call<'a>, first: usize) -> Result<Self, Error> {
-        let ns = namespace(call, first)?;
-        let key = match call.text(first + 1, KEY_LIMIT)? {
-            None => return Err(Error::Null { argument: "key" }),
-            Some(Err(bytes)) => return Err(Error::KeyTooLong { bytes }),
-            Some(Ok(key)) => key,
-        };
-        check(key)?;
         Ok(Self {
-            ns,
-            key: Cow::Borrowed(key),
+            ns: namespace(call, first)?,
+            key: Cow::Borrowed(text(call, first + 1)?),
         })
     }
 
@@ -71,8 +64,20 @@ pub fn check(key: &[u8]) -> Result<(), Error> {
     }
 }
 
+/// The key that the text argument at `index` is.
+fn text<'a>(call: Call<'a>, index: usize) -> Result<&'a [u8], Error> {
+    match call.text(index, KEY_LIMIT)? {
+        None => Err(Error::Null { argument: "key" }),
+        Some(Err(bytes)) => Err(Error::KeyTooLong { bytes }),
+        Some(Ok(key)) => check(key).map(|()| key),
+    }
+}
+
 /// The key that the arguments from `first` on make.
 fn key<'a>(call: Call<'a>, first: usize) -> Result<Cow<'a, [u8]>, Error> {
+    if call.ends_with_text(first)? {
+        return text(call, first).map(Cow::Borrowed);
+    }
     let parts = call.parts(first)?.ok_or(Error::Null { argument: "key" })?;
     let is_one = parts.len() == 1;
     let parts = parts

@@ -101,6 +101,11 @@ impl<'fcx> Call<'fcx> {
         }))
     }
 
+    /// Whether the argument at `index` is the last one, and of type text.
+    pub fn ends_with_text(self, index: usize) -> Result<bool, Raised> {
+        Ok(self.len() == index + 1 && self.kind(index)? == pg_sys::TEXTOID)
+    }
+
     /// A jsonb argument as JSON text in UTF-8; the inner option is none where the database holds
     /// bytes that are not valid text.
     pub fn json(self, index: usize) -> Result<Option<Option<String>>, Raised> {

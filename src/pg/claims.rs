@@ -438,17 +438,18 @@ impl Claims<'_> {
     }
 
     fn close(self) -> Result<(), Raised> {
-        let (scan, index, mode) = (self.cursor.scan, self.index, self.mode);
-        // SAFETY: all are open, and nobody has them after `self`.
+        let (scan, heap) = (self.cursor.scan, self.heap);
+        let (index, mode) = (self.index, self.mode);
+        // SAFETY: all are open, and nobody has them after `self`. The table's lock stays.
         unsafe {
             guard(|| {
                 if !scan.is_null() {
                     raw::index_endscan(scan);
                 }
                 raw::index_close(index, mode);
+                raw::relation_close(heap, pg_sys::NoLock as i32);
             })
-        }?;
-        close(self.heap)
+        }
     }
 }
 
@@ -722,8 +723,11 @@ unsafe fn update(heap: Relation, at: *mut ItemPointerData, row: HeapTuple) -> bo
 
 fn refuse_read_only(command: &CStr) -> Result<(), Raised> {
     let command = command.as_ptr();
-    // SAFETY: the string is static.
+    // SAFETY: reads this backend's state; the string is static.
     unsafe {
+        if !pg_sys::XactReadOnly && !raw::IsInParallelMode() {
+            return Ok(());
+        }
         guard(|| {
             raw::PreventCommandIfReadOnly(command);
             raw::PreventCommandIfParallelMode(command);

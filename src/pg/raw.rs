@@ -212,6 +212,7 @@ unsafe extern "C-unwind" {
     pub(super) fn GetCurrentCommandId(used: bool) -> CommandId;
     pub(super) fn GetCurrentTransactionId() -> TransactionId;
     pub(super) fn GetTransactionSnapshot() -> Snapshot;
+    pub(super) fn IsInParallelMode() -> bool;
     pub(super) fn LockBuffer(buffer: Buffer, mode: c_int);
     pub(super) fn ReadBuffer(relation: Relation, block: BlockNumber) -> Buffer;
     pub(super) fn RelationGetIndexPredicate(index: Relation) -> *mut List;
