@@ -39,9 +39,9 @@ pub struct Table {
     pub version: u64,
     pub(super) oid: Oid,
     uniques: Vec<Unique>,
-    /// What else the description was read from: the indexes, and the tables that it is a
-    /// partition of.
-    others: Vec<Oid>,
+    indexes: Vec<Oid>,
+    /// The tables that it is a partition of.
+    ancestors: Vec<Oid>,
     /// The types of all columns, 0 for a dropped one.
     row: Vec<Oid>,
 }
@@ -146,7 +146,9 @@ impl Table {
 
     /// Whether the description was read from this relation, among others.
     pub(super) fn tells_of(&self, relation: Oid) -> bool {
-        self.oid == relation || self.others.contains(&relation)
+        self.oid == relation
+            || self.indexes.contains(&relation)
+            || self.ancestors.contains(&relation)
     }
 
     /// Takes the table lock that a statement which locks rows takes, ahead of it.
@@ -154,6 +156,18 @@ impl Table {
         let (oid, mode) = (self.oid, pg_sys::RowShareLock as i32);
         // SAFETY: locks by object id.
         unsafe { guard(|| raw::LockRelationOid(oid, mode)) }
+    }
+
+    /// Takes the locks that such a statement takes on the indexes, where none has to be waited for.
+    pub fn locks_indexes_at_once(&self) -> Result<bool, Raised> {
+        let mode = pg_sys::RowShareLock as i32;
+        for oid in self.indexes.iter().copied() {
+            // SAFETY: locks by object id.
+            if !unsafe { guard(|| raw::ConditionalLockRelationOid(oid, mode)) }? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Keeps foreign keys to the table, or to its partition `oid`, from coming and going, to the
@@ -320,14 +334,11 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             uniques,
             primary_key,
             has_deferrable,
-            mut others,
+            oids: indexes,
         } = indexes(relation, &columns)?;
-        others.extend(ancestors(oid, form.relispartition)?);
         let is_partition = form.relispartition;
-        let topmost = others
-            .last()
-            .filter(|_| is_partition)
-            .map_or(oid, |last| *last);
+        let ancestors = ancestors(oid, is_partition)?;
+        let topmost = ancestors.last().map_or(oid, |last| *last);
         let triggers = insert_triggers(relation);
         let is_partitioned = form.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
         Ok(Opened::Table(Rc::new(Table {
@@ -344,7 +355,8 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             version: VERSIONS.fetch_add(1, Relaxed),
             oid,
             uniques,
-            others,
+            indexes,
+            ancestors,
             row: types(&description),
             columns,
         })))
@@ -443,7 +455,7 @@ struct Indexes {
     /// The quoted columns of the primary key.
     primary_key: Vec<String>,
     has_deferrable: bool,
-    others: Vec<Oid>,
+    oids: Vec<Oid>,
 }
 
 unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Raised> {
@@ -452,7 +464,7 @@ unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Rai
     // SAFETY: the caller holds the relation open; each index is open and locked while it is read.
     unsafe {
         for oid in oids(guard(|| raw::RelationGetIndexList(relation))?) {
-            indexes.others.push(oid);
+            indexes.oids.push(oid);
             let index = guard(|| raw::index_open(oid, lock))?;
             let form = &*(*index).rd_index;
             indexes.has_deferrable |=

@@ -94,7 +94,11 @@ impl<'a> Turn<'a> {
         let Some(deadline) = self.timeout.deadline() else {
             return self.take_in_rounds().map(Some);
         };
-        if !self.table.is_partitioned && self.duplicates == DuplicateRows::Error {
+        if self.takes_without_waiting()? {
+            if let Some(row) = self.find(Lock::Skip, View::Isolated)? {
+                return Ok(Some(Taken::found(row)));
+            }
+        } else if !self.table.is_partitioned && self.duplicates == DuplicateRows::Error {
             let there = attempt(Some(deadline), || self.find(Lock::No, View::Isolated))?;
             let row = match there {
                 Attempt::TimedOut => return Ok(None),
@@ -113,6 +117,13 @@ impl<'a> Turn<'a> {
                 table: self.table.name.clone(),
             }),
         }
+    }
+
+    /// Whether a row that is free can be locked by one statement that waits for nobody: it must not
+    /// need to look for several rows, nor at other tables.
+    fn takes_without_waiting(&self) -> Result<bool, Error> {
+        let is_one = self.lock && self.guard.is_some() && !self.table.rows_may_move;
+        Ok(is_one && !self.table.has_row_security()? && self.table.locks_indexes_at_once()?)
     }
 
     fn take_in_rounds(&self) -> Result<Taken, Error> {

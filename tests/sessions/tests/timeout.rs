@@ -357,6 +357,68 @@ fn every_wait_of_every_call_is_bounded() {
     });
 }
 
+/// Somebody rebuilds an index, or holds a table that a policy looks at: the
+/// statements wait for that before they wait for any row.
+#[test]
+fn a_timeout_bounds_waits_for_indexes_and_policies() {
+    in_every_shape(|database, table| {
+        let [mut holder, mut caller] = database.sessions();
+        let user = format!("clerk_{}", database.name);
+        holder.run(&format!(
+            "DO $$ BEGIN CREATE ROLE {user}; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+             CREATE TABLE {table}_tenant (id int PRIMARY KEY);
+             INSERT INTO {table}_tenant VALUES (7);
+             GRANT SELECT ON {table}_tenant, {table}_parent TO {user};
+             GRANT SELECT, INSERT, UPDATE ON {table} TO {user};
+             CREATE POLICY own ON {table}
+                 USING (service_id IN (SELECT id FROM {table}_tenant));
+             {}",
+            insert(table, "there")
+        ));
+        let leaf = holder.value(&format!(
+            "SELECT coalesce(min(inhrelid::regclass::text), '{table}')
+             FROM pg_inherits WHERE inhparent = '{table}'::regclass"
+        ));
+        let index = holder.value(&format!(
+            "SELECT min(indexrelid::regclass::text) FROM pg_index
+             WHERE indrelid = '{leaf}'::regclass AND NOT (indkey[0] > 1 AND {})",
+            table.ends_with("unique")
+        ));
+        caller.run(&format!("SET ROLE {user}; SET statement_timeout = '20s'"));
+        for (before, held) in [
+            (
+                "SELECT 1".to_owned(),
+                format!("ALTER INDEX {index} SET TABLESPACE pg_default"),
+            ),
+            ("SELECT 1".to_owned(), format!("REINDEX TABLE {leaf}")),
+            (
+                format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"),
+                format!("LOCK TABLE {table}_tenant"),
+            ),
+        ] {
+            holder.run(&before);
+            // Once with a plan that is kept, once with one that must be made.
+            for warm in [true, false] {
+                if warm {
+                    caller.run(&take(table, "there", "'5 s'"));
+                } else {
+                    caller.run("DISCARD PLANS");
+                }
+                holder.run(&format!("BEGIN; {held}"));
+                let called = Instant::now();
+                let taken = caller.rows(&take(table, "there", "'50 ms'"));
+                // A kept plan does not need the indexes that it does not use.
+                let is_needed =
+                    !(warm && held.starts_with("ALTER INDEX") && !table.ends_with("unique"));
+                assert!(taken.is_empty() || !is_needed, "{table}, {held}");
+                assert!(called.elapsed() < SOON, "{table}, {held}");
+                holder.rollback();
+                assert_eq!(caller.rows(&take(table, "there", "'5 s'")).len(), 1);
+            }
+        }
+    });
+}
+
 /// A trigger's own calls end with the deadline of the call that runs it.
 #[test]
 fn an_outer_deadline_bounds_the_calls_of_triggers() {
