@@ -39,10 +39,9 @@ GRANT USAGE ON SCHEMA once TO PUBLIC;
 /* The extension's owner may dump and restore the claims. */
 GRANT SELECT, INSERT ON once.claim, once.namespace, once.work_record, once.work_floor TO @extowner@;
 
-/* The removed rows are data of users: only the extension's owner sees them, lets others see them, and
-   clears them away. */
-GRANT SELECT, DELETE ON once.merged_rows TO @extowner@ WITH GRANT OPTION;
-GRANT INSERT ON once.merged_rows TO @extowner@;
+/* The removed rows are data of users: only the extension's owner reads them, restores a dump of them,
+   and clears them away. */
+GRANT SELECT, INSERT, DELETE ON once.merged_rows TO @extowner@;
 
 /* Everybody may look at what he may use. */
 GRANT SELECT ON once.claims, once.locks, once.namespaces, once.stats, once.work TO PUBLIC;

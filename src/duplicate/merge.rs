@@ -3,7 +3,7 @@
 
 use pgrx::PgSqlErrorCode;
 
-use super::reference::{Reference, surroundings};
+use super::reference::{Reference, is_indexed, surroundings};
 use super::{Key, list, object};
 use crate::error::Error;
 use crate::pg::cursor::Cursor;
@@ -22,6 +22,9 @@ const ROUNDS: usize = 8;
 
 /// The rows of a group that are in memory at a time.
 const FETCHED: usize = 200;
+
+/// The copies of a group that are locked by one statement at most.
+const LOCKED_AT_ONCE: i64 = 10_000;
 
 /// The children of one removed row that the archive names, for each foreign key.
 const CHILDREN: usize = 10_000;
@@ -73,6 +76,8 @@ pub struct Merge<'a> {
     /// The columns that anything points at.
     referenced: Vec<&'a Column>,
     unindexed: Vec<String>,
+    /// An index finds the rows of a key, so that they need not be found one by one.
+    is_indexed: bool,
 }
 
 /// What one row of a group is known by: its primary key, or table and place.
@@ -146,6 +151,7 @@ impl<'a> Merge<'a> {
             references: around.references,
             referenced,
             unindexed: around.unindexed,
+            is_indexed: is_indexed(key)?,
         })
     }
 
@@ -201,27 +207,31 @@ impl<'a> Merge<'a> {
             return Ok(Step::End);
         };
         self.turn(&key, |turn| turn.take_for_now())?;
+        let by_key = self.is_indexed && copies <= LOCKED_AT_ONCE;
         let mut locked = Locked::default();
-        self.lock(&key, first, &mut locked)?;
+        let mut some = vec![first];
         let mut left = copies as usize - 1;
-        while left > 0 {
-            let some = candidates.fetch(left.min(FETCHED), |rows| {
+        loop {
+            for candidate in some.drain(..).filter(|_| !by_key) {
+                self.lock(&key, candidate, &mut locked)?;
+            }
+            if left == 0 {
+                break;
+            }
+            some = candidates.fetch(left.min(FETCHED), |rows| {
                 (0..rows.count())
                     .map(|row| self.candidate(rows, row))
                     .collect::<Result<Vec<_>, Error>>()
             })?;
-            if some.is_empty() {
-                break;
-            }
-            left -= some.len();
-            for candidate in some {
-                self.lock(&key, candidate, &mut locked)?;
-            }
+            left = match some.len() {
+                0 => 0,
+                some => left - some,
+            };
         }
-        let members = if locked.is_as_expected {
-            locked.members
-        } else {
+        let members = if by_key || !locked.is_as_expected {
             self.settle(&key)?
+        } else {
+            locked.members
         };
         let step = match members.split_first() {
             Some((kept, others)) if !others.is_empty() => {
@@ -446,7 +456,7 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    /// All rows of the key, locked, the one to be kept first: for groups that others change.
+    /// All rows of the key that there are by now, locked, the one to be kept first.
     fn settle(&self, key: &[Cell<'a>]) -> Result<Vec<Identity>, Error> {
         let Key { table, alias, .. } = self.key;
         let mut arguments = Vec::new();

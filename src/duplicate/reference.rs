@@ -2,11 +2,12 @@
 
 use serde_json::Value as Json;
 
+use super::{Key, list};
 use crate::error::Error;
 use crate::pg::Value;
 use crate::pg::spi::{self, View};
 use crate::pg::table::Table;
-use crate::pg::text::with_fixed_settings;
+use crate::pg::text::{literal, with_fixed_settings};
 
 /// A foreign key, as it was declared: on the topmost table, where it is on a partitioned one.
 pub struct Reference {
@@ -136,6 +137,22 @@ pub fn text(json: &Json, field: &str) -> String {
 fn number_list(json: &Json) -> Vec<i64> {
     array(json).filter_map(Json::as_i64).collect()
 }
+
+/// Whether an index begins with a column of the key.
+pub fn is_indexed(key: &Key) -> Result<bool, Error> {
+    let names = list(&key.columns, |column| literal(&column.name));
+    let found = read(&INDEXED.replace("{names}", &names), key.table)?;
+    Ok(found == Json::Bool(true))
+}
+
+const INDEXED: &str = "\
+SELECT pg_catalog.to_jsonb(EXISTS (
+    SELECT FROM pg_catalog.pg_index AS x
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) x.indrelid
+        AND a.attnum OPERATOR(pg_catalog.=) (x.indkey::pg_catalog.int2[])[0]
+    WHERE x.indrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND x.indisvalid AND x.indpred IS NULL
+    AND a.attname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{names}]::pg_catalog.text[])
+    ))::pg_catalog.text";
 
 /// The partitions of the table, of all levels.
 const PARTS: &str = "\

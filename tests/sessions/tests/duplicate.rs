@@ -1,0 +1,335 @@
+//! Duplicates are merged and made impossible while the table is in use.
+
+use pg_once_sessions::{Cluster, Database, Rows, Session, database};
+
+const MERGE: &str = "SELECT key->>'k', kept->>'id', removed, references_moved
+     FROM once.merge_duplicates('doc', '{k}', dry_run => false)";
+
+/// A table with one pair of duplicates, 1 and 2, and a table that points at it by a foreign key
+/// that deletes.
+fn pair(database: &Database) -> Session {
+    let mut session = database.session();
+    session.run(
+        "CREATE TABLE doc (id int PRIMARY KEY, k text, v int DEFAULT 0);
+         CREATE TABLE part (id int PRIMARY KEY, doc int REFERENCES doc ON DELETE CASCADE);
+         INSERT INTO doc VALUES (1, 'a'), (2, 'a'), (3, 'b')",
+    );
+    session
+}
+
+/// With and without an index that finds the rows of a key.
+fn in_both_ways(test: impl Fn(&Database, Session)) {
+    for index in ["", "CREATE INDEX ON doc (k)"] {
+        let database = database();
+        let mut session = pair(&database);
+        session.run(index);
+        test(&database, session);
+    }
+}
+
+fn row(values: &[&str]) -> Vec<Option<String>> {
+    values
+        .iter()
+        .map(|value| Some((*value).to_owned()))
+        .collect()
+}
+
+fn ids(session: &mut Session) -> Rows {
+    session.rows("SELECT id FROM doc ORDER BY id")
+}
+
+/// What a holder of the row has written is what is archived.
+#[test]
+fn merging_waits_for_the_rows_and_reads_them_again() {
+    in_both_ways(|database, mut merger| {
+        let mut holder = database.session();
+        holder.run("BEGIN; UPDATE doc SET v = 7 WHERE id = 2");
+        merger.send(MERGE);
+        merger.waits_for(&holder);
+        holder.commit();
+        assert_eq!(merger.answered_rows(), [row(&["a", "1", "1", "0"])]);
+        assert_eq!(
+            merger.number("SELECT (removed->'v')::int FROM once.merged_rows"),
+            7
+        );
+    });
+}
+
+#[test]
+fn a_row_that_is_gone_or_has_another_key_meanwhile_is_no_duplicate() {
+    for change in [
+        "DELETE FROM doc WHERE id = 2",
+        "UPDATE doc SET k = 'c' WHERE id = 2",
+    ] {
+        in_both_ways(|database, mut merger| {
+            let mut holder = database.session();
+            holder.run(&format!("BEGIN; {change}"));
+            merger.send(MERGE);
+            merger.waits_for(&holder);
+            holder.commit();
+            assert_eq!(merger.answered_rows(), Rows::new(), "{change}");
+            assert_eq!(merger.number("SELECT count(*) FROM once.merged_rows"), 0);
+        });
+    }
+}
+
+/// The kept row is chosen by what the rows are once they are locked.
+#[test]
+fn the_newest_is_the_newest_under_the_lock() {
+    in_both_ways(|database, mut merger| {
+        let mut holder = database.session();
+        merger.run("INSERT INTO doc VALUES (4, 'a', 5)");
+        holder.run("BEGIN; UPDATE doc SET v = 9 WHERE id = 1");
+        merger.send(
+            "SELECT kept->>'id', removed
+             FROM once.merge_duplicates('doc', '{k}', 'newest', false, 'v')",
+        );
+        merger.waits_for(&holder);
+        holder.commit();
+        assert_eq!(merger.answered_rows(), [row(&["1", "2"])]);
+    });
+}
+
+/// Rows that are told apart by their place are found again where an UPDATE has put them.
+#[test]
+fn rows_without_a_primary_key_are_followed() {
+    let database = database();
+    let [mut merger, mut holder] = database.sessions();
+    merger.run(
+        "CREATE TABLE log (at int, k text); INSERT INTO log VALUES (1, 'a'), (2, 'a'), (3, 'a')",
+    );
+    holder.run("BEGIN; UPDATE log SET at = 0 WHERE at = 3");
+    merger.send(
+        "SELECT kept->>'at', removed
+         FROM once.merge_duplicates('log', '{k}', dry_run => false, order_by => 'at')",
+    );
+    merger.waits_for(&holder);
+    holder.commit();
+    assert_eq!(merger.answered_rows(), [row(&["0", "2"])]);
+    assert_eq!(merger.rows("SELECT at FROM log"), [row(&["0"])]);
+}
+
+/// What is inserted while rows are waited for is merged where the rows are looked for by their
+/// key again, and else left for the next call; it is never lost.
+#[test]
+fn plain_inserts_go_on_and_lose_nothing() {
+    in_both_ways(|database, mut merger| {
+        let [mut holder, mut other] = database.sessions();
+        holder.run("BEGIN; UPDATE doc SET v = 7 WHERE id = 1");
+        merger.begin();
+        merger.send(MERGE);
+        merger.waits_for(&holder);
+        other.run("INSERT INTO doc VALUES (9, 'a')");
+        holder.commit();
+        assert_eq!(merger.answered_rows().len(), 1);
+        other.run("INSERT INTO doc VALUES (10, 'a')");
+        merger.commit();
+        let whole = "SELECT (SELECT count(*) FROM doc) + (SELECT count(*) FROM once.merged_rows)";
+        assert_eq!(merger.number(whole), 5);
+        merger.run(MERGE);
+        assert_eq!(ids(&mut merger), [row(&["1"]), row(&["3"])]);
+        assert_eq!(merger.number(whole), 5);
+    });
+}
+
+/// G6: callers of the row functions are kept out until the merge commits.
+#[test]
+fn callers_of_the_row_functions_wait_for_the_merge() {
+    in_both_ways(|database, mut merger| {
+        let mut caller = database.session();
+        caller.run("SELECT once_key('x'); SET pg_once.duplicate_rows = 'first'");
+        merger.begin();
+        assert_eq!(merger.rows(MERGE).len(), 1);
+        let take = |timeout| {
+            format!(
+                "SELECT id FROM with_row_lock(NULL::doc, '{{\"k\": \"a\"}}', timeout => {timeout})"
+            )
+        };
+        assert_eq!(caller.rows(&take("'0'")), Rows::new());
+        caller.send(&take("NULL"));
+        caller.waits_for(&merger);
+        merger.commit();
+        assert_eq!(caller.answered_rows(), [row(&["1"])]);
+    });
+}
+
+/// The merge takes its turn behind a caller that creates the row.
+#[test]
+fn merging_waits_for_an_open_turn() {
+    in_both_ways(|database, mut merger| {
+        let [mut caller, mut other] = database.sessions();
+        caller.run("BEGIN; SELECT with_row_lock(NULL::doc, '{\"k\": \"n\"}', '{\"id\": 20}')");
+        other.run("INSERT INTO doc VALUES (21, 'n'), (22, 'n'); DELETE FROM doc WHERE id = 2");
+        merger.send(MERGE);
+        merger.waits_for(&caller);
+        caller.commit();
+        merger.answered_rows();
+        merger.run(MERGE);
+        assert_eq!(merger.number("SELECT count(*) FROM doc WHERE k = 'n'"), 1);
+    });
+}
+
+/// A child that is on its way is waited for and moved; one that comes later finds no parent, and
+/// nothing is lost by ON DELETE CASCADE.
+#[test]
+fn children_that_come_meanwhile_are_neither_lost_nor_orphaned() {
+    in_both_ways(|database, mut merger| {
+        let [mut early, mut late] = database.sessions();
+        early.run("BEGIN; INSERT INTO part VALUES (1, 2)");
+        merger.begin();
+        merger.send(MERGE);
+        merger.waits_for(&early);
+        early.commit();
+        assert_eq!(merger.answered_rows(), [row(&["a", "1", "1", "1"])]);
+        late.send("INSERT INTO part VALUES (2, 2)");
+        late.waits_for(&merger);
+        merger.commit();
+        late.answered_refusal("23503");
+        assert_eq!(merger.rows("TABLE part"), [row(&["1", "1"])]);
+    });
+}
+
+#[test]
+fn a_child_that_waits_for_a_merge_that_is_rolled_back_is_inserted() {
+    in_both_ways(|database, mut merger| {
+        let mut late = database.session();
+        merger.begin();
+        merger.run(MERGE);
+        late.send("INSERT INTO part VALUES (2, 2)");
+        late.waits_for(&merger);
+        merger.rollback();
+        late.answered_rows();
+        assert_eq!(merger.rows(MERGE), [row(&["a", "1", "1", "1"])]);
+    });
+}
+
+/// A child with a deferred foreign key is not seen to come; its COMMIT is refused.
+#[test]
+fn a_deferred_child_is_refused_at_commit() {
+    in_both_ways(|database, mut merger| {
+        let mut child = database.session();
+        merger.run("CREATE TABLE late (doc int REFERENCES doc ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED)");
+        child.run("BEGIN; INSERT INTO late VALUES (2)");
+        assert_eq!(merger.rows(MERGE).len(), 1);
+        child.refused("COMMIT", "23503");
+    });
+}
+
+/// A child that the snapshot does not show would be deleted by the cascade.
+#[test]
+fn newer_children_fail_a_repeatable_read_merge() {
+    for action in ["CASCADE", "RESTRICT", "SET NULL"] {
+        in_both_ways(|database, mut merger| {
+            let mut other = database.session();
+            merger.run(&format!(
+                "CREATE TABLE newer (doc int REFERENCES doc ON DELETE {action})"
+            ));
+            merger.begin_at("REPEATABLE READ");
+            merger.run("SELECT 1");
+            other.run("INSERT INTO newer VALUES (2)");
+            merger.refused(MERGE, "40001");
+            merger.rollback();
+            assert_eq!(merger.rows("TABLE newer"), [row(&["2"])]);
+            merger.begin_at("REPEATABLE READ");
+            assert_eq!(merger.rows(MERGE).len(), 1);
+            merger.commit();
+        });
+    }
+}
+
+/// Two merges at once: each group is merged by one of them.
+#[test]
+fn merges_at_once_share_the_groups() {
+    in_both_ways(|database, mut merger| {
+        let mut other = database.session();
+        merger.run("INSERT INTO doc SELECT i, 'k' || i % 50 FROM generate_series(100, 300) i");
+        merger.begin();
+        let first = merger.rows(MERGE).len();
+        other.send(MERGE);
+        other.waits_for(&merger);
+        merger.commit();
+        assert_eq!((first, other.answered_rows().len()), (51, 0));
+        assert_eq!(
+            merger.number("SELECT count(*) - count(DISTINCT k) FROM doc"),
+            0
+        );
+    });
+}
+
+/// Thousands of groups in one transaction need no entries of the shared lock table.
+#[test]
+fn many_groups_do_not_exhaust_the_lock_table() {
+    let cluster = Cluster::start(&["max_locks_per_transaction = 10", "max_connections = 20"]);
+    let database = cluster.database();
+    let mut merger = pair(&database);
+    merger.run(
+        "CREATE INDEX ON part (doc); CREATE INDEX ON doc (k);
+         INSERT INTO doc SELECT 100 + i, 'k' || i % 3000 FROM generate_series(1, 6000) i",
+    );
+    merger.begin();
+    let merged = "SELECT count(*) FROM once.merge_duplicates('doc', '{k}', dry_run => false)";
+    assert_eq!(merger.number(merged), 3001);
+    let held =
+        "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'";
+    assert_eq!(merger.number(held), 0);
+    merger.commit();
+    assert_eq!(merger.number("SELECT count(*) FROM once.merged_rows"), 3001);
+}
+
+/// The archive, and functions that define_row_lock made, are in the dump of an owner who is no
+/// superuser. Only he reads the archive, and clears it away.
+#[test]
+fn archive_and_typed_functions_survive_dump_and_restore() {
+    let cluster = Cluster::start(&[]);
+    cluster
+        .connect("postgres")
+        .run("CREATE ROLE alice LOGIN; CREATE ROLE keeper LOGIN");
+    let name = cluster.database_like("OWNER alice TEMPLATE template0").name;
+    let mut alice = cluster.connect_as("alice", &name);
+    alice.run(
+        "CREATE EXTENSION pg_once;
+         CREATE SCHEMA app; GRANT ALL ON SCHEMA app TO keeper;
+         CREATE TABLE doc (id int PRIMARY KEY, k text); GRANT ALL ON doc TO keeper;
+         INSERT INTO doc VALUES (1, 'a'), (2, 'a'), (3, 'b')",
+    );
+    let mut keeper = cluster.connect_as("keeper", &name);
+    assert_eq!(keeper.rows(MERGE).len(), 1);
+    keeper.run("SELECT once.define_row_lock('app.with_doc', 'public.doc', '{k}')");
+    keeper.refused("TABLE once.merged_rows", "42501");
+    let archive =
+        "SELECT merged_at, merged_in, merged_by, table_name, reason, key, kept, removed, moved
+                   FROM once.merged_rows";
+    let before = alice.rows(archive);
+    assert_eq!(before.len(), 1);
+    alice.refused("UPDATE once.merged_rows SET removed = '{}'", "42501");
+
+    let dump = cluster.path("dump");
+    cluster.client("pg_dump", &["-U", "postgres", "-Fc", "-f", &dump, &name]);
+    let by_owner = cluster.path("by_owner");
+    cluster.client("pg_dump", &["-U", "alice", "-Fc", "-f", &by_owner, &name]);
+    for (role, dump) in [("postgres", dump), ("alice", by_owner)] {
+        let restored = cluster.database_like("OWNER alice TEMPLATE template0").name;
+        let owner = [
+            "--no-owner",
+            "--exit-on-error",
+            "-U",
+            role,
+            "-d",
+            &restored,
+            &dump,
+        ];
+        let as_it_was = &owner[1..];
+        cluster.client(
+            "pg_restore",
+            if role == "alice" { &owner } else { as_it_was },
+        );
+        let mut copy = cluster.connect_as(role, &restored);
+        assert_eq!(copy.rows(archive), before);
+        copy.run("INSERT INTO doc VALUES (5, 'b')");
+        assert_eq!(copy.rows(MERGE).len(), 1);
+        assert_eq!(copy.number("SELECT id FROM app.with_doc('a')"), 1);
+        let owner = copy.value("SELECT proowner::regrole FROM pg_proc WHERE proname = 'with_doc'");
+        assert_eq!(owner, if role == "alice" { "alice" } else { "keeper" });
+        copy.run("DELETE FROM once.merged_rows");
+    }
+}
