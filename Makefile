@@ -62,6 +62,14 @@ examples: install ## the examples, each with many processes at once (examples)
 pgspot: install ## what a hostile schema could make of the install script (pgspot)
 	$(call for-each,pgrx-config/suites/pgspot.sh $$version)
 
+.PHONY: package
+package: ## Debian packages and the archive for PGXN, in target/package
+	@pgrx-config/package.sh $(NAMED)
+
+.PHONY: try-package
+try-package: package ## unpacks the Debian package into a clean server and tries it
+	$(call for-each,pgrx-config/suites/package.sh $$version)
+
 .PHONY: lint
 lint: ## the layout of the code, clippy, and shellcheck for the scripts
 	@pgrx-config/suites/format.sh

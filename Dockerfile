@@ -1,0 +1,21 @@
+# PostgreSQL's official image with pg_once. Built with
+#   docker build --build-arg PG=18 -t pg_once:18 .
+# It has not been built where pg_once is developed, which has no Docker.
+ARG PG=18
+
+FROM postgres:${PG}-bookworm AS build
+ARG PG
+RUN apt-get update && apt-get install -y --no-install-recommends \
+        build-essential ca-certificates clang curl git libclang-dev libssl-dev make pkg-config \
+        "postgresql-server-dev-${PG}"
+ENV PATH=/root/.cargo/bin:$PATH
+RUN curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain 1.95
+COPY . /src
+WORKDIR /src
+RUN export "PG_CONFIG_${PG}=/usr/lib/postgresql/${PG}/bin/pg_config" && make package PG="${PG}"
+
+FROM postgres:${PG}-bookworm
+ARG PG
+COPY --from=build /src/target/package/*.deb /tmp/
+RUN dpkg -i "/tmp/postgresql-${PG}-pg-once_"*.deb && rm /tmp/*.deb
+CMD ["postgres", "-c", "shared_preload_libraries=pg_once"]

@@ -1,0 +1,63 @@
+#!/bin/sh
+# package.sh NN...  builds a Debian package of the extension for each PostgreSQL NN, and the archive for PGXN,
+# in target/package.
+set -eu
+. "$(dirname "$0")/places.sh"
+
+[ $# -ge 1 ] || die "which major versions of PostgreSQL?"
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
+packages=$TARGET/package
+mkdir -p "$packages"
+
+archive() {
+    name=pg_once-$version
+    if git -C "$ROOT" rev-parse HEAD >/dev/null 2>&1; then
+        git -C "$ROOT" archive --format=zip --prefix="$name/" -o "$packages/$name.zip" HEAD
+        echo "$packages/$name.zip"
+    fi
+}
+
+debian() {
+    major=$1
+    pg_config=$("$CONFIG/pg_config.sh" "$major")
+    architecture=$(dpkg --print-architecture)
+    name=postgresql-$major-pg-once
+    built=$packages/built/$major tree=$packages/tree/$major
+    rm -rf "$built" "$tree"
+    "$CONFIG/build_tools.sh"
+    PGRX_HOME=$("$CONFIG/pgrx_home.sh" "$major")
+    export PGRX_HOME
+    (cd "$ROOT" && cargo pgrx package --pg-config "$pg_config" --out-dir "$built" \
+        --no-default-features --features "pg$major" >"$LOGS/package-$major.log" 2>&1) || {
+        tail -n 20 "$LOGS/package-$major.log" >&2
+        die "could not build for PostgreSQL $major (whole log: $LOGS/package-$major.log)"
+    }
+
+    # Debian's places, whatever those of the server it was built against are.
+    lib=$tree/usr/lib/postgresql/$major/lib extension=$tree/usr/share/postgresql/$major/extension
+    documents=$tree/usr/share/doc/$name
+    mkdir -p "$lib" "$extension" "$documents" "$tree/DEBIAN"
+    find "$built" -name 'pg_once.so' -exec install -m 644 {} "$lib/" \;
+    find "$built" \( -name 'pg_once--*.sql' -o -name 'pg_once.control' \) -exec install -m 644 {} "$extension/" \;
+    install -m 644 "$ROOT/README.md" "$ROOT/CHANGELOG.md" "$ROOT/LICENSE" "$documents/"
+    cat >"$tree/DEBIAN/control" <<CONTROL
+Package: $name
+Version: $version-1
+Architecture: $architecture
+Maintainer: The pg_once developers <pg_once@localhost>
+Section: database
+Priority: optional
+Depends: postgresql-$major, libc6, libgcc-s1
+Description: exactly one caller wins, inside PostgreSQL $major
+ An extension that answers in one SQL call who may do something once: claims
+ that are atomic with the transaction, rows found or created in turns, named
+ locks, and work under a lease.
+CONTROL
+    dpkg-deb --root-owner-group --build "$tree" "$packages/${name}_$version-1_$architecture.deb" >/dev/null
+    echo "$packages/${name}_$version-1_$architecture.deb"
+}
+
+archive
+for wanted in "$@"; do
+    debian "$wanted"
+done

@@ -1,0 +1,46 @@
+#!/bin/sh
+# package.sh NN unpacks the Debian package for PostgreSQL NN into a copy of that server, which has never seen the
+# extension, and tries it there. The package is made by "make package".
+set -eu
+. "$(dirname "$0")/suite.sh"
+
+package=$(find "$TARGET/package" -maxdepth 1 -name "postgresql-$major-pg-once_*.deb" | sort | tail -n 1)
+[ -n "$package" ] || die "there is no package for PostgreSQL $major: make package PG=$major"
+pg_config=$("$CONFIG/pg_config.sh" "$major")
+# A server that was provisioned here is copied with the libraries beside it.
+case $pg_config in
+"$PG_HOME/$major/"*) home=$PG_HOME/$major ;;
+*) home=$(dirname "$(dirname "$pg_config")") ;;
+esac
+copy=$PG_HOME/packaged-$major unpacked=$TARGET/package/unpacked-$major
+rm -rf "$copy" "$unpacked"
+cp -a "$home" "$copy"
+find "$copy" -name 'pg_once*' -exec rm -rf {} +
+[ -z "$(find "$copy" -name 'pg_once*')" ] || die "the copy is not clean"
+dpkg-deb -x "$package" "$unpacked"
+packaged=$copy${pg_config#"$home"}
+cp "$unpacked/usr/lib/postgresql/$major/lib/"* "$("$packaged" --pkglibdir)/"
+cp "$unpacked/usr/share/postgresql/$major/extension/"* "$("$packaged" --sharedir)/extension/"
+
+name=packaged-$major
+settings=$TARGET/package/preload.conf
+echo "shared_preload_libraries = 'pg_once'" >"$settings"
+export "PG_CONFIG_$major=$packaged"
+"$CONFIG/cluster.sh" drop "$name"
+trap '"$CONFIG/cluster.sh" drop "$name"; rm -rf "$copy"' EXIT
+socket=$("$CONFIG/cluster.sh" start "$name" "$major" "$settings")
+said=$("$packaged" --version; "$(dirname "$packaged")/psql" -X -A -t -v ON_ERROR_STOP=1 -h "$socket" -U postgres -d postgres <<'SQL'
+CREATE EXTENSION pg_once;
+SELECT claim_once('package', 1, 'x'), claim_once('package', 1, 'x');
+SELECT won, duplicate FROM once.stats;
+SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_once launcher';
+SQL
+)
+echo "$said"
+case $said in
+*'CREATE EXTENSION
+t|f
+1|1
+1') outcome 1 0 ;;
+*) outcome 0 1 ;;
+esac
