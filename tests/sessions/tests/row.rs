@@ -779,9 +779,9 @@ fn many_creators_that_give_up_are_survived() {
     let take = "SELECT key FROM with_row_lock(NULL::late, '{\"key\": \"k\"}')";
     creators[0].begin();
     creators[0].run(take);
-    for at in 1..creators.len() {
-        creators[at].begin();
-        creators[at].send(take);
+    for creator in &mut creators[1..] {
+        creator.begin();
+        creator.send(take);
     }
     caller.send("SELECT key FROM with_row_lock(NULL::late, '{\"key\": \"k\"}', timeout => '60 s')");
     creators[0].rollback();
