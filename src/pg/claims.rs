@@ -439,15 +439,16 @@ impl Claims<'_> {
 
     fn close(self) -> Result<(), Raised> {
         let (scan, heap) = (self.cursor.scan, self.heap);
-        let (index, mode) = (self.index, self.mode);
-        // SAFETY: all are open, and nobody has them after `self`. The table's lock stays.
+        let (index, keep_lock) = (self.index, pg_sys::NoLock as i32);
+        // SAFETY: all are open, and nobody has them after `self`. The locks stay: the next call of
+        // the transaction finds them.
         unsafe {
             guard(|| {
                 if !scan.is_null() {
                     raw::index_endscan(scan);
                 }
-                raw::index_close(index, mode);
-                raw::relation_close(heap, pg_sys::NoLock as i32);
+                raw::index_close(index, keep_lock);
+                raw::relation_close(heap, keep_lock);
             })
         }
     }
@@ -627,20 +628,17 @@ unsafe fn text<'a>(datum: Datum) -> &'a [u8] {
 }
 
 unsafe fn form(heap: Relation, name: &Name, entry: &Entry) -> HeapTuple {
-    let text = |text: &[u8]| {
-        // SAFETY: the bytes are copied.
-        let text =
-            unsafe { raw::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as i32) };
-        Datum::from(text)
-    };
+    let (mut ns, mut key) = (Text::new(), Text::new());
     let owner = entry.owner.as_ref();
+    // SAFETY: both outlive the values.
+    let (ns, key) = unsafe { (ns.of(name.ns), key.of(name.key)) };
     let values = [
         Datum::from(name.digest.as_ptr()),
         Datum::from(entry.claimed_at),
         Datum::from(entry.expires_at.unwrap_or_default()),
         owner.map_or(Datum::null(), |owner| Datum::from(owner.as_ptr())),
-        text(name.ns),
-        text(name.key),
+        ns,
+        key,
     ];
     let is_null = [
         false,
@@ -651,12 +649,31 @@ unsafe fn form(heap: Relation, name: &Name, entry: &Entry) -> HeapTuple {
         false,
     ];
     // SAFETY: the table has these columns; the values are copied into the row.
-    unsafe {
-        let row = raw::heap_form_tuple((*heap).rd_att, values.as_ptr(), is_null.as_ptr());
-        for text in &values[4..] {
-            raw::pfree(text.cast_mut_ptr());
+    unsafe { raw::heap_form_tuple((*heap).rd_att, values.as_ptr(), is_null.as_ptr()) }
+}
+
+/// Room for a text value.
+struct Text([MaybeUninit<u64>; 256]);
+
+impl Text {
+    fn new() -> Self {
+        Self([MaybeUninit::uninit(); 256])
+    }
+
+    /// The value, which lies in `self` where it is short enough.
+    unsafe fn of(&mut self, text: &[u8]) -> Datum {
+        let size = text.len() + pg_sys::VARHDRSZ;
+        // SAFETY: the bytes are copied to where there is room for them.
+        unsafe {
+            if size > size_of::<Self>() {
+                let (start, length) = (text.as_ptr().cast(), text.len() as i32);
+                return Datum::from(raw::cstring_to_text_with_len(start, length));
+            }
+            let place = self.0.as_mut_ptr().cast::<u8>();
+            pgrx::set_varsize_4b(place.cast(), size as i32);
+            ptr::copy_nonoverlapping(text.as_ptr(), place.add(pg_sys::VARHDRSZ), text.len());
+            Datum::from(place)
         }
-        row
     }
 }
 

@@ -239,6 +239,7 @@ unsafe extern "C-unwind" {
     pub(super) fn SpeculativeInsertionWait(transaction: TransactionId, insertion: u32);
     pub(super) fn TransactionIdIsCurrentTransactionId(transaction: TransactionId) -> bool;
     pub(super) fn TransactionIdIsInProgress(transaction: TransactionId) -> bool;
+    pub(super) fn UnlockRelationOid(relation: Oid, mode: c_int);
     pub(super) fn XactLockTableWait(
         transaction: TransactionId,
         relation: Relation,
@@ -338,7 +339,7 @@ unsafe extern "C-unwind" {
         orders: ScanKey,
         order_count: c_int,
     );
-    pub(super) fn pfree(memory: *mut c_void);
+    pub(super) fn relation_open(relation: Oid, mode: c_int) -> Relation;
     pub(super) fn pg_class_aclmask(
         table: Oid,
         role: Oid,

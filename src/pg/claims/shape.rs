@@ -80,21 +80,20 @@ pub(super) fn open(mode: i32) -> Result<Option<(Relation, Fitness)>, Raised> {
             STALE.store(true, Relaxed);
             return Ok(None);
         }
-        // SAFETY: the relation is closed by the caller, or below, or by the abort of the
-        // (sub)transaction that an error leads to.
-        let relation = unsafe { guard(|| raw::try_relation_open(table, mode)) }?;
-        if STALE.load(Relaxed) || relation.is_null() {
-            STALE.store(false, Relaxed);
+        // SAFETY: the lock stays to the end of the (sub)transaction.
+        unsafe { guard(|| raw::LockRelationOid(table, mode)) }?;
+        if STALE.swap(false, Relaxed) {
             let now = self::table();
             know(now);
-            if relation.is_null() || now != table {
-                if !relation.is_null() {
-                    // SAFETY: opened above with this mode.
-                    unsafe { guard(|| raw::relation_close(relation, mode)) }?;
-                }
+            if now != table {
+                // SAFETY: locked above with this mode.
+                unsafe { guard(|| raw::UnlockRelationOid(table, mode)) }?;
                 continue;
             }
         }
+        // SAFETY: the table is locked and was there after that, so that it stays. The caller closes
+        // it, or the abort of the (sub)transaction that an error leads to.
+        let relation = unsafe { guard(|| raw::relation_open(table, pg_sys::NoLock as i32)) }?;
         let fitness = match KNOWN.get().fitness {
             Some(fitness) => fitness,
             None => {
