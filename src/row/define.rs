@@ -1,4 +1,7 @@
 //! A typed function for one table and one key: with_row_lock for those who know their table.
+//!
+//! Its body is text, with every name qualified. A body that PostgreSQL keeps parsed would forbid
+//! ALTER TABLE, in 15, what needs another row type.
 
 use pgrx::datum::AnyElement;
 use pgrx::pg_extern;
@@ -73,11 +76,14 @@ fn define(name: Value, table: &Table, columns: &[&Column]) -> Result<Value, Erro
     let (parameters, kinds) = (parameters.join(", "), kinds.join(", "));
     let (pairs, row) = (pairs.join(", "), &table.name);
     let last = columns.len() + 1;
+    let body = format!(
+        "SELECT {home}.with_row_lock(NULL::{row}, pg_catalog.jsonb_build_object({pairs}), \
+         '{{}}'::pg_catalog.jsonb, ${last})"
+    );
     run(&format!(
         "CREATE FUNCTION {name}({parameters}) RETURNS SETOF {row} \
-         LANGUAGE sql VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1{settings} BEGIN ATOMIC \
-         SELECT {home}.with_row_lock(NULL::{row}, pg_catalog.jsonb_build_object({pairs}), \
-         '{{}}'::pg_catalog.jsonb, ${last}); END"
+         LANGUAGE sql VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1{settings} AS {}",
+        text::literal(&body)
     ))?;
     run(&format!(
         "COMMENT ON FUNCTION {name}({kinds}) IS {}",

@@ -14,10 +14,16 @@ SELECT (with_invoice_lock(1, 'B')).total;
 SELECT * FROM with_invoice_lock(NULL, 'A');
 SELECT * FROM with_invoice_lock(NULL, 'A');
 SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(1, 'A', '-1 s')$$);
--- The table may get columns, and another name.
+-- The table may get columns. With another name it needs another function.
 ALTER TABLE invoice ADD note text DEFAULT 'n';
 SELECT * FROM with_invoice_lock(1, 'A');
+ALTER TABLE invoice ALTER account_id TYPE numeric;
+SELECT * FROM with_invoice_lock(1, 'A');
+ALTER TABLE invoice ALTER account_id TYPE bigint;
 ALTER TABLE invoice RENAME TO bill;
+SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(2, 'A')$$);
+DROP FUNCTION with_invoice_lock;
+SELECT once.define_row_lock('with_invoice_lock', 'bill', '{account_id,number}');
 SELECT * FROM with_invoice_lock(2, 'A');
 INSERT INTO bill (account_id, number) VALUES (2, 'A');
 SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(2, 'A')$$);
@@ -107,9 +113,8 @@ SELECT id FROM app.mine('B');
 RESET ROLE;
 SELECT proowner::regrole, prosecdef, provolatile, proparallel, proisstrict FROM pg_proc WHERE proname = 'mine';
 
--- It depends on what it uses.
+-- It depends on its table.
 SELECT pg_temp.raised($$DROP TABLE bill$$);
-SELECT pg_temp.raised($$DROP EXTENSION pg_once$$);
 DROP SCHEMA app CASCADE;
 DROP SCHEMA trap CASCADE;
 DROP OWNED BY regress_definer, regress_user;
