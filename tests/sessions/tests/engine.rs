@@ -518,6 +518,7 @@ fn maintenance_meanwhile_lets_each_key_be_won_once() {
                 won
             })
         }));
+        let stopping = Stopping(&stop);
         let mut admin = database.session();
         let mut rounds = 0;
         while started.elapsed() < length {
@@ -526,7 +527,7 @@ fn maintenance_meanwhile_lets_each_key_be_won_once() {
             }
             rounds += 1;
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         let won: usize = clients
             .into_iter()
             .map(|client| client.join().unwrap())
@@ -540,6 +541,15 @@ fn maintenance_meanwhile_lets_each_key_be_won_once() {
     println!("{won} claims won during {rounds} rounds of maintenance");
     assert!(won > 100 && rounds > 0, "{won} claims, {rounds} rounds");
     no_trouble(database.cluster);
+}
+
+/// Stops the clients when it goes, also because a check failed.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Logical decoding shows the claims that were made, renewed and given back, and
