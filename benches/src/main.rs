@@ -9,6 +9,7 @@ mod herd;
 mod instruction;
 mod key;
 mod load;
+mod lock;
 mod plot;
 mod redis;
 mod report;
@@ -49,6 +50,7 @@ const PARTS: &[(&str, Part)] = &[
     ("batches", batch::measure),
     ("rows", row::measure),
     ("turns", instruction::turns),
+    ("locks", lock::measure),
     ("herd", herd::measure),
     ("redis", redis::measure),
     ("growth", growth::measure),
