@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 const OLD: usize = 4;
 const NEW: usize = 4;
 /// Groups merged in one transaction.
-const BATCH: usize = 100;
+const BATCH: usize = 500;
+/// How often there is a payment that nobody knows yet. Where old code makes a duplicate more often
+/// than a guard takes to be built, there is never a guard.
+const NEW_KEY_SECONDS: u64 = 90;
 /// How often the plan may fail for a duplicate that old code makes meanwhile.
 const ATTEMPTS: usize = 50;
 
@@ -329,7 +332,7 @@ impl Client {
                     .duration_since(std::time::UNIX_EPOCH)
                     .unwrap()
                     .as_secs();
-                return (second % 100, format!("new-{}", second / 3));
+                return (second % 100, format!("new-{}", second / NEW_KEY_SECONDS));
             }
         };
         (number % 100, format!("item-{number}"))
