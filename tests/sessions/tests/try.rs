@@ -305,7 +305,7 @@ fn one_of_eight_clients_that_poll_wins_each_key() {
 /// Whether this client has won the round's key for good. The first time it wins, every third
 /// client changes its mind.
 fn poll(session: &mut Session, round: usize, client: usize) -> bool {
-    let mut gives_up = (round + client) % 3 == 0;
+    let mut gives_up = (round + client).is_multiple_of(3);
     let timeout = ["0", "1 ms", "50 ms"][client % 3];
     loop {
         session.begin();
