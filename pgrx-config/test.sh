@@ -6,7 +6,7 @@ set -euo pipefail
 
 versions=${*:-$PG_VERSIONS}
 newest=${versions##* }
-suite_limit=600
+suite_limit=1200
 heartbeat=30
 results=$LOGS/results
 : >"$results"

@@ -50,6 +50,11 @@ fn load(keys: usize, crashes: usize) {
                 .rows("SELECT * FROM once.work WHERE state <> 'done'")
         );
         thread::sleep(Duration::from_millis(fastrand::u64(10..60)));
+        if crashed < crashes && is_due(&database, keys, crashed, crashes) {
+            cluster.kill_postmaster();
+            cluster.restart();
+            crashed += 1;
+        }
         match fastrand::u32(0..10) {
             0..6 => ended += end_a_backend(&database),
             6..9 => {
@@ -61,11 +66,6 @@ fn load(keys: usize, crashes: usize) {
                     *victim = worker(&database, keys, at);
                     killed += 1;
                 }
-            }
-            _ if crashed < crashes && is_due(&database, keys, crashed, crashes) => {
-                cluster.kill_postmaster();
-                cluster.restart();
-                crashed += 1;
             }
             _ => {}
         }
