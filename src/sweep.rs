@@ -6,6 +6,7 @@
 use pgrx::pg_extern;
 
 use crate::error::Error;
+use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Call, ErrorReport, Value, owner, session};
 use crate::stats;
@@ -18,10 +19,21 @@ fn sweep(call: Call) -> Result<i64, ErrorReport> {
     if limit < 0 {
         return Err(Error::MaxRowsNegative.into());
     }
-    Ok(owner::acting(|| {
-        let claims = Table::Claim.sweep(limit)?;
-        Ok::<_, Error>(claims + Table::Work.sweep(limit - claims)?)
-    })?)
+    session::demand_writable(c"once.sweep()").map_err(Error::from)?;
+    Ok(owner::acting(|| share(limit))?)
+}
+
+/// However much of one kind has expired, half of what may be removed is for the other, as far as
+/// it needs it.
+fn share(limit: i64) -> Result<i64, Error> {
+    let half = limit - limit / 2;
+    let work = Table::Work.sweep(half)?;
+    let claims = Table::Claim.sweep(limit - work)?;
+    let more = match work < half {
+        true => 0,
+        false => Table::Work.sweep(limit - work - claims)?,
+    };
+    Ok(work + claims + more)
 }
 
 /// Pages read by one statement.
@@ -62,30 +74,71 @@ impl Table {
         Ok(removed)
     }
 
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Claim => "once.claim",
+            Self::Work => "once.work_record",
+        }
+    }
+
+    /// What the server has counted of the table.
+    pub fn count(self) -> Result<Count, Error> {
+        const COUNT: &str = "SELECT pg_catalog.pg_stat_get_live_tuples(own.id), \
+                 pg_catalog.pg_stat_get_dead_tuples(own.id), \
+                 pg_catalog.pg_table_size(own.id), pg_catalog.pg_total_relation_size(own.id) \
+             FROM (SELECT pg_catalog.to_regclass($1) AS id) AS own";
+        let name = Value::text(self.name().as_bytes())?;
+        spi::run(COUNT, &[name], View::Isolated, |rows| {
+            let number = |column| rows.integer(0, column).unwrap_or(0);
+            Ok(Count {
+                live: number(0),
+                dead: number(1),
+                heap: number(2),
+                bytes: number(3),
+            })
+        })
+    }
+
     /// How many pages the table has; 0 where it is not one plain table, which is read as one range.
     fn pages(self) -> Result<i64, Error> {
-        macro_rules! pages {
-            ($table:literal) => {
-                concat!(
-                    "SELECT pg_catalog.pg_relation_size('",
-                    $table,
-                    "') OPERATOR(pg_catalog./) \
-                     pg_catalog.current_setting('block_size')::pg_catalog.int8"
-                )
-            };
-        }
-        let statement = match self {
-            Self::Claim => pages!("once.claim"),
-            Self::Work => pages!("once.work_record"),
-        };
-        spi::run(statement, &[], View::Isolated, |rows| {
+        const PAGES: &str = "SELECT pg_catalog.pg_relation_size(pg_catalog.to_regclass($1)) \
+             OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.int8";
+        let name = Value::text(self.name().as_bytes())?;
+        spi::run(PAGES, &[name], View::Isolated, |rows| {
             Ok(rows.integer(0, 0).unwrap_or(0))
         })
     }
 
-    /// What somebody takes over or fences at this moment is locked by him, and left alone.
+    /// Removes what has expired of these pages, and tells how many rows it were.
+    ///
+    /// A sweep whose transaction is open has the floor of the tokens, once it has removed work. The
+    /// others leave work to it then: a sweep waits for nobody.
     fn remove(self, first: i64, beyond: i64, limit: i64) -> Result<i64, Error> {
-        macro_rules! remove {
+        let gone = match self {
+            Self::Claim => self.delete(first, beyond, limit)?,
+            Self::Work => {
+                let removed = attempt(Some(session::now()), || {
+                    let gone = self.delete(first, beyond, limit)?;
+                    if let Some(token) = gone.highest {
+                        raise_floor(token)?;
+                    }
+                    Ok::<_, Error>(gone)
+                })?;
+                match removed {
+                    Attempt::Done(gone) => gone,
+                    Attempt::TimedOut | Attempt::Moved => Gone::default(),
+                }
+            }
+        };
+        for (ns, rows) in &gone.namespaces {
+            stats::swept(ns, *rows);
+        }
+        Ok(gone.namespaces.iter().map(|(_, rows)| rows).sum())
+    }
+
+    /// What somebody takes over or fences at this moment is locked by him, and left alone.
+    fn delete(self, first: i64, beyond: i64, limit: i64) -> Result<Gone, Error> {
+        macro_rules! delete {
             ($table:literal, $told:literal) => {
                 concat!(
                     "WITH gone AS (DELETE FROM ",
@@ -105,8 +158,8 @@ impl Table {
             };
         }
         let statement = match self {
-            Self::Claim => remove!("once.claim", "0::pg_catalog.int8"),
-            Self::Work => remove!("once.work_record", "token"),
+            Self::Claim => delete!("once.claim", "NULL::pg_catalog.int8"),
+            Self::Work => delete!("once.work_record", "token"),
         };
         let arguments = [
             Value::text(format!("({first},0)").as_bytes())?,
@@ -114,26 +167,42 @@ impl Table {
             Value::timestamp(Some(session::now())),
             Value::integer(limit),
         ];
-        let (count, token) = spi::run(statement, &arguments, View::Isolated, counted)?;
-        if let (Self::Work, Some(token)) = (self, token) {
-            raise_floor(token)?;
-        }
-        Ok(count)
+        spi::run(statement, &arguments, View::Isolated, Gone::read)
     }
 }
 
-/// How many rows were removed, and the highest that they told.
-fn counted(rows: &Rows) -> Result<(i64, Option<i64>), Error> {
-    let (mut count, mut highest) = (0, None);
-    for row in 0..rows.count() {
-        let of_namespace = rows.integer(row, 1).unwrap_or(0);
-        if let Some(ns) = rows.bytes(row, 0)? {
-            stats::swept(&ns, of_namespace);
+/// Rows and bytes of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub live: i64,
+    pub dead: i64,
+    /// Of the table alone.
+    pub heap: i64,
+    /// With its indexes.
+    pub bytes: i64,
+}
+
+/// What was removed.
+#[derive(Default)]
+struct Gone {
+    /// How many rows of each.
+    namespaces: Vec<(Vec<u8>, i64)>,
+    /// The highest token.
+    highest: Option<i64>,
+}
+
+impl Gone {
+    fn read(rows: &Rows) -> Result<Self, Error> {
+        let mut gone = Self::default();
+        for row in 0..rows.count() {
+            if let Some(ns) = rows.bytes(row, 0)? {
+                let count = rows.integer(row, 1).unwrap_or(0);
+                gone.namespaces.push((ns, count));
+            }
+            gone.highest = gone.highest.max(rows.integer(row, 2));
         }
-        count += of_namespace;
-        highest = highest.max(rows.integer(row, 2));
+        Ok(gone)
     }
-    Ok((count, highest))
 }
 
 /// How far a sweep that goes on in small steps has come.
@@ -151,16 +220,17 @@ impl Progress {
         self.table
     }
 
-    /// Sweeps a range of pages, or a part of it. None at the end.
-    pub fn step(self) -> Result<Option<Self>, Error> {
+    /// Sweeps a range of pages, or a part of it. How many rows it removed, and where it goes on;
+    /// none at the end.
+    pub fn step(self) -> Result<(i64, Option<Self>), Error> {
         let Self { table, page } = self;
         let pages = table.pages()?;
         let beyond = match page + RANGE {
             beyond if beyond <= pages => beyond,
             _ => LAST_PAGE,
         };
-        let is_clean = table.remove(page, beyond, STEP)? < STEP;
-        Ok(match (is_clean, beyond, table) {
+        let removed = table.remove(page, beyond, STEP)?;
+        let next = match (removed < STEP, beyond, table) {
             (false, ..) => Some(self),
             (true, LAST_PAGE, Table::Claim) => Some(Self {
                 table: Table::Work,
@@ -168,7 +238,8 @@ impl Progress {
             }),
             (true, LAST_PAGE, Table::Work) => None,
             (true, page, _) => Some(Self { table, page }),
-        })
+        };
+        Ok((removed, next))
     }
 }
 

@@ -2,19 +2,22 @@
 //!
 //! A launcher that is connected to no database sends a sweeper to one database after the other. A
 //! visit is short, so that no database is kept from being dropped or copied; the next one goes on
-//! where it left off.
+//! where it left off. Where much has expired since the last sweep, the next one comes sooner, and
+//! the sweeper has VACUUM make the space usable again: autovacuum looks at a database once a minute
+//! only, in which claims of a few seconds pile up many times over.
 
 use std::collections::HashMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
+use std::time::{Duration, Instant};
 
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
 
 use crate::error::Error;
 use crate::pg::spi::{self, View};
-use crate::pg::worker::{self, Database, Jobs, State};
-use crate::pg::{Call, ErrorReport, Raised, session, settings};
-use crate::sweep::{Progress, Table};
+use crate::pg::worker::{self, Course, Database, Jobs, State};
+use crate::pg::{Call, ErrorReport, Raised, counters, session, settings};
+use crate::sweep::{Count, Progress, Table};
 
 type Text = Option<String>;
 
@@ -52,8 +55,26 @@ pub fn register() {
 /// The longest visit, in microseconds.
 const VISIT: i64 = 1_500_000;
 
+/// The shortest time between two visits to a database.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// How long the launcher sleeps that has nothing to do.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Of a thousand rows, how many are to expire from one sweep to the next.
+const CROWDING: u64 = 125;
+
+/// So many rows more or less make no difference to the space.
+const FEW: i64 = 400;
+
+/// The largest table that the sweeper has vacuumed, its indexes included: larger ones take VACUUM
+/// longer than a visit should be. Those are left to autovacuum.
+const VACUUMED: i64 = 256 << 20;
+
+/// Where a row takes more than this, in bytes, most of the table is empty.
+const SPACIOUS: i64 = 500;
+
 const SECOND: i64 = 1_000_000;
-const MINUTE: u64 = 60_000_000;
 
 /// After its interval and this, the launcher should have been awake.
 const PATIENCE: i64 = 60 * SECOND;
@@ -80,55 +101,149 @@ fn finding(state: State) -> Option<(&'static str, &'static str)> {
 
 /// Visits all databases, and sleeps. Ends with an error only, and is started again then.
 fn launch() {
-    let mut places = HashMap::new();
+    let mut plans = HashMap::new();
     loop {
-        if let Err(raised) = round(&mut places) {
+        if let Err(raised) = round(&mut plans) {
             raise(raised.into());
         }
     }
 }
 
-fn round(places: &mut HashMap<Database, u64>) -> Result<(), Raised> {
+fn round(plans: &mut HashMap<Database, Plan>) -> Result<(), Raised> {
     worker::show_awake();
+    let counted = counters::databases();
+    let databases = worker::databases();
+    for database in counted {
+        if !databases.contains_key(&database) {
+            counters::forget(database);
+        }
+    }
+    plans.retain(|database, _| databases.get(database) == Some(&true));
     let interval = settings::sweep_interval();
     if interval == 0 {
-        return worker::sleep(MINUTE);
+        return worker::sleep(IDLE);
     }
-    let databases = worker::databases();
-    places.retain(|database, _| databases.contains(database));
-    for database in databases {
-        worker::sleep(0)?;
-        worker::show_awake();
-        let place = places.get(&database).copied().unwrap_or(0);
-        match worker::visit(database, place) {
-            (true, place) => places.insert(database, place),
-            (false, _) => places.remove(&database),
+    let interval = Duration::from_secs(interval.unsigned_abs().into());
+    for (database, _) in databases.into_iter().filter(|(_, is_open)| *is_open) {
+        let plan = plans.entry(database).or_default();
+        if plan.wait(interval).is_zero() {
+            worker::sleep(Duration::ZERO)?;
+            worker::show_awake();
+            plan.visit(database, interval);
+        }
+    }
+    let waits = plans.values().map(|plan| plan.wait(interval));
+    worker::sleep(waits.min().unwrap_or(interval))
+}
+
+/// When a database is visited next, and what that visit is told. At first: now, and nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Plan {
+    /// When the last visit ended, and how long to wait after it.
+    visited: Option<(Instant, Duration)>,
+    /// When the last sweep came to its end.
+    swept: Option<Instant>,
+    course: Course,
+}
+
+impl Plan {
+    fn wait(&self, interval: Duration) -> Duration {
+        match self.visited {
+            Some((at, pause)) => pause.min(interval).saturating_sub(at.elapsed()),
+            None => Duration::ZERO,
+        }
+    }
+
+    fn visit(&mut self, database: Database, interval: Duration) {
+        let course = worker::visit(database, self.course);
+        let now = Instant::now();
+        let pause = match course {
+            Some(course) if course.is_through => {
+                let since = self.swept.replace(now).map_or(interval, |at| now - at);
+                self.course = Course::default();
+                pause(since, course.crowding)
+            }
+            Some(course) => {
+                self.course = course;
+                SHORTEST
+            }
+            None => {
+                self.course = Course::default();
+                interval
+            }
         };
+        self.visited = Some((now, pause));
     }
-    // What was left off is gone on with soon.
-    let pause = if places.is_empty() { interval } else { 1 };
-    worker::sleep(u64::from(pause.unsigned_abs()) * SECOND as u64)
+}
+
+/// The time in which so much expires as should be there to sweep, by what the last sweep found
+/// that came so long after the one before.
+fn pause(since: Duration, crowding: u64) -> Duration {
+    let wanted = since.as_secs_f64() * CROWDING as f64 / crowding.max(1) as f64;
+    Duration::from_secs_f64(wanted).clamp(SHORTEST, SHORTEST.max(2 * since))
 }
 
 /// One visit to the database that this process is connected to.
 fn visit() {
     let end = session::now() + VISIT;
+    let mut course = worker::course();
+    let mut progress = Some(Progress::from(course.place));
     if !worker::transaction(c"pg_once: looking for the extension", is_installed) {
-        return worker::leave(0);
+        progress = None;
     }
-    let mut progress = Some(Progress::from(worker::place()));
     while let Some(at) = progress {
         let begun = session::now();
         if begun >= end {
-            return worker::leave(at.into());
+            course.place = at.into();
+            return worker::leave(course);
         }
-        progress = worker::transaction(activity(at.table()), || step(at));
+        let (removed, next) = worker::transaction(activity(at.table()), || step(at));
+        course.removed += removed.unsigned_abs();
+        if next.map(Progress::table) != Some(at.table()) {
+            let crowding = tidy(at.table(), course.removed);
+            course.crowding = course.crowding.max(crowding);
+            course.removed = 0;
+        }
+        progress = next;
         // The claimers get the processor at least half of the time.
-        if let Err(raised) = worker::sleep((session::now() - begun).unsigned_abs()) {
-            raise(raised.into());
-        }
+        let worked = (session::now() - begun).unsigned_abs();
+        worker::sleep(Duration::from_micros(worked)).unwrap_or_else(|raised| raise(raised.into()));
     }
-    worker::leave(0);
+    course.is_through = true;
+    worker::leave(course);
+}
+
+/// Has the table vacuumed where it needs it, once it is swept. Of a thousand rows, how many the
+/// sweep has removed.
+fn tidy(table: Table, removed: u64) -> u64 {
+    worker::report_statistics().unwrap_or_else(|raised| raise(raised.into()));
+    let count = worker::transaction(c"pg_once: looking for dead rows", || {
+        table.count().unwrap_or_else(|error| raise(error))
+    });
+    if let Some(statement) = vacuum(table, count) {
+        worker::vacuum(&statement).unwrap_or_else(|raised| raise(raised.into()));
+    }
+    1000 * removed / (count.live.max(0) + FEW).unsigned_abs()
+}
+
+/// The VACUUM that the table needs. It waits for nobody. Only where most of the table is empty does
+/// it give space back to the operating system, for which it keeps others out for a moment.
+fn vacuum(table: Table, count: Count) -> Option<CString> {
+    let wanted = FEW + count.live * CROWDING as i64 / 1000;
+    if count.dead < wanted || count.bytes > VACUUMED {
+        return None;
+    }
+    let is_spacious = count.heap > SPACIOUS * (count.live + FEW);
+    let truncate = if is_spacious { "on" } else { "off" };
+    let without = match cfg!(feature = "pg15") {
+        true => "",
+        false => ", SKIP_DATABASE_STATS",
+    };
+    let name = table.name();
+    CString::new(format!(
+        "VACUUM (SKIP_LOCKED, TRUNCATE {truncate}{without}) {name}"
+    ))
+    .ok()
 }
 
 fn activity(table: Table) -> &'static CStr {
@@ -139,7 +254,7 @@ fn activity(table: Table) -> &'static CStr {
 }
 
 /// An error ends the process, as in any worker; the server logs it.
-fn step(at: Progress) -> Option<Progress> {
+fn step(at: Progress) -> (i64, Option<Progress>) {
     at.step().unwrap_or_else(|error| raise(error))
 }
 
@@ -148,13 +263,107 @@ fn raise(error: Error) -> ! {
     unreachable!("an ERROR does not return")
 }
 
+/// Whether the extension is there. What was set for the database or its superuser does not count
+/// for the sweeper: it could keep it from writing. A sweep that a crash takes back is made again,
+/// so no commit waits for the disk or for a standby.
 fn is_installed() -> bool {
-    const INSTALLED: &str = "SELECT pg_catalog.set_config('lock_timeout', '1s', false) \
-         FROM pg_catalog.pg_extension \
-         WHERE extname OPERATOR(pg_catalog.=) 'pg_once' \
-           AND pg_catalog.to_regclass('once.work_record') IS NOT NULL";
+    macro_rules! installed {
+        ($($setting:literal: $value:literal),*) => {
+            concat!(
+                "SELECT true", $(", pg_catalog.set_config('", $setting, "', '", $value, "', false)",)*
+                " FROM pg_catalog.pg_extension \
+                 WHERE extname OPERATOR(pg_catalog.=) 'pg_once' \
+                   AND pg_catalog.to_regclass('once.work_record') IS NOT NULL"
+            )
+        };
+    }
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    const INSTALLED: &str = installed!(
+        "lock_timeout": "1s",
+        "synchronous_commit": "off",
+        "search_path": "pg_catalog, pg_temp",
+        "default_transaction_isolation": "read committed",
+        "default_transaction_read_only": "off"
+    );
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    const INSTALLED: &str = installed!(
+        "lock_timeout": "1s",
+        "synchronous_commit": "off",
+        "search_path": "pg_catalog, pg_temp",
+        "default_transaction_isolation": "read committed",
+        "default_transaction_read_only": "off",
+        "transaction_timeout": "0"
+    );
     spi::run(INSTALLED, &[], View::Isolated, |rows| {
         Ok::<_, Error>(rows.count() == 1)
     })
-    .unwrap_or(false)
+    .unwrap_or_else(|error| raise(error))
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_expires_fast_is_swept_soon() {
+        // Ten times as much has expired as is left: claims that last six seconds.
+        assert_eq!(pause(MINUTE, 10_000), SHORTEST);
+        assert_eq!(pause(MINUTE, 500), MINUTE / 4);
+        assert_eq!(pause(MINUTE, CROWDING), MINUTE);
+        assert_eq!(pause(Duration::ZERO, 0), SHORTEST);
+    }
+
+    #[test]
+    fn it_calms_down_step_by_step() {
+        let mut since = SHORTEST;
+        for _ in 0..10 {
+            let next = pause(since, 0);
+            assert_eq!(next, 2 * since);
+            since = next;
+        }
+    }
+
+    #[test]
+    fn a_steady_load_settles() {
+        // A tenth of the rows expires each second.
+        let mut since = MINUTE;
+        for _ in 0..5 {
+            since = pause(since, (100.0 * since.as_secs_f64()) as u64);
+        }
+        assert!(since >= SHORTEST && since <= 2 * SHORTEST, "{since:?}");
+    }
+
+    #[test]
+    fn vacuum_comes_for_many_dead_rows_of_a_table_that_is_not_too_large() {
+        let count = Count {
+            live: 80_000,
+            dead: 20_000,
+            heap: 10 << 20,
+            bytes: 16 << 20,
+        };
+        let statement = |count| vacuum(Table::Claim, count).map(|text| text.into_string().unwrap());
+        let usual = statement(count).unwrap();
+        assert!(
+            usual.contains("TRUNCATE off") && usual.ends_with(" once.claim"),
+            "{usual}"
+        );
+        assert_eq!(
+            statement(Count {
+                dead: 9_000,
+                ..count
+            }),
+            None
+        );
+        assert_eq!(
+            statement(Count {
+                bytes: 1 << 30,
+                ..count
+            }),
+            None
+        );
+        let emptied = statement(Count { live: 800, ..count }).unwrap();
+        assert!(emptied.contains("TRUNCATE on"), "{emptied}");
+    }
 }

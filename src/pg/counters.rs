@@ -4,6 +4,7 @@
 //! The table is of fixed size. The name says in which set of places it can stand; where its set is
 //! full, it is counted in one place for all others. Counting takes no lock.
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::ptr;
 use std::slice;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, 
 use pgrx::pg_guard;
 use pgrx::pg_sys::{self, LWLockMode, LWLockPadded};
 
+use super::worker::Database;
 use super::{raw, settings};
 
 /// What is counted.
@@ -137,19 +139,35 @@ pub fn all() -> Vec<(Option<Vec<u8>>, [u64; COUNTERS])> {
 /// Sets the counters of one namespace back, or of all of this database and of those that found no
 /// place.
 pub fn reset(name: Option<&[u8]>) {
-    let (database, places) = (database(), places());
+    let database = database();
+    clear(|place| match name {
+        Some(name) => place.is_of(database, name),
+        None => place.name_in(database).is_some(),
+    });
+    if name.is_none() {
+        places()[ALL - 1].clear();
+    }
+}
+
+/// The databases that have counters.
+pub fn databases() -> HashSet<Database> {
+    let used = |place: &&Place| place.length.load(Acquire) > 0;
+    let places = places()[..ALL - 1].iter().filter(used);
+    places
+        .map(|place| Database(place.database.load(Relaxed).into()))
+        .collect()
+}
+
+/// Gives up the counters of a database that is no more, which nobody can set back.
+pub fn forget(database: Database) {
+    let database = database.0.to_u32();
+    clear(|place| place.database.load(Relaxed) == database);
+}
+
+fn clear(its: impl Fn(&Place) -> bool) {
     exclusively(|| {
-        for place in &places[..ALL - 1] {
-            let its = match name {
-                Some(name) => place.is_of(database, name),
-                None => place.name_in(database).is_some(),
-            };
-            if its {
-                place.clear();
-            }
-        }
-        if name.is_none() {
-            places[ALL - 1].clear();
+        for place in places()[..ALL - 1].iter().filter(|place| its(place)) {
+            place.clear();
         }
     });
 }
@@ -223,7 +241,8 @@ fn place(name: &[u8]) -> &'static Place {
     })
 }
 
-/// FNV-1a: names of one database that fill a set on purpose harm their own counters only.
+/// FNV-1a. Names that fill the sets, on purpose or not, cost the counts of further ones their
+/// names, in all databases; nothing but counts stands here.
 fn set(database: u32, name: &[u8]) -> usize {
     let hash = name
         .iter()

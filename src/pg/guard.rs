@@ -126,7 +126,11 @@ pub(super) unsafe fn guard<T: Copy>(f: impl FnOnce() -> T) -> Result<T, Raised> 
         if jumped == 0 {
             return Ok(result.assume_init());
         }
-        pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
+        // A background worker may be told to end between two transactions.
+        pg_sys::CurrentMemoryContext = match pg_sys::TopTransactionContext.is_null() {
+            true => pg_sys::TopMemoryContext,
+            false => pg_sys::TopTransactionContext,
+        };
         let data = raw::CopyErrorData();
         raw::FlushErrorState();
         pg_sys::CurrentMemoryContext = memory;

@@ -31,6 +31,7 @@ pub mod spi;
 pub mod store;
 pub mod table;
 pub mod text;
+pub mod vacuum;
 mod value;
 pub mod watch;
 pub mod worker;

@@ -9,9 +9,9 @@ use std::ffi::{c_char, c_int, c_long, c_void};
 use pgrx::pg_sys::{
     ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, GucContext, Jsonb, JsonbContainer,
     JsonbIterator, JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode, Latch, List,
-    LockAcquireResult, MemoryContext, Oid, PGFunction, Portal, RangeVar, RangeVarGetRelidCallback,
-    Relation, SPIPlanPtr, Size, Snapshot, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot,
-    Tuplestorestate, TypeCacheEntry, varlena,
+    LockAcquireResult, MemoryContext, Oid, PGFunction, ParseState, Portal, RangeVar,
+    RangeVarGetRelidCallback, RawParseMode, Relation, SPIPlanPtr, Size, Snapshot, TableScanDesc,
+    TimestampTz, TupleDesc, TupleTableSlot, Tuplestorestate, TypeCacheEntry, VacuumStmt, varlena,
 };
 
 /// `void (*timeout_handler_proc)(void)` of `utils/timeout.h`; runs inside a signal handler.
@@ -29,6 +29,7 @@ unsafe extern "C-unwind" {
     pub(super) fn AtEOXact_GUC(is_commit: bool, nest_level: c_int);
     pub(super) fn BeginInternalSubTransaction(name: *const c_char);
     pub(super) fn CacheInvalidateRelcacheByRelid(relation: Oid);
+    pub(super) fn CommitTransactionCommand();
     pub(super) fn ConditionalLockRelationOid(relation: Oid, mode: c_int) -> bool;
     pub(super) fn CopyErrorData() -> *mut ErrorData;
     pub(super) fn DirectFunctionCall1Coll(f: PGFunction, collation: Oid, arg: Datum) -> Datum;
@@ -39,6 +40,7 @@ unsafe extern "C-unwind" {
         second: Datum,
     ) -> Datum;
     pub(super) fn ExecDropSingleTupleTableSlot(slot: *mut TupleTableSlot);
+    pub(super) fn ExecVacuum(state: *mut ParseState, statement: *mut VacuumStmt, is_top: bool);
     pub(super) fn FlushErrorState();
     pub(super) fn FreeErrorData(data: *mut ErrorData);
     pub(super) fn FunctionCall2Coll(
@@ -121,6 +123,8 @@ unsafe extern "C-unwind" {
     pub(super) fn SPI_freeplan(plan: SPIPlanPtr) -> c_int;
     pub(super) fn SPI_keepplan(plan: SPIPlanPtr) -> c_int;
     pub(super) fn SPI_prepare(text: *const c_char, count: c_int, types: *mut Oid) -> SPIPlanPtr;
+    pub(super) fn SetCurrentStatementStartTimestamp();
+    pub(super) fn StartTransactionCommand();
     pub(super) fn UnregisterSnapshot(snapshot: Snapshot);
     #[cfg(any(feature = "pg17", feature = "pg18"))]
     pub(super) fn WaitEventExtensionNew(name: *const c_char) -> u32;
@@ -160,6 +164,7 @@ unsafe extern "C-unwind" {
     pub(super) fn get_partition_ancestors(relation: Oid) -> *mut List;
     pub(super) fn get_timeout_active(id: c_int) -> bool;
     pub(super) fn get_timeout_indicator(id: c_int, reset: bool) -> bool;
+    pub(super) fn get_timeout_start_time(id: c_int) -> TimestampTz;
     pub(super) fn has_privs_of_role(member: Oid, role: Oid) -> bool;
     pub(super) fn heap_endscan(scan: TableScanDesc);
     pub(super) fn index_close(index: Relation, lock_mode: c_int);
@@ -170,6 +175,7 @@ unsafe extern "C-unwind" {
     pub(super) fn jsonb_out(info: FunctionCallInfo) -> Datum;
     pub(super) fn lookup_type_cache(kind: Oid, flags: c_int) -> *mut TypeCacheEntry;
     pub(super) fn makeRangeVarFromNameList(names: *mut List) -> *mut RangeVar;
+    pub(super) fn make_parsestate(parent: *mut ParseState) -> *mut ParseState;
     pub(super) fn numeric_out(info: FunctionCallInfo) -> Datum;
     pub(super) fn pg_any_to_server(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;
@@ -178,6 +184,8 @@ unsafe extern "C-unwind" {
     pub(super) fn pg_mbcliplen(s: *const c_char, length: c_int, limit: c_int) -> c_int;
     pub(super) fn pg_server_to_any(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;
+    pub(super) fn pgstat_report_stat(force: bool) -> c_long;
+    pub(super) fn raw_parser(statements: *const c_char, mode: RawParseMode::Type) -> *mut List;
     pub(super) fn relation_close(relation: Relation, lock_mode: c_int);
     pub(super) fn superuser_arg(role: Oid) -> bool;
     pub(super) fn table_slot_create(

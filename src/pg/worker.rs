@@ -2,7 +2,8 @@
 //!
 //! What they know of each other is in shared memory; it is there where the library is preloaded.
 
-use std::ffi::{CStr, c_int};
+use std::collections::HashMap;
+use std::ffi::{CStr, c_int, c_long};
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
@@ -15,7 +16,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use pgrx::{IntoDatum, pg_guard};
 
 use super::guard::{Raised, guard};
-use super::{raw, session, settings};
+use super::{raw, session, settings, vacuum};
 
 /// What the workers do.
 pub struct Jobs {
@@ -25,23 +26,46 @@ pub struct Jobs {
     pub visit: fn(),
 }
 
-/// A database that can be visited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Database(Oid);
+pub struct Database(pub(super) Oid);
+
+/// What a visit is told, and what it leaves behind for the next one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Course {
+    /// Where it goes on.
+    pub place: u64,
+    /// How many rows were removed of the table that it has come to.
+    pub removed: u64,
+    /// Of a thousand rows of a table, how many were removed since it was last swept: the most of
+    /// any.
+    pub crowding: u64,
+    /// Whether all tables have been swept.
+    pub is_through: bool,
+}
 
 /// What the workers and those who look at them share. All zero at first.
 #[repr(C)]
 pub struct Shared {
     /// When the launcher was last awake.
     awake_at: AtomicI64,
-    /// Where the visit goes on, and where it left off.
+    /// The course of the visit in progress.
     place: AtomicU64,
+    removed: AtomicU64,
+    crowding: AtomicU64,
+    is_through: AtomicBool,
     /// Whether the visit came to its end.
     is_done: AtomicBool,
-    /// The database whose last visit failed, and when.
-    failed: AtomicU32,
-    failed_at: AtomicI64,
+    /// The databases whose last visit failed. One that falls on the place of another takes it.
+    failures: [Failure; FAILURES],
 }
+
+#[repr(C)]
+struct Failure {
+    database: AtomicU32,
+    at: AtomicI64,
+}
+
+const FAILURES: usize = 1024;
 
 const NAME: &CStr = c"pg_once workers";
 
@@ -133,12 +157,20 @@ fn take_signals() {
 
 const SIGTERM: c_int = 15;
 
-/// Sleeps for some microseconds, and serves interrupts and a reload of the settings.
-pub fn sleep(micros: u64) -> Result<(), Raised> {
-    BackgroundWorker::wait_latch(Some(Duration::from_micros(micros)));
-    // SAFETY: in the main loop of a worker, outside of any transaction.
+/// Sleeps, and serves interrupts and a reload of the settings. Where the postmaster is gone the
+/// process ends, so that the server can be started again.
+pub fn sleep(time: Duration) -> Result<(), Raised> {
+    let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as c_int;
+    let milliseconds = time.as_micros().div_ceil(1000) as c_long;
+    // SAFETY: in the main loop of a worker, outside of any transaction. The latch is this
+    // process's, and is reset before what it was set for is served.
     unsafe {
-        guard(|| raw::ProcessInterrupts())?;
+        guard(|| {
+            let event = pg_sys::PG_WAIT_EXTENSION;
+            raw::WaitLatch(pg_sys::MyLatch, events, milliseconds, event);
+            raw::ResetLatch(pg_sys::MyLatch);
+            raw::ProcessInterrupts();
+        })?;
         if BackgroundWorker::sighup_received() {
             guard(|| raw::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP))?;
         }
@@ -153,9 +185,10 @@ pub fn show_awake() {
     }
 }
 
-/// The databases that allow connections and are no templates.
-pub fn databases() -> Vec<Database> {
-    let mut databases = Vec::new();
+/// All databases, and whether they can be visited: those that allow connections and are no
+/// templates.
+pub fn databases() -> HashMap<Database, bool> {
+    let mut databases = HashMap::new();
     BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
         // SAFETY: a scan of a shared catalog, which needs no database. The tuple is read before
         // the next one is asked for.
@@ -170,9 +203,8 @@ pub fn databases() -> Vec<Database> {
                 }
                 let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
                 // A limit of -2 marks a database that is half dropped.
-                if row.datallowconn && !row.datistemplate && row.datconnlimit != -2 {
-                    databases.push(Database(row.oid));
-                }
+                let is_open = row.datallowconn && !row.datistemplate && row.datconnlimit != -2;
+                databases.insert(Database(row.oid), is_open);
             }
             raw::heap_endscan(scan);
             pg_sys::table_close(relation, lock);
@@ -181,13 +213,11 @@ pub fn databases() -> Vec<Database> {
     databases
 }
 
-/// Sends a worker to the database, which goes on at `place`, and waits for its end. True and the
-/// place where it left off; false and 0 where it came to its end or failed.
-pub fn visit(database: Database, place: u64) -> (bool, u64) {
-    let Some(shared) = shared() else {
-        return (false, 0);
-    };
-    shared.place.store(place, Relaxed);
+/// Sends a worker to the database, and waits for its end. What it leaves behind; none where it
+/// failed.
+pub fn visit(database: Database, course: Course) -> Option<Course> {
+    let shared = shared()?;
+    shared.set_course(course);
     shared.is_done.store(false, Relaxed);
     // SAFETY: reads a global of this backend.
     let pid = unsafe { pg_sys::MyProcPid };
@@ -200,41 +230,85 @@ pub fn visit(database: Database, place: u64) -> (bool, u64) {
         .set_notify_pid(pid)
         .load_dynamic();
     let ended = worker.is_ok_and(|worker| worker.wait_for_shutdown().is_ok());
-    if ended && shared.is_done.load(Relaxed) {
-        if shared.failed.load(Relaxed) == database.0.to_u32() {
-            shared.failed.store(0, Relaxed);
+    let is_done = ended && shared.is_done.load(Relaxed);
+    let (database, failure) = (database.0.to_u32(), shared.failure(database));
+    match is_done {
+        false => {
+            failure.at.store(session::now(), Relaxed);
+            failure.database.store(database, Relaxed);
+            None
         }
-        let place = shared.place.load(Relaxed);
-        return (place > 0, place);
+        true => {
+            if failure.database.load(Relaxed) == database {
+                failure.database.store(0, Relaxed);
+            }
+            Some(shared.course())
+        }
     }
-    shared.failed.store(database.0.to_u32(), Relaxed);
-    shared.failed_at.store(session::now(), Relaxed);
-    (false, 0)
 }
 
-/// Where the visit in progress goes on.
-pub fn place() -> u64 {
-    shared().map_or(0, |shared| shared.place.load(Relaxed))
+/// What the visit in progress was told.
+pub fn course() -> Course {
+    shared().map_or_else(Course::default, Shared::course)
 }
 
-/// The visit leaves off here; 0 is the end.
-pub fn leave(place: u64) {
+/// What the visit leaves behind, at its end.
+pub fn leave(course: Course) {
     if let Some(shared) = shared() {
-        shared.place.store(place, Relaxed);
+        shared.set_course(course);
         shared.is_done.store(true, Relaxed);
+    }
+}
+
+impl Shared {
+    fn course(&self) -> Course {
+        Course {
+            place: self.place.load(Relaxed),
+            removed: self.removed.load(Relaxed),
+            crowding: self.crowding.load(Relaxed),
+            is_through: self.is_through.load(Relaxed),
+        }
+    }
+
+    fn set_course(&self, course: Course) {
+        self.place.store(course.place, Relaxed);
+        self.removed.store(course.removed, Relaxed);
+        self.crowding.store(course.crowding, Relaxed);
+        self.is_through.store(course.is_through, Relaxed);
+    }
+
+    fn failure(&self, database: Database) -> &Failure {
+        &self.failures[database.0.to_u32() as usize % FAILURES]
     }
 }
 
 /// Runs `act` in a transaction of its own, which `pg_stat_activity` shows as `activity`.
 pub fn transaction<T>(activity: &CStr, act: impl FnOnce() -> T) -> T {
+    shown(activity, || {
+        BackgroundWorker::transaction(std::panic::AssertUnwindSafe(act))
+    })
+}
+
+/// Runs a statement that is one VACUUM.
+pub fn vacuum(statement: &CStr) -> Result<(), Raised> {
+    shown(statement, || vacuum::run(statement))
+}
+
+fn shown<T>(activity: &CStr, act: impl FnOnce() -> T) -> T {
     // SAFETY: a NUL-terminated text, copied by the call; null is none.
     let report = |state, activity: *const _| unsafe {
         pg_sys::pgstat_report_activity(state, activity);
     };
     report(pg_sys::BackendState::STATE_RUNNING, activity.as_ptr());
-    let result = BackgroundWorker::transaction(std::panic::AssertUnwindSafe(act));
+    let result = act();
     report(pg_sys::BackendState::STATE_IDLE, ptr::null());
     result
+}
+
+/// Tells the server's statistics what this process has done so far, as backends do when idle.
+pub fn report_statistics() -> Result<(), Raised> {
+    // SAFETY: outside of any transaction.
+    unsafe { guard(|| raw::pgstat_report_stat(true)) }.map(drop)
 }
 
 /// What others may know of the workers.
@@ -250,12 +324,13 @@ pub struct State {
 pub fn state() -> Option<State> {
     let shared = shared()?;
     // SAFETY: reads a global of this backend.
-    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    let database = Database(unsafe { pg_sys::MyDatabaseId });
     let awake_at = shared.awake_at.load(Relaxed);
-    let failed = shared.failed.load(Relaxed) == database;
+    let failure = shared.failure(database);
+    let has_failed = failure.database.load(Relaxed) == database.0.to_u32();
     Some(State {
         awake_at: (awake_at != 0).then_some(awake_at),
-        failed_at: failed.then(|| shared.failed_at.load(Relaxed)),
+        failed_at: has_failed.then(|| failure.at.load(Relaxed)),
     })
 }
 

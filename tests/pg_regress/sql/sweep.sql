@@ -65,10 +65,32 @@ UPDATE once.work_record SET token = 9000000000000000000, expires_at = clock_time
 UPDATE once.work_record SET expires_at = clock_timestamp() WHERE key = 'for ever';
 SELECT once.sweep();
 SELECT outcome, token FROM begin_once('sweep', 'remembered');
--- One limit for both: claims come first.
+-- One limit for both.
 SELECT claim_once_per('1 hour', 'sweep', 'a'), claim_once_per('1 hour', 'sweep', 'b');
 UPDATE once.claim SET expires_at = clock_timestamp() WHERE ns = 'sweep';
 UPDATE once.work_record SET state = 'd', finished_at = clock_timestamp(), expires_at = clock_timestamp() WHERE key IN ('remembered', 'running');
 SELECT once.sweep(3), once.sweep(3);
+-- Where there is much of both, each gets half; where there is little of one, the other gets the rest.
 DELETE FROM once.work_record;
+CREATE FUNCTION pg_temp.expire(rows int) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key)
+		SELECT gen_random_uuid(), now(), now(), 'sweep', n::text FROM generate_series(1, rows) n;
+	INSERT INTO once.work_record (digest, token, begun_at, attempt, state, finished_at, expires_at, ns, key)
+		SELECT gen_random_uuid(), n, now(), 1, 'd', now(), now(), 'sweep', n::text FROM generate_series(1, rows) n;
+$$;
+CREATE TEMPORARY VIEW stored AS SELECT (SELECT count(*) FROM once.claim) AS claims, (SELECT count(*) FROM once.work_record) AS works;
+SELECT pg_temp.expire(40);
+SELECT once.sweep(21);
+SELECT * FROM stored;
+DELETE FROM once.work_record WHERE token > 14;
+SELECT once.sweep(20);
+SELECT * FROM stored;
+DELETE FROM once.claim;
+SELECT pg_temp.expire(40);
+DELETE FROM once.claim WHERE key::int > 5;
+SELECT once.sweep(30);
+SELECT * FROM stored;
+SELECT once.sweep(1), once.sweep(100);
+DROP FUNCTION pg_temp.expire;
+DROP VIEW stored;
 DELETE FROM once.work_floor;

@@ -38,6 +38,24 @@ fn two_sweeps_do_not_wait_for_each_other() {
     assert_eq!(one.number("SELECT count(*) FROM once.claim"), 0);
 }
 
+/// The tokens of what was removed have one floor, which an open sweep keeps: another one leaves
+/// work to it, and sweeps claims.
+#[test]
+fn two_sweeps_of_work_do_not_wait_for_each_other() {
+    let database = database();
+    let [mut one, mut other] = database.sessions();
+    one.run("SELECT begin_once('ns', n::text) FROM generate_series(1, 20) n");
+    one.run("UPDATE once.work_record SET state = 'd', expires_at = clock_timestamp()");
+    assert_eq!(one.number("SELECT once.sweep(1)"), 1, "the floor is there");
+    one.begin();
+    assert_eq!(one.number("SELECT once.sweep(5)"), 5);
+    other.run("SELECT claim_once_per('1 hour', 'ns', n::text) FROM generate_series(1, 3) n");
+    other.run(EXPIRE);
+    assert_eq!(other.number("SELECT once.sweep()"), 3);
+    one.commit();
+    assert_eq!(other.number("SELECT once.sweep()"), 14);
+}
+
 /// A claimer that meets an open sweep wins once, however the sweep ends.
 #[test]
 fn a_claim_that_is_being_swept_is_won_once() {

@@ -11,6 +11,8 @@ const PRELOADED: &[&str] = &[
     "client_connection_check_interval = '10s'",
 ];
 
+const NEVER: &str = "pg_once.sweep_interval = 0";
+
 const EXPIRED: &str =
     "SELECT claim_once_per('1 ms', 'ns', n::text) FROM generate_series(1, 5000) n";
 const CLEAN: &str = "SELECT count(*) = 0 FROM once.claim";
@@ -141,6 +143,116 @@ fn a_large_backlog_is_swept_in_parts() {
     wait_until(&mut session, CLEAN);
     transactions = session.number("SELECT txid_current()") - transactions;
     assert!(transactions >= 30, "{transactions}");
+}
+
+/// Claims that last a moment only: autovacuum comes once a minute at best, and not at all here.
+#[test]
+fn what_expires_fast_is_swept_soon_and_makes_room() {
+    let cluster = Cluster::start(&[PRELOADED[0], NEVER, "autovacuum = off"]);
+    let database = cluster.database();
+    let mut session = database.session();
+    for _ in 0..6 {
+        session.run(EXPIRED);
+        sweep_each(&mut session, "60s");
+        wait_until(&mut session, CLEAN);
+    }
+    assert!(session.is_true("SELECT swept = 30000 FROM once.stats"));
+    let size = session.number("SELECT pg_total_relation_size('once.claim')");
+    // Each time the claims take about 600 kB.
+    assert!(size < 1_500_000, "{size} bytes");
+    assert!(!cluster.log().contains("ERROR"), "{}", cluster.log());
+}
+
+/// A visit may be over before it has come further than the first pages.
+#[test]
+fn a_slow_sweep_is_gone_on_with_where_it_left_off() {
+    let cluster = Cluster::start(&[PRELOADED[0], NEVER]);
+    let database = cluster.database();
+    let mut session = database.session();
+    session.run(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN PERFORM pg_sleep(0.001); RETURN OLD; END';
+         CREATE TRIGGER slow BEFORE DELETE ON once.claim FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    session.run(EXPIRED);
+    sweep_each(&mut session, "1h");
+    wait_until(&mut session, CLEAN);
+}
+
+/// What an administrator sets for a database is meant for its clients.
+#[test]
+fn settings_of_the_database_do_not_keep_it_from_sweeping() {
+    let cluster = Cluster::start(PRELOADED);
+    let database = cluster.database();
+    let mut session = database.session();
+    for setting in [
+        "default_transaction_read_only = on",
+        "default_transaction_isolation = serializable",
+        "search_path = evil, pg_catalog",
+    ] {
+        let name = &database.name;
+        cluster
+            .connect("postgres")
+            .run(&format!("ALTER DATABASE {name} SET {setting}"));
+    }
+    session.run(EXPIRED);
+    wait_until(&mut session, CLEAN);
+    thread::sleep(Duration::from_secs(2));
+    assert!(!cluster.log().contains("ERROR"), "{}", cluster.log());
+}
+
+/// Where the sweeper cannot be started, in no database, each is told.
+#[test]
+fn every_database_hears_that_its_sweep_failed() {
+    let cluster = Cluster::start(&[
+        PRELOADED[0],
+        PRELOADED[1],
+        "max_logical_replication_workers = 0",
+        "max_worker_processes = 1",
+    ]);
+    let databases = [cluster.database(), cluster.database()];
+    let told = "SELECT EXISTS (SELECT FROM once.check() WHERE finding LIKE '%failed%')";
+    for database in &databases {
+        wait_until(&mut database.session(), told);
+    }
+    for database in &databases {
+        assert!(database.session().is_true(told), "{}", database.name);
+    }
+}
+
+/// An orphan would keep the shared memory, and the server from being started again.
+#[test]
+fn the_launcher_ends_with_the_postmaster() {
+    let cluster = Cluster::start(PRELOADED);
+    let database = cluster.database();
+    database.session().run(EXPIRED);
+    cluster.kill_postmaster();
+    cluster.restart();
+    wait_until(&mut database.session(), CLEAN);
+}
+
+#[test]
+fn a_cancelled_launcher_comes_back() {
+    let cluster = Cluster::start(PRELOADED);
+    let database = cluster.database();
+    let mut session = database.session();
+    let launcher = session.value(LAUNCHER);
+    session.run(&format!("SELECT pg_cancel_backend({launcher})"));
+    wait_until(
+        &mut session,
+        &format!("SELECT EXISTS ({LAUNCHER} AND pid <> {launcher})"),
+    );
+    session.run(EXPIRED);
+    wait_until(&mut session, CLEAN);
+    assert!(!cluster.log().contains("was terminated by signal"));
+}
+
+/// The first sweep comes at once.
+fn sweep_each(session: &mut Session, interval: &str) {
+    session.run(&format!(
+        "ALTER SYSTEM SET pg_once.sweep_interval = '{interval}'"
+    ));
+    session.run("SELECT pg_reload_conf()");
 }
 
 fn wait_until(session: &mut Session, condition: &str) {
