@@ -14,10 +14,10 @@ COMMENT ON COLUMN once.stats.ns IS 'Namespace; null for all those of the server 
 COMMENT ON COLUMN once.stats.won IS 'Claims won, and work told to run';
 COMMENT ON COLUMN once.stats.duplicate IS 'Claims that stood already, and work that was over';
 COMMENT ON COLUMN once.stats.in_progress IS 'Calls told that somebody else is at it';
-COMMENT ON COLUMN once.stats.waits IS 'Calls that took longer than 10 milliseconds';
+COMMENT ON COLUMN once.stats.waits IS 'Calls that had to wait: for a lock, or in begin_once for somebody''s work';
 COMMENT ON COLUMN once.stats.wait_time IS 'How long these took';
 COMMENT ON COLUMN once.stats.timeouts IS 'Those of them whose timeout, lock_timeout or statement_timeout was over, or that were cancelled';
-COMMENT ON COLUMN once.stats.takeovers IS 'Work told to run that somebody had begun before';
+COMMENT ON COLUMN once.stats.takeovers IS 'Work told to run after somebody''s lease was over';
 COMMENT ON COLUMN once.stats.mismatches IS 'Work begun with another request';
 COMMENT ON COLUMN once.stats.swept IS 'Claims and work removed by sweeps';
 

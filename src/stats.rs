@@ -8,7 +8,7 @@ use pgrx::{PgSqlErrorCode, name, pg_extern};
 use crate::error::Error;
 use crate::key;
 use crate::pg::counters::{self, Counter};
-use crate::pg::{Call, ErrorReport, session, settings};
+use crate::pg::{Call, ErrorReport, latch, session, settings};
 use crate::policy;
 
 type Text = Option<Vec<u8>>;
@@ -26,9 +26,6 @@ fn reset_stats(call: Call) -> Result<(), ErrorReport> {
     Ok(reset(call)?)
 }
 
-/// A call that took longer than this, in microseconds, counts as one that waited for others.
-const WAIT: i64 = 10_000;
-
 /// What a call was told.
 #[derive(Clone, Copy, Debug)]
 pub enum Told {
@@ -41,7 +38,7 @@ pub enum Told {
         duplicate: usize,
     },
     Mismatch,
-    /// Work that somebody else had begun before.
+    /// Work whose lease was over, while its token was still current.
     Takeover,
     /// A lock that was not obtained in time.
     TimedOut,
@@ -60,8 +57,6 @@ pub fn observe<T>(
     }
     let begun = session::now();
     let result = call();
-    let took = session::now() - begun;
-    let waited = took >= WAIT;
     let one = |counter| (counter, 1);
     let mut counts = Vec::with_capacity(4);
     let told = result.as_ref().map(told);
@@ -77,7 +72,8 @@ pub fn observe<T>(
         Ok(Told::Takeover) => counts.extend([one(Counter::Won), one(Counter::Takeovers)]),
         Ok(Told::TimedOut | Told::Other) | Err(_) => {}
     }
-    if waited {
+    if latch::has_waited_since(begun) {
+        let took = (session::now() - begun).max(0);
         counts.extend([one(Counter::Waits), (Counter::WaitTime, took as u64)]);
         if gave_up(told) {
             counts.push(one(Counter::Timeouts));

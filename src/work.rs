@@ -150,7 +150,7 @@ fn begin(call: Call) -> Result<Told, Error> {
 
 fn counted(told: &Told) -> stats::Told {
     match told.outcome {
-        Outcome::Run if told.attempt > Some(1) => stats::Told::Takeover,
+        Outcome::Run if told.is_takeover => stats::Told::Takeover,
         Outcome::Run => stats::Told::Won,
         Outcome::Done | Outcome::Failed => stats::Told::Duplicate,
         Outcome::InProgress => stats::Told::InProgress,
@@ -238,6 +238,8 @@ struct Told {
     attempt: Option<i32>,
     result: Option<Value>,
     lease_until: Option<i64>,
+    /// Whether it is run although somebody else had a token that was current.
+    is_takeover: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -269,6 +271,7 @@ impl Told {
             attempt: None,
             result: None,
             lease_until: None,
+            is_takeover: false,
         }
     }
 
@@ -398,7 +401,10 @@ impl Work {
             match found.record.begin(terms.now()?) {
                 Begun::Run(record) => {
                     self.write(&record, Value::null_json())?;
-                    Ok(Told::run(record))
+                    Ok(Told {
+                        is_takeover: found.record.state == State::Running,
+                        ..Told::run(record)
+                    })
                 }
                 _ => Err(Left::Changed),
             }

@@ -1,11 +1,27 @@
-//! Sleeping in the server without a lock.
+//! Waiting in the server: sleeping without a lock, and whether there was a wait.
 
 use std::ffi::{c_int, c_long};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use pgrx::pg_sys;
 
 use super::guard::{Raised, guard};
 use super::{raw, session};
+
+/// When this backend last began to sleep. Only its one thread writes it.
+static SLEPT_AT: AtomicI64 = AtomicI64::new(i64::MIN);
+
+/// `DEADLOCK_TIMEOUT` of `utils/timeout.h`, the same in 15 to 18.
+const DEADLOCK_TIMEOUT: c_int = 1;
+
+/// Whether this backend has slept or waited for a lock since then. Every wait for a lock of the
+/// lock manager, be it for a transaction, a row or a table, sets the timer that looks for
+/// deadlocks; the server remembers when that was.
+pub fn has_waited_since(at: i64) -> bool {
+    // SAFETY: reads this backend's own timers.
+    let waited_at = unsafe { raw::get_timeout_start_time(DEADLOCK_TIMEOUT) };
+    waited_at.max(SLEPT_AT.load(Relaxed)) >= at
+}
 
 /// Sleeps until `at`, in microseconds since 2000-01-01 UTC. A cancel, a timeout or the end of the
 /// backend is served at once.
@@ -13,10 +29,12 @@ pub fn sleep_until(at: i64) -> Result<(), Raised> {
     let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as c_int;
     let event = wait_event()?;
     loop {
-        let left = at - session::now();
+        let now = session::now();
+        let left = at - now;
         if left <= 0 {
             return Ok(());
         }
+        SLEPT_AT.store(now, Relaxed);
         let milliseconds = (left as u64).div_ceil(1000) as c_long;
         // SAFETY: what pg_sleep does: the latch is this backend's, and is reset before what it
         // was set for is served.

@@ -2,6 +2,7 @@
 
 use pg_once_sessions::{Cluster, Database, Session, database};
 use std::thread;
+use std::time::{Duration, Instant};
 
 const PRELOADED: &str = "shared_preload_libraries = 'pg_once'";
 
@@ -55,10 +56,63 @@ fn waits_and_timeouts_are_counted() {
 
     waiter.send("SELECT claim_once('ns', 'k')");
     waiter.waits_for(&winner);
-    thread::sleep(std::time::Duration::from_millis(30));
+    thread::sleep(Duration::from_millis(30));
     winner.commit();
     assert!(!waiter.answered_true());
     assert_eq!(stats(&mut seen), ["4", "3", "1", "t"]);
+}
+
+/// A call that works for long has not waited, and one that waits for a moment has.
+#[test]
+fn only_what_waits_counts_as_a_wait() {
+    let cluster = Cluster::start(&[PRELOADED]);
+    let database = cluster.database();
+    let [mut holder, mut session] = database.sessions();
+    let many = "SELECT count(*) FROM claim_many('ns', ARRAY(SELECT n::text FROM generate_series(1, 200000) n))";
+    for engine in ["direct", "statement"] {
+        session.run(&format!("SET pg_once.claim_engine = {engine}"));
+        session.begin();
+        assert_eq!(session.number(many), 200_000);
+        session.rollback();
+    }
+    assert_eq!(stats(&mut session)[..3], ["0", "0", "0"]);
+
+    holder.begin();
+    assert!(holder.is_true("SELECT with_lock('ns', 'l')"));
+    assert!(!session.is_true("SELECT with_lock('ns', 'l', timeout => '1 ms')"));
+    assert_eq!(stats(&mut session)[..3], ["1", "1", "0"]);
+
+    assert_eq!(
+        session.value("SELECT outcome FROM begin_once('ns', 'w')"),
+        "run"
+    );
+    let begin = "SELECT outcome FROM begin_once('ns', 'w', wait => '1 ms')";
+    assert_eq!(session.value(begin), "in_progress");
+    assert_eq!(stats(&mut session)[..3], ["2", "2", "1"]);
+}
+
+/// Databases come and go; what was counted for them takes no room for ever.
+#[test]
+fn a_dropped_database_gives_its_places_up() {
+    let cluster = Cluster::start(&[PRELOADED, "pg_once.sweep_interval = 1"]);
+    let kept = cluster.database();
+    let mut session = kept.session();
+    let many = "SELECT count(*) FROM generate_series(1, 5000) n WHERE claim_once('ns ' || n, 'k')";
+    let mut is_named = || {
+        session.run("SELECT claim_once('mine', gen_random_uuid()::text)");
+        session.is_true("SELECT EXISTS (SELECT FROM once.stats WHERE ns = 'mine')")
+    };
+    let crowd = cluster.database();
+    crowd.session().run(many);
+    assert!(!is_named(), "there is no room");
+    cluster
+        .connect("postgres")
+        .run(&format!("DROP DATABASE {} WITH (FORCE)", crowd.name));
+    let started = Instant::now();
+    while !is_named() {
+        assert!(started.elapsed() < Duration::from_secs(30), "no room still");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn stats(session: &mut Session) -> Vec<String> {
