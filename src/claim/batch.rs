@@ -78,9 +78,11 @@ impl<'a> Batch<'a> {
     /// Claims every key, in the order of the digests.
     pub fn claim(&mut self, terms: &Terms) -> Result<(), Error> {
         times(terms.period)?;
-        claims::open(Purpose::ClaimMany, |opened| match Engine::of(opened)? {
-            Engine::Direct(table) => self.claim_directly(table, terms),
-            Engine::Statement => owner::acting(|| self.claim_by_statements(terms)),
+        claims::open(Purpose::ClaimMany(self.len()), |opened| {
+            match Engine::of(opened)? {
+                Engine::Direct(table) => self.claim_directly(table, terms),
+                Engine::Statement => owner::acting(|| self.claim_by_statements(terms)),
+            }
         })
     }
 

@@ -72,13 +72,14 @@ pub fn attempt(
 }
 
 /// The same, as `entry`, where nobody has to be waited for and nothing has expired; none otherwise.
+/// The claims come in the order of their digests.
 pub fn make_at_once(
     table: &mut Claims,
     claim: &Claim,
     terms: &Terms,
     entry: &Entry,
 ) -> Result<Option<Answer>, Error> {
-    Ok(match table.probe(claim)? {
+    Ok(match table.probe_next(claim)? {
         claims::Found::Nothing => table.insert(claim, entry)?.then_some(Answer::Won),
         claims::Found::Held(_) => None,
         claims::Found::Claim(found) => match judge(table, &found, terms)? {

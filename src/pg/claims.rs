@@ -13,8 +13,10 @@
 //!   somebody changed it since it was looked at.
 //! - [`Claims::newest`] finds the committed or own claim in a snapshot: a read that a standby does.
 //!
-//! No pin and no lock on a page is held between two calls, so that waiting blocks no vacuum and a
-//! subtransaction may begin and be rolled back around any of them.
+//! - [`Claims::probe_next`] is the look for very many names in the order of their digests.
+//!
+//! No lock on a page is held between two calls, and no pin but by [`Claims::probe_next`], so that
+//! waiting blocks no vacuum and a subtransaction may begin and be rolled back around any of them.
 
 use std::ffi::CStr;
 use std::mem::{self, MaybeUninit};
@@ -31,8 +33,10 @@ use super::raw;
 use super::spi::View;
 
 mod shape;
+mod walk;
 
 use shape::{COLUMNS, Fitness, Indexes};
+use walk::Walk;
 
 /// What the table is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +45,8 @@ pub enum Purpose {
     Look,
     /// To make one claim.
     Claim,
-    /// To make many: the scan is kept from one to the next.
-    ClaimMany,
+    /// To make at most so many: the scan is kept from one to the next.
+    ClaimMany(usize),
     /// To remove one.
     Remove,
 }
@@ -117,7 +121,7 @@ pub fn open<T, E: From<Raised>>(
 ) -> Result<T, E> {
     let (mode, command) = match purpose {
         Purpose::Look => (pg_sys::AccessShareLock, None),
-        Purpose::Claim | Purpose::ClaimMany => (pg_sys::RowExclusiveLock, Some(c"INSERT")),
+        Purpose::Claim | Purpose::ClaimMany(_) => (pg_sys::RowExclusiveLock, Some(c"INSERT")),
         Purpose::Remove => (pg_sys::RowExclusiveLock, Some(c"DELETE")),
     };
     let mode = mode as i32;
@@ -146,9 +150,11 @@ pub fn open<T, E: From<Raised>>(
         // SAFETY: reads a global of this backend.
         memory: unsafe { pg_sys::CurrentMemoryContext },
         cursor: &mut cursor,
+        walk: Walk::Never,
     };
-    if purpose == Purpose::ClaimMany {
+    if let Purpose::ClaimMany(names) = purpose {
         claims.keep_scan()?;
+        claims.walk = Walk::of(&claims, names)?;
     }
     let done = act(Opened::Plain(&mut claims))?;
     claims.close()?;
@@ -186,12 +192,15 @@ pub struct Claims<'a> {
     /// Where the scan allocates, whatever context the caller works in.
     memory: MemoryContext,
     cursor: &'a mut Cursor,
+    walk: Walk,
 }
 
 /// What a scan of the index points to: it stays where it is while the scan lives.
 struct Cursor {
     digest: [u8; 16],
     key: ScanKeyData,
+    /// Where a walk began.
+    first: [u8; 16],
     dirty: SnapshotData,
     /// A scan that is kept from probe to probe, or null.
     scan: IndexScanDesc,
@@ -200,6 +209,7 @@ struct Cursor {
 impl Claims<'_> {
     /// What is true of the name now, whatever the transaction's snapshot is. Never waits.
     pub fn probe(&mut self, name: &Name) -> Result<Found, Raised> {
+        self.rest()?;
         let (heap, index, memory) = (self.heap, self.index, self.memory);
         // An error breaks the kept scan off: it is not used again, and what it holds is released
         // with the (sub)transaction that the error ends.
@@ -522,7 +532,7 @@ unsafe fn begin_scan(
     }
 }
 
-/// The next row that the scan's snapshot shows. The page is let go of before it returns.
+/// The next row that the scan's snapshot shows.
 ///
 /// The scan allocates for itself at any time: the current memory is its own, `caller` that of what
 /// is needed only now.
@@ -532,43 +542,60 @@ unsafe fn next(
     name: &Name,
     caller: MemoryContext,
 ) -> Option<Claim> {
+    // SAFETY: the caller's scan of the caller's table.
+    unsafe {
+        loop {
+            let forward = pg_sys::ScanDirection::ForwardScanDirection;
+            if raw::index_getnext_tid(scan, forward).is_null() {
+                return None;
+            }
+            let claim = visible(scan, heap, name, caller);
+            if claim.is_some() {
+                return claim;
+            }
+        }
+    }
+}
+
+/// The row of the entry that the scan stands at, if the scan's snapshot shows it. Its page is let go
+/// of before it returns.
+unsafe fn visible(
+    scan: IndexScanDesc,
+    heap: Relation,
+    name: &Name,
+    caller: MemoryContext,
+) -> Option<Claim> {
     // SAFETY: the steps are those of the table access method's index fetch. The row is read under
     // the pin, which keeps it where it is.
     unsafe {
-        loop {
-            let at = raw::index_getnext_tid(scan, pg_sys::ScanDirection::ForwardScanDirection);
-            if at.is_null() {
-                return None;
-            }
-            let mut at = *at;
-            let block = (u32::from(at.ip_blkid.bi_hi) << 16) | u32::from(at.ip_blkid.bi_lo);
-            let buffer = raw::ReadBuffer(heap, block);
-            raw::heap_page_prune_opt(heap, buffer);
-            let mut row: HeapTupleData = mem::zeroed();
-            let mut is_dead_to_all = false;
-            raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-            let is_seen = raw::heap_hot_search_buffer(
-                &raw mut at,
-                heap,
-                buffer,
-                (*scan).xs_snapshot,
-                &raw mut row,
-                &raw mut is_dead_to_all,
-                true,
-            );
-            raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
-            if is_seen {
-                row.t_self = at;
-                let own = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, caller);
-                let claim = read(heap, &raw mut row, name);
-                pg_sys::CurrentMemoryContext = own;
-                raw::ReleaseBuffer(buffer);
-                return Some(claim);
-            }
-            raw::ReleaseBuffer(buffer);
-            // Tells the index that the entry is of use to nobody.
-            (*scan).kill_prior_tuple = is_dead_to_all && !(*scan).xactStartedInRecovery;
-        }
+        let mut at = (*scan).xs_heaptid;
+        let block = (u32::from(at.ip_blkid.bi_hi) << 16) | u32::from(at.ip_blkid.bi_lo);
+        let buffer = raw::ReadBuffer(heap, block);
+        raw::heap_page_prune_opt(heap, buffer);
+        let mut row: HeapTupleData = mem::zeroed();
+        let mut is_dead_to_all = false;
+        raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+        let is_seen = raw::heap_hot_search_buffer(
+            &raw mut at,
+            heap,
+            buffer,
+            (*scan).xs_snapshot,
+            &raw mut row,
+            &raw mut is_dead_to_all,
+            true,
+        );
+        raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+        let claim = is_seen.then(|| {
+            row.t_self = at;
+            let own = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, caller);
+            let claim = read(heap, &raw mut row, name);
+            pg_sys::CurrentMemoryContext = own;
+            claim
+        });
+        raw::ReleaseBuffer(buffer);
+        // Tells the index that the entry is of use to nobody.
+        (*scan).kill_prior_tuple = !is_seen && is_dead_to_all && !(*scan).xactStartedInRecovery;
+        claim
     }
 }
 

@@ -7,9 +7,9 @@
 use std::ffi::{c_char, c_int, c_long, c_void};
 
 use pgrx::pg_sys::{
-    ArrayType, Datum, ErrorData, FmgrInfo, FunctionCallInfo, GucContext, Jsonb, JsonbContainer,
-    JsonbIterator, JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode, Latch, List,
-    LockAcquireResult, MemoryContext, Oid, PGFunction, ParseState, Portal, RangeVar,
+    ArrayType, Datum, ErrorData, FmgrInfo, ForkNumber, FunctionCallInfo, GucContext, Jsonb,
+    JsonbContainer, JsonbIterator, JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode,
+    Latch, List, LockAcquireResult, MemoryContext, Oid, PGFunction, ParseState, Portal, RangeVar,
     RangeVarGetRelidCallback, RawParseMode, Relation, SPIPlanPtr, Size, Snapshot, TableScanDesc,
     TimestampTz, TupleDesc, TupleTableSlot, Tuplestorestate, TypeCacheEntry, VacuumStmt, varlena,
 };
@@ -92,6 +92,10 @@ unsafe extern "C-unwind" {
         argument: *mut c_void,
     ) -> Oid;
     pub(super) fn RecoveryInProgress() -> bool;
+    pub(super) fn RelationGetNumberOfBlocksInFork(
+        relation: Relation,
+        fork: ForkNumber::Type,
+    ) -> u32;
     pub(super) fn RegisterSnapshot(snapshot: Snapshot) -> Snapshot;
     pub(super) fn RegisterTimeout(id: c_int, handler: TimeoutHandler) -> c_int;
     pub(super) fn RelationGetIndexList(relation: Relation) -> *mut List;

@@ -221,6 +221,54 @@ fn a_batch_waits_for_open_claims_and_tells_the_truth() {
     }
 }
 
+/// G1, G2, G3: a batch of about as many keys as are stored goes through the index from entry to
+/// entry. Every key is told apart by what it is, whatever stands beside it. While the batch waits
+/// it keeps no vacuum from the pages that it has come to.
+#[test]
+fn a_batch_as_large_as_the_table_tells_each_key_apart() {
+    const KEYS: usize = 2000;
+    let database = database();
+    let [mut maker, mut holder, mut batch, mut vacuum] = database.sessions();
+    let claim = |session: &mut Session, function: &str, of: [usize; 2]| {
+        session.run(&format!(
+            "SELECT {function}'ns', number::text) FROM generate_series(1, {KEYS}) AS number
+             WHERE number % 8 BETWEEN {} AND {}",
+            of[0], of[1]
+        ));
+    };
+    claim(&mut maker, "claim_once(", [1, 3]);
+    claim(&mut maker, "claim_once_per('1 ms', ", [4, 5]);
+    claim(&mut maker, "unclaim(", [2, 2]);
+    maker.begin();
+    claim(&mut maker, "claim_once(", [6, 6]);
+    maker.rollback();
+    holder.begin();
+    holder.run("SELECT claim_once('ns', '1000')");
+    batch.begin();
+    claim(&mut batch, "claim_once(", [7, 7]);
+    batch.send(&format!(
+        "SELECT claim_many('ns', array_agg(number::text)) FROM generate_series(1, {KEYS}) AS number"
+    ));
+    batch.waits_for(&holder);
+    vacuum.run("SET statement_timeout = '20s'");
+    vacuum.run("VACUUM (INDEX_CLEANUP ON) once.claim");
+    holder.rollback();
+    let won = batch.answered_rows();
+    let won = Vec::from_iter(won.iter().map(|row| row[0].clone().unwrap()));
+    let expected = (1..=KEYS).filter(|number| ![1, 3, 7].contains(&(number % 8)));
+    assert_eq!(
+        won,
+        Vec::from_iter(expected.map(|number| number.to_string()))
+    );
+    batch.commit();
+    vacuum.run("SET enable_indexscan = off; SET enable_indexonlyscan = off");
+    vacuum.run("SET enable_bitmapscan = off");
+    assert_eq!(
+        vacuum.rows("SELECT count(*), count(DISTINCT key) FROM once.claim"),
+        [[Some(KEYS.to_string()), Some(KEYS.to_string())]]
+    );
+}
+
 /// Nothing is claimed by a call that is ended, whether it waits or works.
 #[test]
 fn a_cancelled_batch_claims_nothing() {

@@ -1,0 +1,144 @@
+//! Looking at very many names in the order of their digests: where the index holds not many more
+//! entries than that, one scan goes on from entry to entry instead of descending for each name.
+//!
+//! Between two looks the scan keeps a pin on the page of the index that it has come to, which
+//! keeps vacuum from giving the rows of that page's entries to others. It is given back before
+//! anything is waited for.
+
+use std::mem;
+use std::ptr;
+
+use pgrx::pg_sys::{self, Datum, IndexScanDesc, IndexTupleData};
+
+use super::{Claims, Cursor, Found, Name, visible};
+use crate::pg::guard::{Raised, guard};
+use crate::pg::raw;
+
+/// How far the scan has come.
+#[derive(Clone, Copy)]
+pub(super) enum Walk {
+    /// It is of no use here.
+    Never,
+    /// It begins with the next name.
+    Begin,
+    /// It goes on behind the last entry.
+    Next,
+    /// It stands at the entry of this digest.
+    At([u8; 16]),
+    /// No entry is left.
+    Over,
+}
+
+impl Walk {
+    /// For so many names. To step over the entries between two names must cost less than to
+    /// descend: it does where they are about 16, each page holding some 200.
+    pub(super) fn of(claims: &Claims, names: usize) -> Result<Self, Raised> {
+        const PAGES: usize = 16;
+        const ENTRIES: usize = 200;
+        let index = claims.index;
+        // SAFETY: the index is open.
+        let pages = unsafe {
+            guard(|| raw::RelationGetNumberOfBlocksInFork(index, pg_sys::ForkNumber::MAIN_FORKNUM))
+        }?;
+        Ok(match names * PAGES >= pages as usize * ENTRIES {
+            true => Self::Begin,
+            false => Self::Never,
+        })
+    }
+}
+
+impl Claims<'_> {
+    /// The same as [`Claims::probe`], for a name whose digest is behind that of the last one asked
+    /// for. What others have inserted since a page of the index was read may be missing:
+    /// [`Claims::insert`] says so then.
+    pub fn probe_next(&mut self, name: &Name) -> Result<Found, Raised> {
+        if matches!(self.walk, Walk::Never) {
+            return self.probe(name);
+        }
+        let (memory, mut walk) = (self.memory, self.walk);
+        // As in `probe`: what an error breaks off is not used again.
+        let scan = mem::replace(&mut self.cursor.scan, ptr::null_mut());
+        let cursor = ptr::from_mut(&mut *self.cursor);
+        let heap = self.heap;
+        // SAFETY: the relations are open, and the cursor outlives the scan that points to it.
+        let (found, walk) = unsafe {
+            guard(|| {
+                if pg_sys::InterruptPending != 0 {
+                    raw::ProcessInterrupts();
+                }
+                let caller = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, memory);
+                if matches!(walk, Walk::Begin) {
+                    (*cursor).begin_walk(scan, name);
+                    walk = Walk::Next;
+                }
+                let mut claim = None;
+                while claim.is_none() && step_to(scan, &mut walk, name) {
+                    claim = visible(scan, heap, name, caller);
+                    walk = Walk::Next;
+                }
+                pg_sys::CurrentMemoryContext = caller;
+                let found = claim.map_or(Found::Nothing, |claim| (*cursor).found(claim));
+                (found, walk)
+            })
+        }?;
+        self.cursor.scan = scan;
+        self.walk = walk;
+        Ok(found)
+    }
+
+    /// Gives back what the walk holds, and makes the scan one for single names again.
+    pub(super) fn rest(&mut self) -> Result<(), Raised> {
+        if matches!(self.walk, Walk::Never | Walk::Begin) {
+            return Ok(());
+        }
+        self.walk = Walk::Begin;
+        let scan = self.cursor.scan;
+        let key = &raw mut self.cursor.key;
+        // SAFETY: the scan is open; the key is copied.
+        unsafe { guard(|| raw::index_rescan(scan, key, 1, ptr::null_mut(), 0)) }
+    }
+}
+
+impl Cursor {
+    unsafe fn begin_walk(&mut self, scan: IndexScanDesc, name: &Name) {
+        const GREATER_OR_EQUAL: u16 = 4;
+        self.first = name.digest;
+        let first = Datum::from(&raw mut self.first);
+        let mut key = self.key;
+        // SAFETY: the function is core's uuid_ge; the key is copied, and `first` stays as long as
+        // the scan.
+        unsafe {
+            let (key, function) = (&raw mut key, pg_sys::F_UUID_GE.into());
+            raw::ScanKeyInit(key, 1, GREATER_OR_EQUAL, function, first);
+            (*scan).xs_want_itup = true;
+            raw::index_rescan(scan, key, 1, ptr::null_mut(), 0);
+        }
+    }
+}
+
+/// Goes on to the next entry of the name; false where there is none.
+unsafe fn step_to(scan: IndexScanDesc, walk: &mut Walk, name: &Name) -> bool {
+    loop {
+        let digest = match *walk {
+            Walk::At(digest) => digest,
+            Walk::Over => return false,
+            // SAFETY: the scan returns the entries, whose only column is a uuid that is not null:
+            // it follows the header.
+            _ => unsafe {
+                let forward = pg_sys::ScanDirection::ForwardScanDirection;
+                if raw::index_getnext_tid(scan, forward).is_null() {
+                    *walk = Walk::Over;
+                    return false;
+                }
+                *(*scan).xs_itup.add(1).cast::<[u8; 16]>()
+            },
+        };
+        *walk = Walk::At(digest);
+        if digest >= name.digest {
+            return digest == name.digest;
+        }
+        *walk = Walk::Next;
+    }
+}
+
+const _: () = assert!(size_of::<IndexTupleData>() == 8);
