@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
+use std::mem;
 use std::time::{Duration, Instant};
 
 use pgrx::iter::TableIterator;
@@ -57,6 +58,12 @@ const VISIT: i64 = 1_500_000;
 
 /// The shortest time between two visits to a database.
 const SHORTEST: Duration = Duration::from_secs(1);
+
+/// The longest time until it is looked whether claims expire faster than before: in a minute those of
+/// some seconds would pile up, and an index does not shrink again. It may be longer where a sweep
+/// takes long, which is to be no more than one part in so many of the time.
+const LOOK: Duration = Duration::from_secs(5);
+const PART: u32 = 20;
 
 /// How long the launcher sleeps that has nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
@@ -141,8 +148,9 @@ fn round(plans: &mut HashMap<Database, Plan>) -> Result<(), Raised> {
 struct Plan {
     /// When the last visit ended, and how long to wait after it.
     visited: Option<(Instant, Duration)>,
-    /// When the last sweep came to its end.
+    /// When the last sweep came to its end, and how long the visits since then took.
     swept: Option<Instant>,
+    worked: Duration,
     course: Course,
 }
 
@@ -155,13 +163,19 @@ impl Plan {
     }
 
     fn visit(&mut self, database: Database, interval: Duration) {
+        let begun = Instant::now();
         let course = worker::visit(database, self.course);
         let now = Instant::now();
+        self.worked += now - begun;
         let pause = match course {
             Some(course) if course.is_through => {
                 let since = self.swept.replace(now).map_or(interval, |at| now - at);
+                let worked = mem::take(&mut self.worked);
                 self.course = Course::default();
-                pause(since, course.crowding)
+                match course.is_installed {
+                    true => pause(since, course.crowding).min(LOOK.max(PART * worked)),
+                    false => interval,
+                }
             }
             Some(course) => {
                 self.course = course;
@@ -188,7 +202,8 @@ fn visit() {
     let end = session::now() + VISIT;
     let mut course = worker::course();
     let mut progress = Some(Progress::from(course.place));
-    if !worker::transaction(c"pg_once: looking for the extension", is_installed) {
+    course.is_installed = worker::transaction(c"pg_once: looking for the extension", is_installed);
+    if !course.is_installed {
         progress = None;
     }
     while let Some(at) = progress {

@@ -41,6 +41,8 @@ pub struct Course {
     pub crowding: u64,
     /// Whether all tables have been swept.
     pub is_through: bool,
+    /// Whether the database has the extension.
+    pub is_installed: bool,
 }
 
 /// What the workers and those who look at them share. All zero at first.
@@ -53,6 +55,7 @@ pub struct Shared {
     removed: AtomicU64,
     crowding: AtomicU64,
     is_through: AtomicBool,
+    is_installed: AtomicBool,
     /// Whether the visit came to its end.
     is_done: AtomicBool,
     /// The databases whose last visit failed. One that falls on the place of another takes it.
@@ -267,6 +270,7 @@ impl Shared {
             removed: self.removed.load(Relaxed),
             crowding: self.crowding.load(Relaxed),
             is_through: self.is_through.load(Relaxed),
+            is_installed: self.is_installed.load(Relaxed),
         }
     }
 
@@ -275,6 +279,7 @@ impl Shared {
         self.removed.store(course.removed, Relaxed);
         self.crowding.store(course.crowding, Relaxed);
         self.is_through.store(course.is_through, Relaxed);
+        self.is_installed.store(course.is_installed, Relaxed);
     }
 
     fn failure(&self, database: Database) -> &Failure {
