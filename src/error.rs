@@ -72,6 +72,8 @@ pub enum Error {
     },
     TtlOutOfRange,
     WaitOutOfRange,
+    /// No primary key keeps two records of one piece of work apart.
+    WorkTableUnguarded,
     /// The record was written again and again while the call looked at it.
     WorkUnsettled,
     TextInvalid {
@@ -372,6 +374,12 @@ impl Error {
                 "wait must be neither negative nor infinite",
             )
             .hint("'0' does not wait. The longest wait is one minute, which NULL means too."),
+            Self::WorkTableUnguarded => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "table once.work_record has no valid primary key",
+            )
+            .detail("Without it two callers could be told to run the same work.".into())
+            .hint("Rebuild an invalid index with REINDEX, or restore the primary key with ALTER TABLE once.work_record ADD CONSTRAINT work_record_pkey PRIMARY KEY (digest)."),
             Self::WorkUnsettled => plain(
                 ERRCODE_T_R_SERIALIZATION_FAILURE,
                 "the work was written again and again during the call",

@@ -21,13 +21,10 @@ pub enum Timeout {
 impl Timeout {
     /// The end of a wait that begins now and lasts `timeout`.
     pub fn starting_now(timeout: Option<Interval>) -> Result<Self, Error> {
-        let Some(interval) = timeout else {
-            return Ok(Self::None);
-        };
-        match length(interval) {
-            Some(length) => Ok(Self::At(session::now() + length.min(LONGEST))),
-            None => Err(Error::TimeoutOutOfRange),
-        }
+        Ok(match longest(timeout)? {
+            None => Self::None,
+            Some(length) => Self::At(session::now() + length),
+        })
     }
 
     pub fn deadline(self) -> Option<i64> {
@@ -36,6 +33,14 @@ impl Timeout {
             Self::At(deadline) => Some(deadline),
         }
     }
+}
+
+/// How long a wait with this timeout lasts at most, in microseconds; none: without end.
+pub fn longest(timeout: Option<Interval>) -> Result<Option<i64>, Error> {
+    timeout
+        .map(|timeout| length(timeout).ok_or(Error::TimeoutOutOfRange))
+        .transpose()
+        .map(|length| length.map(|length| length.min(LONGEST)))
 }
 
 /// The length in microseconds; none where it is negative or infinite. PostgreSQL 17 and later

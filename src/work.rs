@@ -5,21 +5,23 @@
 //! lets it write does it lock the record, and then decides on what it has locked.
 
 use std::ffi::CStr;
+use std::time::{Duration, Instant};
 
 use pgrx::datum::AnyElement;
 use pgrx::iter::TableIterator;
-use pgrx::{PgSqlErrorCode, name, pg_extern};
+use pgrx::{name, pg_extern};
 
 use crate::digest;
 use crate::error::Error;
 use crate::key::{self, Name};
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, Failure, attempt};
+use crate::pg::probe::{self, Insertion};
 use crate::pg::spi::{self, Rows, View};
-use crate::pg::{Call, ErrorReport, Raised, Value, latch, owner, probe, session};
+use crate::pg::{Call, ErrorReport, Raised, Value, latch, owner, session};
 use crate::policy::{self, Policy};
 use crate::stats;
-use crate::timeout::Timeout;
+use crate::timeout;
 
 mod lifecycle;
 mod request;
@@ -109,12 +111,11 @@ const TABLE: &CStr = c"work_record";
 /// How often a call looks again when others write the record under its eyes.
 const ROUNDS: usize = 100;
 
-/// The longest wait for somebody else's work, in microseconds: a minute.
-const LONGEST_WAIT: i64 = 60_000_000;
+/// The longest wait for somebody else's work.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// The pauses between the looks of a waiting call grow from the first to the last of these, in
-/// microseconds.
-const PAUSES: (i64, i64) = (5_000, 100_000);
+/// The pauses between the looks of a waiting call grow from the first to the last of these.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// What a request or a result may have at most, in bytes of jsonb: 100 MB.
 const JSON_LIMIT: usize = 100 * 1024 * 1024;
@@ -133,17 +134,19 @@ fn begin(call: Call) -> Result<Told, Error> {
         lease: lease(call, 2)?,
         request: request(call)?,
     };
-    let end = end_of_waiting(call.interval(4))?;
+    let (begun, wait) = (Instant::now(), wait(call.interval(4))?);
     let mut pause = PAUSES.0;
     loop {
         let told = owner::acting(|| work.begin(&terms))?;
-        let now = session::now();
-        if told.outcome != Outcome::InProgress || now >= end {
+        let left = wait.saturating_sub(begun.elapsed());
+        if told.outcome != Outcome::InProgress || left.is_zero() {
             return Ok(told);
         }
-        let next = (now + pause).min(end);
-        let lease_end = told.lease_until.filter(|until| *until > now);
-        latch::sleep_until(lease_end.map_or(next, |until| until.min(next)))?;
+        let lease = told.lease_until.map(|until| until - session::now());
+        let next = lease.filter(|lease| *lease > 0).map_or(pause, |lease| {
+            pause.min(Duration::from_micros(lease.unsigned_abs()))
+        });
+        latch::sleep(next.min(left))?;
         pause = (2 * pause).min(PAUSES.1);
     }
 }
@@ -186,10 +189,10 @@ fn not_before(pause: Interval) -> Result<i64, Error> {
     }
 }
 
-fn end_of_waiting(wait: Option<Interval>) -> Result<i64, Error> {
-    let longest = session::now() + LONGEST_WAIT;
-    match Timeout::starting_now(wait) {
-        Ok(timeout) => Ok(timeout.deadline().map_or(longest, |end| end.min(longest))),
+fn wait(wait: Option<Interval>) -> Result<Duration, Error> {
+    match timeout::longest(wait) {
+        Ok(None) => Ok(LONGEST_WAIT),
+        Ok(Some(length)) => Ok(LONGEST_WAIT.min(Duration::from_micros(length.unsigned_abs()))),
         Err(Error::TimeoutOutOfRange) => Err(Error::WaitOutOfRange),
         Err(error) => Err(error),
     }
@@ -339,10 +342,11 @@ impl Work {
     fn begin(&self, terms: &Terms) -> Result<Told, Error> {
         for _ in 0..ROUNDS {
             let told = match self.look()? {
-                None if probe::is_being_inserted(TABLE, self.id)? => {
-                    Some(Told::nothing_but(Outcome::InProgress))
-                }
-                None => self.insert(terms)?,
+                None => match probe::insertion(TABLE, self.id)? {
+                    Insertion::Open => Some(Told::nothing_but(Outcome::InProgress)),
+                    Insertion::None => self.insert(terms)?,
+                    Insertion::Unguarded => return Err(Error::WorkTableUnguarded),
+                },
                 Some(found) => match found.record.begin(terms.now()?) {
                     Begun::Run(_) => self.take(terms)?,
                     Begun::Mismatch => Some(Told::nothing_but(Outcome::Mismatch)),
@@ -449,7 +453,7 @@ impl Work {
 
     fn give_back(&self, token: i64, pause: Option<Interval>, error: Value) -> Result<(), Error> {
         let record = self.current(token)?;
-        let not_before = pause.map_or_else(|| Ok(session::now()), not_before)?;
+        let not_before = pause.map(not_before).transpose()?;
         self.write(&record.give_back(token, not_before)?, error)
     }
 
@@ -577,16 +581,12 @@ fn finish(policy: Policy) -> Result<(i64, Option<i64>), Error> {
     Ok((now, expiry))
 }
 
-/// At REPEATABLE READ a record that was written between the look and the lock raises 40001. What
-/// was tried is undone by then, and the call looks again.
+/// Under one snapshot a record that was written between the look and the lock raises 40001. What
+/// was tried is undone by then, and the call looks again. A 40001 for what SERIALIZABLE found out
+/// about all that was read is no such one: it goes on to the caller.
 fn again_if_overtaken(error: Error) -> Result<Option<Told>, Error> {
     match error {
-        Error::Postgres(raised)
-            if raised.is(PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE)
-                && session::isolation() == session::Isolation::RepeatableRead =>
-        {
-            Ok(None)
-        }
+        Error::Postgres(raised) if raised.is_overtaken() => Ok(None),
         error => Err(error),
     }
 }

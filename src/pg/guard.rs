@@ -36,6 +36,11 @@ impl Raised {
         !id.is_null() && unsafe { CStr::from_ptr(id) } == message
     }
 
+    /// Whether the row to be locked was changed since the snapshot of the statement.
+    pub fn is_overtaken(&self) -> bool {
+        OVERTAKEN.iter().any(|message| self.says(message))
+    }
+
     /// The constraint or index that the error names.
     pub fn constraint(&self) -> Option<String> {
         text_of(self.data().constraint_name)
@@ -102,6 +107,12 @@ pub(super) const CANCELED: &CStr = c"canceling statement due to user request";
 /// What core says, before translation, at READ COMMITTED, where it means only: look again.
 pub(super) const MOVED: &CStr =
     c"tuple to be locked was already moved to another partition due to concurrent update";
+
+/// What core says, before translation, under one snapshot about a row that others have changed.
+const OVERTAKEN: [&CStr; 2] = [
+    c"could not serialize access due to concurrent update",
+    c"could not serialize access due to concurrent delete",
+];
 
 /// Calls `f`, which calls PostgreSQL, and catches an ERROR as a value.
 ///

@@ -2,6 +2,7 @@
 
 use std::ffi::{c_int, c_long};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
@@ -23,19 +24,19 @@ pub fn has_waited_since(at: i64) -> bool {
     waited_at.max(SLEPT_AT.load(Relaxed)) >= at
 }
 
-/// Sleeps until `at`, in microseconds since 2000-01-01 UTC. A cancel, a timeout or the end of the
+/// Sleeps this long, whoever sets the clock meanwhile. A cancel, a timeout or the end of the
 /// backend is served at once.
-pub fn sleep_until(at: i64) -> Result<(), Raised> {
+pub fn sleep(length: Duration) -> Result<(), Raised> {
     let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as c_int;
     let event = wait_event()?;
+    let begun = Instant::now();
     loop {
-        let now = session::now();
-        let left = at - now;
-        if left <= 0 {
+        let left = length.saturating_sub(begun.elapsed());
+        if left.is_zero() {
             return Ok(());
         }
-        SLEPT_AT.store(now, Relaxed);
-        let milliseconds = (left as u64).div_ceil(1000) as c_long;
+        SLEPT_AT.store(session::now(), Relaxed);
+        let milliseconds = left.as_micros().div_ceil(1000) as c_long;
         // SAFETY: what pg_sleep does: the latch is this backend's, and is reset before what it
         // was set for is served.
         unsafe {

@@ -8,9 +8,20 @@ use pgrx::pg_sys::{self, Datum, ScanKeyData, SnapshotData};
 use super::guard::{Raised, guard};
 use super::raw;
 
+/// What another transaction, which is open, has done about a primary key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insertion {
+    /// Nothing; or the primary key is not a btree on one uuid, and nobody knows.
+    None,
+    /// It has inserted the row.
+    Open,
+    /// The table has no valid primary key: nothing would keep a second row out.
+    Unguarded,
+}
+
 /// Whether another transaction, which is open, has inserted a row with this primary key into a
-/// table of the schema `once`. False too where the primary key is not a btree on one uuid.
-pub fn is_being_inserted(table: &'static CStr, mut key: [u8; 16]) -> Result<bool, Raised> {
+/// table of the schema `once`.
+pub fn insertion(table: &'static CStr, mut key: [u8; 16]) -> Result<Insertion, Raised> {
     const EQUAL: u16 = 3;
     let mode = pg_sys::AccessShareLock as i32;
     // SAFETY: relations, scan and slot are closed where they were opened, or released with the
@@ -26,14 +37,18 @@ pub fn is_being_inserted(table: &'static CStr, mut key: [u8; 16]) -> Result<bool
         guard(|| {
             let heap = raw::try_relation_open(table, mode);
             if heap.is_null() {
-                return false;
+                return Insertion::None;
             }
             // It notes which index the primary key is.
             raw::RelationGetIndexList(heap);
-            let mut is_open = false;
+            let mut found = Insertion::Unguarded;
             if (*heap).rd_pkindex != pg_sys::InvalidOid {
                 let index = raw::index_open((*heap).rd_pkindex, mode);
-                if (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
+                if (*(*index).rd_index).indisvalid {
+                    found = Insertion::None;
+                }
+                if found == Insertion::None
+                    && (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
                     && (*(*index).rd_index).indnkeyatts == 1
                     && *(*index).rd_opcintype == pg_sys::UUIDOID
                 {
@@ -45,8 +60,10 @@ pub fn is_being_inserted(table: &'static CStr, mut key: [u8; 16]) -> Result<bool
                     let scan = raw::index_beginscan(heap, index, dirty, 1, 0);
                     raw::index_rescan(scan, condition, 1, ptr::null_mut(), 0);
                     let forward = pg_sys::ScanDirection::ForwardScanDirection;
-                    while !is_open && raw::index_getnext_slot(scan, forward, slot) {
-                        is_open = (*dirty).xmin != pg_sys::InvalidTransactionId;
+                    while found == Insertion::None && raw::index_getnext_slot(scan, forward, slot) {
+                        if (*dirty).xmin != pg_sys::InvalidTransactionId {
+                            found = Insertion::Open;
+                        }
                     }
                     raw::index_endscan(scan);
                     raw::ExecDropSingleTupleTableSlot(slot);
@@ -54,7 +71,7 @@ pub fn is_being_inserted(table: &'static CStr, mut key: [u8; 16]) -> Result<bool
                 raw::index_close(index, mode);
             }
             raw::relation_close(heap, mode);
-            is_open
+            found
         })
     }
 }

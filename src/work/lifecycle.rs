@@ -25,7 +25,7 @@ pub struct Record {
     pub token: i64,
     pub attempt: i32,
     pub begun_at: i64,
-    /// While it runs, the end of its lease; given back, when it may be run again.
+    /// While it runs, the end of its lease; given back, when it may be run again, or none: at once.
     pub lease_until: Option<i64>,
     /// When it was completed, failed for good or forgotten.
     pub finished_at: Option<i64>,
@@ -117,11 +117,12 @@ impl Record {
             .finished(State::Failed, now, expires_at))
     }
 
-    /// Gives the work back, to be run again from `not_before` on.
-    pub fn give_back(self, token: i64, not_before: i64) -> Result<Self, LeaseLost> {
+    /// Gives the work back, to be run again from `not_before` on, or at once, also where the clock
+    /// steps back.
+    pub fn give_back(self, token: i64, not_before: Option<i64>) -> Result<Self, LeaseLost> {
         Ok(Self {
             state: State::GivenBack,
-            lease_until: Some(not_before),
+            lease_until: not_before,
             ..self.current(token)?
         })
     }
@@ -218,7 +219,7 @@ mod tests {
             ttl: Option<i64>,
         },
         GiveBack {
-            after: i64,
+            after: Option<i64>,
         },
         Forget,
         /// What a sweep does: the record goes, the floor rises.
@@ -233,7 +234,7 @@ mod tests {
             1 => (1..30_i64).prop_map(|lease| Call::Renew { lease }),
             2 => ttl().prop_map(|ttl| Call::Complete { ttl }),
             1 => ttl().prop_map(|ttl| Call::Fail { ttl }),
-            1 => (0..30_i64).prop_map(|after| Call::GiveBack { after }),
+            1 => prop::option::of(0..30_i64).prop_map(|after| Call::GiveBack { after }),
             1 => Just(Call::Forget),
             1 => Just(Call::Sweep),
         ]
@@ -312,7 +313,7 @@ mod tests {
                         prop_assert_eq!(told == Begun::Mismatch, differs);
                         if let Begun::Run(record) = told {
                             let is_new = stands.is_none();
-                            prop_assert!(is_new || stands.unwrap().lease_until.unwrap() <= now);
+                            prop_assert!(is_new || stands.unwrap().lease_until.is_none_or(|until| until <= now));
                             let attempts = stands.map_or(0, |record| record.attempt);
                             prop_assert_eq!(record.attempt, attempts + 1);
                             prop_assert_eq!(record.lease_until, Some(now + lease));
@@ -334,7 +335,8 @@ mod tests {
                         world.change(|record, token| record.fail(token, now, ttl.map(|ttl| now + ttl)));
                     }
                     Call::GiveBack { after } => {
-                        world.change(|record, token| record.give_back(token, now + after));
+                        let not_before = after.map(|after| now + after);
+                        world.change(|record, token| record.give_back(token, not_before));
                     }
                     Call::Forget => {
                         let forgotten = world.record.and_then(|record| record.forget(now));
@@ -393,6 +395,21 @@ mod tests {
         assert_eq!(third.begin(begin(130, Some(2))), Begun::Mismatch);
         assert_eq!(third.begin(begin(121, Some(2))), Begun::Mismatch);
         assert_eq!(third.begin(begin(121, Some(1))), Begun::InProgress);
+    }
+
+    #[test]
+    fn what_was_given_back_is_run_at_once_though_the_clock_steps_back() {
+        let begin = |now| Begin {
+            now,
+            lease_until: now + 10,
+            request: None,
+        };
+        let first = Record::first(begin(100), 0);
+        let at_once = first.give_back(first.token, None).unwrap();
+        assert!(matches!(at_once.begin(begin(50)), Begun::Run(_)));
+        let later = first.give_back(first.token, Some(120)).unwrap();
+        assert_eq!(later.begin(begin(119)), Begun::InProgress);
+        assert!(matches!(later.begin(begin(120)), Begun::Run(_)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use pg_once_sessions::pooler::Pooler;
 use pg_once_sessions::session::first_to_answer;
-use pg_once_sessions::{Barrier, Cluster, Database, Rows, Session, database};
+use pg_once_sessions::{Barrier, Cluster, Database, Failure, Rows, Session, database};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
@@ -261,7 +261,7 @@ fn a_begin_that_is_told_otherwise_locks_nothing() {
 /// was told otherwise is in the way of the one who runs it.
 #[test]
 fn losers_in_open_transactions_are_not_in_the_way() {
-    const ROUNDS: usize = 15;
+    const ROUNDS: usize = 30;
     let database = database();
     let mut sessions = Vec::from_iter((0..6).map(|_| database.session()));
     for session in &mut sessions {
@@ -271,7 +271,7 @@ fn losers_in_open_transactions_are_not_in_the_way() {
         let key = format!("k{round}");
         begin(&mut sessions[0], &key, "'1 ms'");
         sessions[0].run("SELECT pg_sleep(0.005)");
-        let level = ["READ COMMITTED", "REPEATABLE READ"][round % 2];
+        let level = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"][round % 3];
         for session in &mut sessions {
             session.begin_at(level);
             session.run("SELECT 1");
@@ -294,6 +294,66 @@ fn losers_in_open_transactions_are_not_in_the_way() {
                 session.commit();
             }
         }
+    }
+}
+
+/// At SERIALIZABLE a record that another has taken meanwhile is looked at again; only what
+/// SERIALIZABLE itself finds out fails a begin.
+#[test]
+fn takers_at_serializable_are_not_told_to_retry_for_each_other() {
+    const ROUNDS: usize = 400;
+    let database = database();
+    let told: Vec<String> = thread::scope(|scope| {
+        let clients = Vec::from_iter((0..6).map(|_| {
+            scope.spawn(|| {
+                let mut session = database.session();
+                session.run("SET default_transaction_isolation = 'serializable'");
+                let call = "SELECT outcome FROM begin_once('ns', 'k', '1 microsecond')";
+                Vec::from_iter((0..ROUNDS).map(|_| match session.try_run(call) {
+                    Ok(rows) => rows[0][0].clone().unwrap(),
+                    Err(Failure::Refused(error)) => error.message().to_owned(),
+                    Err(lost) => panic!("{lost:?}"),
+                }))
+            })
+        }));
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect()
+    });
+    assert!(told.iter().any(|told| told == "run"));
+    let others = told.iter().filter(|told| {
+        !["run", "in_progress"].contains(&told.as_str())
+            && !told.contains("read/write dependencies")
+    });
+    assert_eq!(others.count(), 0, "{told:?}");
+}
+
+/// Nothing would keep two records apart.
+#[test]
+fn without_its_primary_key_no_work_is_begun() {
+    const INVALID: &str = "UPDATE pg_index SET indisvalid = false
+        WHERE indexrelid = 'once.work_record_pkey'::regclass";
+    const DROPPED: &str = "ALTER TABLE once.work_record DROP CONSTRAINT work_record_pkey";
+    for broken in [INVALID, DROPPED] {
+        let database = database();
+        let [mut session, mut admin] = database.sessions();
+        let token = begin(&mut session, "begun", "'1 hour'").token.unwrap();
+        admin.run(broken);
+        let refusal = session.refused("SELECT begin_once('ns', 'new')", "55000");
+        assert!(refusal.message().contains("no valid primary key"));
+        assert!(
+            refusal
+                .hint()
+                .is_some_and(|hint| hint.contains("ADD CONSTRAINT"))
+        );
+        // What is there goes on.
+        assert!(session.is_true(&format!("SELECT complete_once('ns', 'begun', {token})")));
+        admin.run(
+            "ALTER TABLE once.work_record DROP CONSTRAINT IF EXISTS work_record_pkey;
+             ALTER TABLE once.work_record ADD CONSTRAINT work_record_pkey PRIMARY KEY (digest)",
+        );
+        assert_eq!(begin(&mut session, "new", "'1 hour'").outcome, "run");
     }
 }
 
