@@ -7,7 +7,7 @@ use pgrx::{PgSqlErrorCode, name, pg_extern};
 
 use crate::error::Error;
 use crate::key;
-use crate::pg::counters::{self, Counter};
+use crate::pg::counters::{self, Counter, Counts};
 use crate::pg::{Call, ErrorReport, latch, session, settings};
 use crate::policy;
 
@@ -57,29 +57,32 @@ pub fn observe<T>(
     }
     let begun = session::now();
     let result = call();
-    let one = |counter| (counter, 1);
-    let mut counts = Vec::with_capacity(4);
+    let mut counts = Counts::default();
     let told = result.as_ref().map(told);
     match told {
-        Ok(Told::Won) => counts.push(one(Counter::Won)),
-        Ok(Told::Duplicate) => counts.push(one(Counter::Duplicate)),
-        Ok(Told::InProgress) => counts.push(one(Counter::InProgress)),
-        Ok(Told::Some { won, duplicate }) => counts.extend([
-            (Counter::Won, won as u64),
-            (Counter::Duplicate, duplicate as u64),
-        ]),
-        Ok(Told::Mismatch) => counts.push(one(Counter::Mismatches)),
-        Ok(Told::Takeover) => counts.extend([one(Counter::Won), one(Counter::Takeovers)]),
+        Ok(Told::Won) => counts.add(Counter::Won, 1),
+        Ok(Told::Duplicate) => counts.add(Counter::Duplicate, 1),
+        Ok(Told::InProgress) => counts.add(Counter::InProgress, 1),
+        Ok(Told::Some { won, duplicate }) => {
+            counts.add(Counter::Won, won as u64);
+            counts.add(Counter::Duplicate, duplicate as u64);
+        }
+        Ok(Told::Mismatch) => counts.add(Counter::Mismatches, 1),
+        Ok(Told::Takeover) => {
+            counts.add(Counter::Won, 1);
+            counts.add(Counter::Takeovers, 1);
+        }
         Ok(Told::TimedOut | Told::Other) | Err(_) => {}
     }
     if latch::has_waited_since(begun) {
         let took = (session::now() - begun).max(0);
-        counts.extend([one(Counter::Waits), (Counter::WaitTime, took as u64)]);
+        counts.add(Counter::Waits, 1);
+        counts.add(Counter::WaitTime, took as u64);
         if gave_up(told) {
-            counts.push(one(Counter::Timeouts));
+            counts.add(Counter::Timeouts, 1);
         }
     }
-    if !counts.is_empty() {
+    if counts != Counts::default() {
         counters::add(ns, &counts);
     }
     result
@@ -88,7 +91,9 @@ pub fn observe<T>(
 /// Counts what was swept.
 pub fn swept(ns: &[u8], rows: i64) {
     if settings::stats() {
-        counters::add(ns, &[(Counter::Swept, rows.unsigned_abs())]);
+        let mut counts = Counts::default();
+        counts.add(Counter::Swept, rows.unsigned_abs());
+        counters::add(ns, &counts);
     }
 }
 

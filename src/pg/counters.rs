@@ -113,11 +113,23 @@ unsafe extern "C-unwind" fn at_startup() {
 
 const SIZE: usize = ALL * size_of::<Place>();
 
+/// What is to be counted of one call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts([u64; COUNTERS]);
+
+impl Counts {
+    pub fn add(&mut self, counter: Counter, count: u64) {
+        self.0[counter as usize] += count;
+    }
+}
+
 /// Counts for a namespace of this database.
-pub fn add(name: &[u8], counts: &[(Counter, u64)]) {
+pub fn add(name: &[u8], counts: &Counts) {
     let place = place(name);
-    for (counter, count) in counts {
-        place.counts[*counter as usize].fetch_add(*count, Relaxed);
+    for (total, count) in place.counts.iter().zip(counts.0) {
+        if count > 0 {
+            total.fetch_add(count, Relaxed);
+        }
     }
 }
 

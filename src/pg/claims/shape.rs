@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use pgrx::PgTupleDesc;
@@ -80,20 +81,23 @@ pub(super) fn open(mode: i32) -> Result<Option<(Relation, Fitness)>, Raised> {
             STALE.store(true, Relaxed);
             return Ok(None);
         }
-        // SAFETY: the lock stays to the end of the (sub)transaction.
-        unsafe { guard(|| raw::LockRelationOid(table, mode)) }?;
-        if STALE.swap(false, Relaxed) {
-            let now = self::table();
-            know(now);
-            if now != table {
-                // SAFETY: locked above with this mode.
-                unsafe { guard(|| raw::UnlockRelationOid(table, mode)) }?;
-                continue;
-            }
+        // SAFETY: the lock stays to the end of the (sub)transaction. The table is locked and was
+        // there after that, so that it stays. The caller closes it, or the abort of the
+        // (sub)transaction that an error leads to.
+        let relation = unsafe {
+            guard(|| {
+                raw::LockRelationOid(table, mode);
+                match STALE.load(Relaxed) {
+                    false => raw::relation_open(table, pg_sys::NoLock as i32),
+                    true => ptr::null_mut(),
+                }
+            })
+        }?;
+        if relation.is_null() {
+            // SAFETY: locked above with this mode; it is looked up anew.
+            unsafe { guard(|| raw::UnlockRelationOid(table, mode)) }?;
+            continue;
         }
-        // SAFETY: the table is locked and was there after that, so that it stays. The caller closes
-        // it, or the abort of the (sub)transaction that an error leads to.
-        let relation = unsafe { guard(|| raw::relation_open(table, pg_sys::NoLock as i32)) }?;
         let fitness = match KNOWN.get().fitness {
             Some(fitness) => fitness,
             None => {
