@@ -46,6 +46,10 @@ isolation: install ## interleaved sessions, step by step (tests/isolation)
 sessions: install ## real concurrent sessions (tests/sessions)
 	$(call for-each,pgrx-config/suites/sessions.sh $$version)
 
+.PHONY: mutants
+mutants: ## breaks the code in known ways, one at a time: the tests must notice (tests/mutants)
+	$(call for-each,pgrx-config/mutants.sh $$version $(NAMES))
+
 .PHONY: drivers
 drivers: install ## the default binding of client drivers (tests/drivers)
 	$(call for-each,pgrx-config/suites/drivers.sh $$version)
