@@ -121,9 +121,10 @@ fn home() -> Result<String, Error> {
 /// The name with its schema, the named one or else the current one, quoted.
 fn full_name(name: Value) -> Result<String, Error> {
     let parsed = spi::run(
-        "SELECT CASE pg_catalog.cardinality(p.parts) \
-             WHEN 1 THEN pg_catalog.format('%I.%I', coalesce(pg_catalog.current_schema(), ''), p.parts[1]) \
-             WHEN 2 THEN pg_catalog.format('%I.%I', p.parts[1], p.parts[2]) END, \
+        "SELECT CASE WHEN pg_catalog.cardinality(p.parts) OPERATOR(pg_catalog.=) 1 \
+             THEN pg_catalog.format('%I.%I', coalesce(pg_catalog.current_schema(), ''), p.parts[1]) \
+             WHEN pg_catalog.cardinality(p.parts) OPERATOR(pg_catalog.=) 2 \
+             THEN pg_catalog.format('%I.%I', p.parts[1], p.parts[2]) END, \
              pg_catalog.cardinality(p.parts) OPERATOR(pg_catalog.=) 1 \
              AND pg_catalog.current_schema() IS NULL \
          FROM (SELECT pg_catalog.parse_ident($1) AS parts) AS p",

@@ -211,7 +211,189 @@ fn a_row_that_row_security_does_not_let_update_is_refused() {
 #[test]
 fn nothing_planted_in_the_search_path_is_picked_up() {
     let database = database();
-    let (name, mut owner, mut caller) = (role(&database), database.session(), ordinary(&database));
+    let Planted {
+        mut owner,
+        mut caller,
+    } = planted(&database);
+    for _ in 0..2 {
+        for call in [
+            "public.claim_once('ns', 'k')",
+            "public.claim_once('ns', 'k', 'l')",
+            "public.claim_once('ns', 4711, 'l')",
+            "public.claim_once_per('1 hour', 'ns', 'p')",
+            "public.claim_once_per('1 microsecond', 'ns', 'q')",
+            "public.is_claimed('ns', 'k')",
+            "public.unclaim('ns', 'k', 'l')",
+            "public.once_key(1, 2.5, true, '2026-01-01'::pg_catalog.timestamptz, 'x'::pg_catalog.bytea)",
+            "public.with_row_lock(NULL::public.account, '{\"key\": \"a\"}', '{\"n\": 1}')",
+            "public.with_row_lock(NULL::public.account, '{\"key\": \"a\"}', timeout => '1 s')",
+            "public.with_row_lock(NULL::public.account, '{\"at\": \"2026-01-01\", \"sum\": 1.0}')",
+            "public.with_row_lock(NULL::public.bare, '{\"key\": \"a\", \"sum\": null}')",
+            "public.with_row_lock(NULL::public.parts, '{\"key\": \"a\", \"sum\": 2}', timeout => '1 s')",
+            "public.find_or_create(NULL::public.parts, '{\"key\": \"b\"}', lock => true)",
+            "public.find_or_create(NULL::public.bare, '{\"key\": \"b\"}')",
+            "public.with_payment_lock(1, 'A')",
+        ] {
+            caller.run(&format!("SELECT {call}"));
+        }
+        caller.refused("SELECT public.claim_once('', 'k')", "22023");
+        caller.refused(
+            "SELECT public.with_row_lock(NULL::public.bare, '{\"no\": 1}')",
+            "42703",
+        );
+    }
+    assert_nothing_ran(&mut owner);
+    assert_eq!(owner.number("SELECT count(*) FROM once.claim"), 4);
+    for (table, rows) in [("account", 2), ("bare", 2), ("parts", 2), ("payments", 1)] {
+        assert_eq!(
+            owner.number(&format!("SELECT count(*) FROM {table}")),
+            rows,
+            "{table}"
+        );
+    }
+}
+
+/// The same for both engines of claims, for work, locks, duplicates and the
+/// views, and for administration, called by a superuser.
+#[test]
+fn nothing_planted_is_picked_up_by_the_rest() {
+    let database = database();
+    let Planted {
+        mut owner,
+        mut caller,
+    } = planted(&database);
+    owner.run(&format!(
+        "GRANT CREATE ON SCHEMA public TO {}",
+        role(&database)
+    ));
+    owner.run(
+        "INSERT INTO bare SELECT 'twice', 1 FROM generate_series(1, 3);
+         INSERT INTO parts SELECT 'twice', 1 FROM generate_series(1, 3);
+         CREATE TABLE parent (id int PRIMARY KEY, key text, at timestamptz DEFAULT now());
+         CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent);
+         INSERT INTO parent SELECT n, 'twice' FROM generate_series(1, 3) n;
+         INSERT INTO child SELECT n, n FROM generate_series(1, 3) n",
+    );
+    owner.run(&format!(
+        "GRANT ALL ON parent, child TO {}",
+        role(&database)
+    ));
+    for engine in ["direct", "statement"] {
+        caller.run(&format!("SET pg_once.claim_engine = {engine}"));
+        for call in [
+            "public.claim_many('ns', ARRAY['k', 'l', 'm'])",
+            "public.try_claim_once('ns', 't', '10 ms', '1 microsecond', 'me')",
+            "public.try_claim_once('ns', 'u', '10 ms', '1 hour', 'me')",
+            "public.claim_once_per('1 microsecond', 'ns', 'q')",
+            "public.claim_once_per('1 microsecond', 'ns', 'q')",
+            "public.is_claimed('ns', 'u')",
+            "public.unclaim('ns', 'l')",
+            "public.begin_once('ns', 'w', '1 microsecond', '{\"b\": 1, \"a\": [1.0]}')",
+            "public.begin_once('ns', 'w', '1 hour', '{\"b\": 1, \"a\": [1.0]}')",
+            "public.begin_once('ns', 'w', '1 hour', '{}', '1 ms')",
+            "public.with_lock('ns', 'l', '10 ms')",
+            "public.hold_lock('ns', 'l', shared => true)",
+            "public.release_lock('ns', 'l', shared => true)",
+            "once.lock_hash('ns', 'l')",
+            "once.may_use('ns')",
+            "once.define_row_lock('public.with_account', 'public.account', ARRAY['key'])",
+            "public.with_account('typed')",
+            "once.find_duplicates('public.bare', ARRAY['key', 'sum'])",
+            "once.find_duplicates('public.parts', ARRAY['key'])",
+            "once.merge_duplicates('public.parent', ARRAY['key'])",
+            "once.merge_duplicates('public.parent', ARRAY['key'], 'newest', true, 'at', 5)",
+            "once.guard_plan('public.account', ARRAY['key', 'n'])",
+            "once.guard_plan('public.payments', ARRAY['service_id', 'line_item_id'])",
+        ] {
+            let again = engine == "statement" && call.contains("define_row_lock");
+            match again {
+                false => caller.run(&format!("SELECT {call}")),
+                true => drop(caller.refused(&format!("SELECT {call}"), "42723")),
+            }
+        }
+        let token =
+            caller.number("SELECT token FROM once.work WHERE key OPERATOR(pg_catalog.=) 'w'");
+        for call in ["renew_once", "fence_once", "complete_once", "complete_once"] {
+            caller.run(&format!("SELECT public.{call}('ns', 'w', {token})"));
+        }
+        caller.run("SELECT public.forget_once('ns', 'w')");
+        caller.refused(
+            &format!("SELECT public.fail_once('ns', 'w', {token})"),
+            "55000",
+        );
+        for view in ["claims", "work", "locks", "stats", "namespaces"] {
+            caller.run(&format!("SELECT * FROM once.{view}"));
+        }
+        caller.run("SELECT * FROM once.check()");
+        caller.refused(
+            "SELECT once.guard_plan('public.bare', ARRAY['key'])",
+            "55000",
+        );
+    }
+    caller.run("SELECT once.merge_duplicates('public.parent', ARRAY['key'], 'oldest', false)");
+
+    owner.run("SET search_path = evil, pg_catalog, public");
+    owner.run("UPDATE once.work_record SET expires_at = '2020-01-01'");
+    for call in [
+        "once.configure('mine', '1 hour', 'postgres')",
+        "once.configure('mine', '2 hours')",
+        "public.claim_once('mine', 'k')",
+        "once.sweep()",
+        "once.sweep(1)",
+        "once.unconfigure('mine')",
+        "once.reset_stats('ns')",
+        "once.reset_stats()",
+        "once.merge_duplicates('public.bare', ARRAY['key', 'sum'], 'oldest')",
+    ] {
+        if call.contains("bare") {
+            owner.refused(&format!("SELECT {call}"), "55000");
+        } else {
+            owner.run(&format!("SELECT {call}"));
+        }
+    }
+    owner.run("SELECT * FROM once.check()");
+    owner.run("RESET search_path");
+    assert_nothing_ran(&mut owner);
+    assert_eq!(owner.number("SELECT count(*) FROM parent"), 1);
+    assert_eq!(owner.number("SELECT count(DISTINCT parent) FROM child"), 1);
+    assert_eq!(owner.number("SELECT count(*) FROM once.work_record"), 0);
+}
+
+/// The worker sweeps with a superuser's rights, under the search_path that its
+/// database was given.
+#[test]
+fn nothing_planted_is_picked_up_by_the_worker() {
+    let cluster = Cluster::start(&[
+        "shared_preload_libraries = 'pg_once'",
+        "pg_once.sweep_interval = 1",
+    ]);
+    let database = cluster.database();
+    let Planted {
+        mut owner,
+        mut caller,
+    } = planted(&database);
+    for path in ["evil, pg_catalog, public", "evil, pg_temp, pg_catalog"] {
+        let name = &database.name;
+        owner.run(&format!("ALTER DATABASE {name} SET search_path = {path}"));
+        caller.run("SELECT public.claim_once_per('1 microsecond', 'ns', n::pg_catalog.text) FROM pg_catalog.generate_series(1, 2000) n");
+        let called = Instant::now();
+        while owner.number("SELECT count(*) FROM once.claim") > 0 {
+            assert!(called.elapsed() < Duration::from_secs(60), "not swept");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    assert_nothing_ran(&mut owner);
+    assert!(!cluster.log().contains("ERROR"), "{}", cluster.log());
+}
+
+/// A superuser's session, and one of an ordinary role that has planted.
+struct Planted {
+    owner: Session,
+    caller: Session,
+}
+
+fn planted(database: &Database) -> Planted {
+    let (name, mut owner, mut caller) = (role(database), database.session(), ordinary(database));
     owner.run(
         "CREATE TABLE account (key text UNIQUE, n int DEFAULT 0, at timestamptz, sum numeric);
          CREATE TABLE bare (key text, sum numeric);
@@ -242,44 +424,12 @@ fn nothing_planted_in_the_search_path_is_picked_up() {
         "the plants work"
     );
     caller.run("TRUNCATE evil.probe");
+    Planted { owner, caller }
+}
 
-    for _ in 0..2 {
-        for call in [
-            "public.claim_once('ns', 'k')",
-            "public.claim_once('ns', 'k', 'l')",
-            "public.claim_once('ns', 4711, 'l')",
-            "public.claim_once_per('1 hour', 'ns', 'p')",
-            "public.claim_once_per('1 microsecond', 'ns', 'q')",
-            "public.is_claimed('ns', 'k')",
-            "public.unclaim('ns', 'k', 'l')",
-            "public.once_key(1, 2.5, true, '2026-01-01'::pg_catalog.timestamptz, 'x'::pg_catalog.bytea)",
-            "public.with_row_lock(NULL::public.account, '{\"key\": \"a\"}', '{\"n\": 1}')",
-            "public.with_row_lock(NULL::public.account, '{\"key\": \"a\"}', timeout => '1 s')",
-            "public.with_row_lock(NULL::public.account, '{\"at\": \"2026-01-01\", \"sum\": 1.0}')",
-            "public.with_row_lock(NULL::public.bare, '{\"key\": \"a\", \"sum\": null}')",
-            "public.with_row_lock(NULL::public.parts, '{\"key\": \"a\", \"sum\": 2}', timeout => '1 s')",
-            "public.find_or_create(NULL::public.parts, '{\"key\": \"b\"}', lock => true)",
-            "public.find_or_create(NULL::public.bare, '{\"key\": \"b\"}')",
-            "public.with_payment_lock(1, 'A')",
-        ] {
-            caller.run(&format!("SELECT {call}"));
-        }
-        caller.refused("SELECT public.claim_once('', 'k')", "22023");
-        caller.refused(
-            "SELECT public.with_row_lock(NULL::public.bare, '{\"no\": 1}')",
-            "42703",
-        );
-    }
+fn assert_nothing_ran(owner: &mut Session) {
     let planted = owner.rows("SELECT DISTINCT what FROM evil.probe");
     assert!(planted.is_empty(), "picked up: {planted:?}");
-    assert_eq!(owner.number("SELECT count(*) FROM once.claim"), 4);
-    for (table, rows) in [("account", 2), ("bare", 2), ("parts", 2), ("payments", 1)] {
-        assert_eq!(
-            owner.number(&format!("SELECT count(*) FROM {table}")),
-            rows,
-            "{table}"
-        );
-    }
 }
 
 #[test]
