@@ -54,25 +54,138 @@ fn a_statement_in_progress_hears_of_it() {
     }
 }
 
+/// Every function that takes a namespace, in all its forms. Whoever adds one adds it here.
+const CALLS: &[&str] = &[
+    "claim_once('shut', 'k')",
+    "claim_once('shut', 1, 2, 3)",
+    "claim_once('shut', VARIADIC ARRAY['a', 'b'])",
+    "claim_once('shut', 1, 'b'::text)",
+    "claim_once('shut', 'a'::text, 2)",
+    "claim_once_per('1 hour', 'shut', 'k')",
+    "claim_once_per('1 hour', 'shut', 1, 2, 3)",
+    "claim_once_per('1 hour', 'shut', VARIADIC ARRAY['a', 'b'])",
+    "claim_once_per('1 hour', 'shut', 1, 'b'::text)",
+    "claim_once_per('1 hour', 'shut', 'a'::text, 2)",
+    "claim_many('shut', ARRAY['k', 'l'])",
+    "try_claim_once('shut', 'k')",
+    "is_claimed('shut', 'k')",
+    "is_claimed('shut', 1, 2, 3)",
+    "is_claimed('shut', VARIADIC ARRAY['a', 'b'])",
+    "is_claimed('shut', 1, 'b'::text)",
+    "is_claimed('shut', 'a'::text, 2)",
+    "unclaim('shut', 'k')",
+    "unclaim('shut', 1, 2, 3)",
+    "unclaim('shut', VARIADIC ARRAY['a', 'b'])",
+    "unclaim('shut', 1, 'b'::text)",
+    "unclaim('shut', 'a'::text, 2)",
+    "begin_once('shut', 'w', wait => '1 s')",
+    "renew_once('shut', 'w', 1)",
+    "complete_once('shut', 'w', 1)",
+    "fail_once('shut', 'w', 1)",
+    "fence_once('shut', 'w', 1)",
+    "forget_once('shut', 'w')",
+    "with_lock('shut', 'l')",
+    "hold_lock('shut', 'l')",
+    "release_lock('shut', 'l')",
+    "once.lock_hash('shut', 'l')",
+];
+
+/// Those that only an administrator may call, and the one that answers who may.
+const OTHERS: &str = "'configure', 'unconfigure', 'reset_stats', 'may_use'";
+
+/// While others hold everything there, whoever is not allowed is refused by each
+/// function, sees nothing in any view, and is in nobody's way.
 #[test]
-fn whoever_is_not_allowed_does_not_wait() {
-    let database = database();
+fn a_namespace_of_a_role_is_closed_to_others_in_every_way() {
+    let cluster = Cluster::start(&["shared_preload_libraries = 'pg_once'"]);
+    let database = cluster.database();
     let (mut owner, mut stranger) = (database.session(), stranger(&database));
-    owner.run("SELECT once.configure('ns', NULL, current_user::regrole)");
-    owner.begin();
-    assert!(owner.is_true("SELECT claim_once('ns', 'open')"));
+    let forgotten = forgotten(&mut owner);
+    assert!(forgotten.is_empty(), "not tried here: {forgotten:?}");
+
+    owner.run("CREATE ROLE team; CREATE ROLE member LOGIN IN ROLE team");
+    owner.run("SELECT once.configure('shut', '1 day', 'team')");
+    let [mut member, mut other] = [(); 2].map(|()| database.session_as("member"));
+    member.run("SELECT claim_once('shut', 'committed'), begin_once('shut', 'committed')");
+    member.begin();
+    member.run(
+        "SELECT claim_once('shut', 'k'), claim_once('shut', 'a', 'b'), claim_once('shut', 1, 2, 3)",
+    );
+    member.run("SELECT begin_once('shut', 'w'), with_lock('shut', 'l'), hold_lock('shut', 'm')");
+
     stranger.run("SET statement_timeout = '20s'");
-    for call in [
-        "claim_once('ns', 'open')",
-        "claim_once_per('1 day', 'ns', 'open')",
-        "is_claimed('ns', 'open')",
-        "unclaim('ns', 'open')",
-    ] {
-        stranger.refused(&format!("SELECT {call}"), "42501");
+    stranger.begin();
+    for call in CALLS {
+        stranger.run("SAVEPOINT before");
+        stranger.refused(&format!("SELECT * FROM {call}"), "42501");
         assert!(stranger.locks().is_empty(), "{call}");
+        stranger.run("ROLLBACK TO before");
     }
-    owner.commit();
-    assert!(stranger.rows("SELECT * FROM once.claims").is_empty());
+    for strong in [
+        "SELECT * FROM once.claims FOR KEY SHARE",
+        "SELECT * FROM once.work FOR KEY SHARE",
+        "LOCK TABLE once.claims IN ROW EXCLUSIVE MODE",
+        "LOCK TABLE once.work IN SHARE MODE",
+        "LOCK TABLE once.claim IN ACCESS SHARE MODE",
+        "SELECT once.unconfigure('shut')",
+        "SELECT once.reset_stats('shut')",
+        "SELECT once.sweep()",
+    ] {
+        stranger.run("SAVEPOINT before");
+        stranger.refused(strong, "42501");
+        stranger.run("ROLLBACK TO before");
+    }
+    for view in ["claims", "work", "stats", "namespaces"] {
+        let shown = format!("SELECT count(*) FROM once.{view} WHERE ns = 'shut'");
+        assert_eq!(stranger.number(&shown), 0, "{view}");
+        assert!(owner.number(&shown) > 0, "{view}");
+    }
+    let named = "SELECT count(*) FROM once.locks WHERE ns IS NOT NULL OR key IS NOT NULL";
+    assert_eq!(stranger.number(named), 0);
+    assert_eq!(other.number(named), 2);
+    assert!(!stranger.is_true("SELECT once.may_use('shut')"));
+    assert!(stranger.rows("SELECT * FROM once.counters()").is_empty());
+
+    // The stranger's transaction is open still.
+    other.run("SET statement_timeout = '20s'");
+    assert!(other.is_true("SELECT claim_once('shut', 'free') AND with_lock('shut', 'free', '0')"));
+    member.commit();
+    stranger.rollback();
+    assert_eq!(
+        other.value("SELECT won FROM once.stats WHERE ns = 'shut'"),
+        "7",
+        "the members' own, and nothing of the stranger"
+    );
+    for call in CALLS {
+        if let Err(failure) = other.try_run(&format!("SELECT * FROM {call}")) {
+            assert_ne!(failure.sqlstate(), "42501", "{call}");
+        }
+    }
+}
+
+/// The functions of the extension that take a namespace and are not among CALLS, by what a view
+/// of each call depends on.
+fn forgotten(owner: &mut Session) -> Vec<String> {
+    for (number, call) in CALLS.iter().enumerate() {
+        owner.run(&format!(
+            "CREATE TEMPORARY VIEW call_{number} AS SELECT true AS called FROM {call}"
+        ));
+    }
+    let rows = owner.rows(&format!(
+        "SELECT p.oid::regprocedure FROM pg_proc p
+         JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+         JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_once'
+         WHERE 'ns' = ANY (p.proargnames[1:p.pronargs]) AND p.proname NOT IN ({OTHERS})
+           AND p.oid NOT IN (
+               SELECT u.refobjid FROM pg_depend u
+               JOIN pg_rewrite r ON u.classid = 'pg_rewrite'::regclass AND u.objid = r.oid
+               JOIN pg_class v ON v.oid = r.ev_class
+               WHERE u.refclassid = 'pg_proc'::regclass AND v.relname LIKE 'call%')"
+    ));
+    for number in 0..CALLS.len() {
+        owner.run(&format!("DROP VIEW call_{number}"));
+    }
+    rows.into_iter().flatten().flatten().collect()
 }
 
 #[test]
