@@ -50,6 +50,14 @@ sessions: install ## real concurrent sessions (tests/sessions)
 mutants: ## breaks the code in known ways, one at a time: the tests must notice (tests/mutants)
 	$(call for-each,pgrx-config/mutants.sh $$version $(NAMES))
 
+.PHONY: history
+history: install ## what many clients are told while the server is killed, full, cut off; recorded and checked (tests/history)
+	$(call for-each,pgrx-config/suites/history.sh $$version)
+
+.PHONY: soak
+soak: install ## the same for an hour, with 100 kills of the postmaster; SOAK=minutes changes it
+	@pgrx-config/soak.sh $(or $(SOAK),60) $(lastword $(NAMED))
+
 .PHONY: drivers
 drivers: install ## the default binding of client drivers (tests/drivers)
 	$(call for-each,pgrx-config/suites/drivers.sh $$version)

@@ -101,6 +101,7 @@ suites_of() {
         run "$version" regress || true
         run "$version" isolation || true
         run "$version" sessions || true
+        run "$version" history || true
         if [[ $version = "$newest" ]]; then
             run "$version" pgspot || true
             run "$version" drivers || true
@@ -109,7 +110,7 @@ suites_of() {
             run "$version" bench || true
         fi
     else
-        echo "      regress, isolation, sessions, pgspot, drivers, conformance, examples and bench cannot run on $version: nothing is installed"
+        echo "      regress, isolation, sessions, history, pgspot, drivers, conformance, examples and bench cannot run on $version: nothing is installed"
     fi
 }
 

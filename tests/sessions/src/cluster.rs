@@ -3,13 +3,14 @@
 
 use crate::session::Session;
 use postgres::Config;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ pub struct Cluster {
     home: PathBuf,
     guard: Child,
     databases: AtomicUsize,
+    under: Vec<String>,
+    environment: Mutex<BTreeMap<String, String>>,
 }
 
 impl Cluster {
@@ -50,7 +53,13 @@ impl Cluster {
 
     /// The same, with these environment variables for the server.
     pub fn start_with(settings: &[&str], environment: &[(&str, &str)]) -> Cluster {
-        let cluster = Cluster::empty();
+        Cluster::start_under(&[], settings, environment)
+    }
+
+    /// The same, with the server started by this command, which runs what follows it: `ip netns exec`
+    /// or `prlimit`.
+    pub fn start_under(under: &[&str], settings: &[&str], environment: &[(&str, &str)]) -> Cluster {
+        let cluster = Cluster::empty(under, environment);
         cluster.run(
             cluster
                 .server("initdb")
@@ -64,7 +73,7 @@ impl Cluster {
         }
         configuration += &cluster.socket_setting();
         fs::write(cluster.data().join("postgresql.conf"), configuration).unwrap();
-        cluster.run(cluster.start_command().envs(environment.iter().copied()));
+        cluster.run(&mut cluster.start_command());
 
         cluster
             .connect("postgres")
@@ -76,7 +85,12 @@ impl Cluster {
 
     /// A hot standby of this cluster, started and streaming.
     pub fn standby(&self) -> Cluster {
-        let standby = Cluster::empty();
+        self.standby_under(&[], "")
+    }
+
+    /// The same, started by this command, with these extra lines in `postgresql.auto.conf`.
+    pub fn standby_under(&self, under: &[&str], settings: &str) -> Cluster {
+        let standby = Cluster::empty(under, &[]);
         standby.run(
             standby
                 .server("pg_basebackup")
@@ -97,7 +111,8 @@ impl Cluster {
         fs::write(
             standby.data().join("postgresql.auto.conf"),
             fs::read_to_string(standby.data().join("postgresql.auto.conf")).unwrap()
-                + &standby.socket_setting(),
+                + &standby.socket_setting()
+                + settings,
         )
         .unwrap();
         standby.run(&mut standby.start_command());
@@ -125,6 +140,18 @@ impl Cluster {
         self.kill(&session.pid().to_string());
     }
 
+    /// Kills a backend by its number; false where it is gone already.
+    pub fn try_to_kill(&self, pid: &str) -> bool {
+        let killed = Command::new("kill").args(["-9", pid]).output().unwrap();
+        killed.status.success()
+    }
+
+    /// An environment variable for the server, from its next start on.
+    pub fn set_environment(&self, name: &str, value: &str) {
+        let mut environment = self.environment.lock().unwrap();
+        environment.insert(name.to_owned(), value.to_owned());
+    }
+
     /// Starts a stopped or killed server again. Backends that have outlived a
     /// killed postmaster for a moment make the first attempts fail.
     pub fn restart(&self) {
@@ -146,10 +173,14 @@ impl Cluster {
     /// Waits for a server that recovers by itself.
     pub fn wait_until_ready(&self) {
         let started = Instant::now();
-        while Session::open(self.address("postgres", "postgres")).is_err() {
+        while !self.is_ready() {
             assert!(started.elapsed() < PATIENCE, "not ready: {}", self.log());
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        Session::open(self.address("postgres", "postgres")).is_ok()
     }
 
     /// A fresh database with the extension.
@@ -180,12 +211,14 @@ impl Cluster {
     /// Runs one of PostgreSQL's client programs against this cluster; panics
     /// with its messages when it fails.
     pub fn client(&self, program: &str, arguments: &[&str]) {
-        self.run(
-            Command::new(self.bin.join(program))
-                .env("PGHOST", &self.home)
-                .env("PGPORT", "5432")
-                .args(arguments),
-        );
+        self.run(self.client_command(program).args(arguments));
+    }
+
+    /// One of PostgreSQL's client programs, not yet started.
+    pub fn client_command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        command.env("PGHOST", &self.home).env("PGPORT", "5432");
+        command
     }
 
     /// A path in the cluster's own directory, removed with it.
@@ -200,7 +233,7 @@ impl Cluster {
     /// A directory that a cluster can be made in, and the guard that stops the
     /// server and removes the directory when this process is gone, however it
     /// ended.
-    fn empty() -> Cluster {
+    fn empty(under: &[&str], environment: &[(&str, &str)]) -> Cluster {
         let bin = bin_of_the_environment();
         let made = as_server("mktemp")
             .args(["-d", "/tmp/pgonce.XXXXXX"])
@@ -225,6 +258,13 @@ impl Cluster {
             home,
             guard,
             databases: AtomicUsize::new(0),
+            under: under.iter().map(|&word| word.to_owned()).collect(),
+            environment: Mutex::new(
+                environment
+                    .iter()
+                    .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                    .collect(),
+            ),
         }
     }
 
@@ -252,7 +292,23 @@ impl Cluster {
     }
 
     fn server(&self, program: &str) -> Command {
-        as_server(self.bin.join(program))
+        // Not before it is the server's user: what a preloaded library makes must be his.
+        let mut server = as_server("env");
+        for (name, value) in &*self.environment.lock().unwrap() {
+            server.arg(format!("{name}={value}"));
+        }
+        server.arg(self.bin.join(program));
+        let Some((first, words)) = self.under.split_first() else {
+            return server;
+        };
+        let mut under = Command::new(first);
+        under
+            .args(words)
+            .arg(server.get_program())
+            .args(server.get_args())
+            .current_dir("/")
+            .env_remove("RUST_BACKTRACE");
+        under
     }
 
     fn control(&self, action: &str) -> Command {
