@@ -1,5 +1,6 @@
 #!/bin/sh
-# install.sh NN [--release] builds the extension for PostgreSQL NN and installs it in that tree.
+# install.sh NN [--release] builds the extension for PostgreSQL NN and installs it in that tree, with the scripts
+# of all its versions.
 set -eu
 . "$(dirname "$0")/places.sh"
 
@@ -10,4 +11,5 @@ pg_config=$("$CONFIG/pg_config.sh" "$major")
 PGRX_HOME=$("$CONFIG/pgrx_home.sh" "$major")
 export PGRX_HOME
 cd "$ROOT"
-exec cargo pgrx install --pg-config "$pg_config" --no-default-features --features "pg$major" "$@"
+cargo pgrx install --pg-config "$pg_config" --no-default-features --features "pg$major" "$@"
+"$CONFIG/releases.sh" "$("$pg_config" --sharedir)/extension"

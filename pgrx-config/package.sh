@@ -39,6 +39,7 @@ debian() {
     mkdir -p "$lib" "$extension" "$documents" "$tree/DEBIAN"
     find "$built" -name 'pg_once.so' -exec install -m 644 {} "$lib/" \;
     find "$built" \( -name 'pg_once--*.sql' -o -name 'pg_once.control' \) -exec install -m 644 {} "$extension/" \;
+    "$CONFIG/releases.sh" "$extension"
     install -m 644 "$ROOT/README.md" "$ROOT/CHANGELOG.md" "$ROOT/LICENSE" "$documents/"
     cat >"$tree/DEBIAN/control" <<CONTROL
 Package: $name
