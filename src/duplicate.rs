@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::pg::store::Store;
 use crate::pg::table::{Column, Table};
 use crate::pg::text::{decode, literal};
-use crate::pg::{Call, ErrorReport};
+use crate::pg::{Call, ErrorReport, session};
 use crate::row::{alias, column, columns, opened};
 
 mod find;
@@ -42,6 +42,7 @@ fn merge_duplicates(call: Call) -> Result<(), ErrorReport> {
         Some(groups) if groups < 1 => Err(Error::MaxGroupsOutOfRange)?,
         groups => groups,
     };
+    session::demand_writable(c"merge_duplicates()").map_err(Error::from)?;
     let merge = Merge::new(&key, keep, order_by)?;
     let store = Store::of(call).map_err(Error::from)?;
     Ok(merge.all(dry_run, max_groups, &store)?)

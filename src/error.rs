@@ -166,6 +166,11 @@ pub enum Error {
         table: String,
         constraint: String,
     },
+    /// Moving what points at a duplicate would undo what points at that by a foreign key.
+    ReferenceLost {
+        table: String,
+        constraint: String,
+    },
     RowNotRemoved {
         table: String,
     },
@@ -532,6 +537,13 @@ impl Error {
                 "A trigger kept it from being moved, or the row that is kept is NULL where it \
                  would have to point. Nothing was changed.",
             ),
+            Self::ReferenceLost { table, constraint } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!(
+                    "moving a row of table {table} would lose what points at it by \"{constraint}\""
+                ),
+            )
+            .hint("That foreign key says ON UPDATE SET NULL or SET DEFAULT. Let it say CASCADE until the duplicates are merged. Nothing was changed."),
             Self::RowNotRemoved { table } => plain(
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 &format!("the DELETE from table {table} did not remove the row"),

@@ -4,7 +4,7 @@ use super::{Key, list};
 use crate::error::Error;
 use crate::pg::cursor::Cursor;
 use crate::pg::store::Store;
-use crate::pg::text::{literal, with_fixed_settings};
+use crate::pg::text::{literal, with_fixed_formats};
 
 /// The rows of one group that are shown at most.
 const ROWS: usize = 1000;
@@ -16,7 +16,7 @@ const BYTES: usize = 16 << 20;
 const FETCHED: usize = 4;
 
 pub fn all(key: &Key, store: &Store) -> Result<(), Error> {
-    with_fixed_settings(|| {
+    with_fixed_formats(|| {
         let groups = Cursor::open(&statement(key), &[])?;
         loop {
             let fetched = groups.fetch(FETCHED, |rows| {

@@ -1,7 +1,7 @@
 //! The statements that make duplicates impossible while the table is in use.
 
-use super::relation::{Index, Relation, tree};
-use super::{Key, list};
+use super::Key;
+use super::relation::{Form, Index, Relation, tree};
 use crate::error::Error;
 use crate::pg::spi::{self, View};
 use crate::pg::text::literal;
@@ -15,7 +15,8 @@ pub fn plan(key: &Key) -> Result<Vec<String>, Error> {
     let mut plan = Plan::new(key, nullable);
     if let Some(index) = top.guard() {
         // What is left to do where a plan was broken off after its index.
-        if !top.is_partitioned && index.constraint.is_none() && index.name == top.planned_name {
+        let is_planned = index.name == top.planned_name && index.form.is_plain;
+        if !top.is_partitioned && index.constraint.is_none() && is_planned {
             plan.constraint(top, index);
         }
         return Ok(plan.statements());
@@ -89,11 +90,20 @@ impl Relation {
     }
 }
 
+impl Form {
+    fn nulls(&self) -> &'static str {
+        if self.nulls_are_equal {
+            " NULLS NOT DISTINCT"
+        } else {
+            ""
+        }
+    }
+}
+
 /// The statements by what they may have to wait for.
 struct Plan {
-    /// The columns of a unique index.
-    columns: String,
-    nulls: &'static str,
+    /// How the indexes are written.
+    form: Form,
     /// They wait for old transactions to end, and nobody waits for them.
     concurrent: Vec<String>,
     /// They need a table alone for a moment, and whoever comes then waits behind them.
@@ -103,8 +113,11 @@ struct Plan {
 impl Plan {
     fn new(key: &Key, nullable: bool) -> Self {
         Self {
-            columns: list(&key.columns, |column| column.quoted.clone()),
-            nulls: if nullable { " NULLS NOT DISTINCT" } else { "" },
+            form: Form {
+                columns: key.columns.iter().map(|c| c.quoted.clone()).collect(),
+                nulls_are_equal: nullable,
+                is_plain: true,
+            },
             concurrent: Vec::new(),
             exclusive: Vec::new(),
         }
@@ -120,11 +133,19 @@ impl Plan {
     fn partitioned(&mut self, relations: &[Relation]) {
         let mut wholes: Vec<(i64, Index)> = Vec::new();
         for table in relations.iter().filter(|table| table.is_partitioned) {
-            let has_constraint = |index: &&Index| index.fits && index.constraint.is_some();
+            let is_first = wholes.is_empty();
+            let has_constraint = |index: &&Index| {
+                let is_like = is_first || index.form == self.form;
+                index.fits && index.constraint.is_some() && index.form.is_plain && is_like
+            };
             let whole = match table.indexes.iter().find(has_constraint) {
                 Some(index) => index.clone(),
                 None => self.whole(table),
             };
+            // Those of the partitions must be like that of the whole.
+            if is_first {
+                self.form = whole.form.clone();
+            }
             wholes.push((table.oid, whole));
         }
         let whole_of = |table: i64| wholes.iter().find(|(oid, _)| *oid == table);
@@ -137,6 +158,7 @@ impl Plan {
             let is_free = |index: &&Index| {
                 index.is_valid
                     && index.fits
+                    && index.form == self.form
                     && index.parent.is_none_or(|parent| parent == above.oid)
             };
             let index = match table.indexes.iter().find(is_free) {
@@ -169,7 +191,7 @@ impl Plan {
                  /* INVALID: left by an attempt that failed; it would be kept by IF NOT EXISTS */"
             ));
         }
-        let Self { columns, nulls, .. } = self;
+        let (columns, nulls) = (self.form.columns.join(", "), self.form.nulls());
         let (name, table_name) = (&table.free_name, &table.name);
         let null = if nulls.is_empty() {
             ""
@@ -187,6 +209,7 @@ impl Plan {
             qualified: table.qualified(name),
             is_valid: true,
             fits: true,
+            form: self.form.clone(),
             constraint: None,
             parent: None,
         }
@@ -210,7 +233,7 @@ impl Plan {
 
     /// The guard of a partitioned table, which takes no parts of itself.
     fn whole(&mut self, table: &Relation) -> Index {
-        let Self { columns, nulls, .. } = self;
+        let (columns, nulls) = (self.form.columns.join(", "), self.form.nulls());
         let (name, qualified) = (&table.free_name, table.qualified(&table.free_name));
         let table = &table.name;
         let statement =
@@ -225,6 +248,7 @@ impl Plan {
             qualified,
             is_valid: false,
             fits: true,
+            form: self.form.clone(),
             constraint: Some(name.clone()),
             parent: None,
         }

@@ -428,9 +428,7 @@ impl<'a> Merge<'a> {
         let has_key = self.has_key(alias, key, &mut arguments)?;
         let in_order = match self.order_by {
             None => "true".to_owned(),
-            Some(column) if candidate.order.is_null() => {
-                format!("{alias}.{} IS NULL", column.quoted)
-            }
+            Some(column) if candidate.order.is_null() => column.is_null(alias),
             Some(column) => {
                 arguments.push(candidate.order);
                 let same = self.equals(alias, column, arguments.len())?;
@@ -513,7 +511,7 @@ impl<'a> Merge<'a> {
         let mut conditions = Vec::new();
         for Cell { column, value } in key {
             if value.is_null() {
-                conditions.push(format!("{alias}.{} IS NULL", column.quoted));
+                conditions.push(column.is_null(alias));
             } else {
                 arguments.push(*value);
                 conditions.push(self.equals(alias, column, arguments.len())?);
@@ -710,6 +708,14 @@ impl<'a> Merge<'a> {
             return Ok((0, None));
         }
         let Reference { table, child, .. } = reference;
+        if let Some(constraint) = &reference.loses
+            && self.is_pointed_at(reference, removed, View::Isolated)?
+        {
+            return Err(Error::ReferenceLost {
+                table: reference.name.clone(),
+                constraint: constraint.clone(),
+            });
+        }
         let changes = changes.join(", ");
         let stays = if reference.is_own {
             self.stays(group, &mut arguments)?
@@ -787,18 +793,7 @@ impl<'a> Merge<'a> {
 
     /// Whatever still points at the row would be deleted with it, or changed, by ON DELETE.
     fn expect_none_left(&self, reference: &Reference, removed: &Removed) -> Result<(), Error> {
-        let Some((condition, arguments)) = self.pointing(reference, removed) else {
-            return Ok(());
-        };
-        let statement = format!(
-            "SELECT 1 FROM {} AS once_child WHERE {condition} LIMIT 1",
-            reference.table
-        );
-        let is_there = |view| {
-            spi::run(&statement, &arguments, view, |rows| {
-                Ok::<_, Error>(rows.count() > 0)
-            })
-        };
+        let is_there = |view| self.is_pointed_at(reference, removed, view);
         let table = reference.name.clone();
         if is_there(View::Isolated)? {
             return Err(Error::ReferenceKept {
@@ -810,6 +805,22 @@ impl<'a> Merge<'a> {
             return Err(Error::RowNewerThanSnapshot { table });
         }
         Ok(())
+    }
+
+    fn is_pointed_at(
+        &self,
+        reference: &Reference,
+        removed: &Removed,
+        view: View,
+    ) -> Result<bool, Error> {
+        let Some((condition, arguments)) = self.pointing(reference, removed) else {
+            return Ok(false);
+        };
+        let statement = format!(
+            "SELECT 1 FROM {} AS once_child WHERE {condition} LIMIT 1",
+            reference.table
+        );
+        spi::run(&statement, &arguments, view, |rows| Ok(rows.count() > 0))
     }
 
     fn delete(&self, identity: &Identity) -> Result<(), Error> {

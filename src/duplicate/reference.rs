@@ -22,6 +22,9 @@ pub struct Reference {
     pub is_own: bool,
     /// A JSON object of the primary key of the row called `once_child`, or NULL.
     pub child: String,
+    /// The foreign key by which others would lose the row that points, when it is moved: ON UPDATE
+    /// SET NULL or SET DEFAULT.
+    pub loses: Option<String>,
 }
 
 /// A referencing column and the column that it points at.
@@ -31,6 +34,9 @@ pub struct Pointer {
     /// The comparison of `$n`, the referenced value, with the referencing column.
     operator: String,
     cast: String,
+    /// That of the referenced column, where equal is more than the same: it is what the foreign key
+    /// compares by.
+    collate: String,
 }
 
 impl Pointer {
@@ -39,9 +45,10 @@ impl Pointer {
             column,
             operator,
             cast,
+            collate,
             ..
         } = self;
-        format!("${parameter} OPERATOR({operator}) once_child.{column}{cast}")
+        format!("${parameter} OPERATOR({operator}) once_child.{column}{cast}{collate}")
     }
 }
 
@@ -96,6 +103,7 @@ pub fn surroundings(table: &Table) -> Result<Surroundings, Error> {
                     referenced: text(column, "referenced"),
                     operator: text(column, "operator"),
                     cast: text(column, "cast"),
+                    collate: text(column, "collate"),
                 })
                 .collect(),
             within: found["within"]
@@ -103,6 +111,7 @@ pub fn surroundings(table: &Table) -> Result<Surroundings, Error> {
                 .then(|| number_list(&found["within"])),
             is_own: found["own"] == Json::Bool(true),
             child: text(found, "child"),
+            loses: found["loses"].as_str().map(str::to_owned),
         });
     }
     unindexed.dedup();
@@ -180,7 +189,8 @@ SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
 FROM involved JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) involved.oid
 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) r.relnamespace";
 
-/// The foreign keys to the table or its partitions, as they were declared.
+/// The foreign keys to the table or its partitions, as they were declared. Where several share
+/// columns the widest comes first, so that one UPDATE moves all of them.
 const REFERENCES: &str = "\
 WITH RECURSIVE part (oid) AS (
     SELECT $1::pg_catalog.oid
@@ -216,6 +226,10 @@ SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
         WHERE x.indrelid OPERATOR(pg_catalog.=) c.conrelid AND x.indisprimary
         AND a.attrelid OPERATOR(pg_catalog.=) c.conrelid
         AND k.n OPERATOR(pg_catalog.<=) x.indnkeyatts), 'NULL::pg_catalog.jsonb'),
+    'loses', (SELECT pg_catalog.min(g.conname::pg_catalog.text) FROM pg_catalog.pg_constraint AS g
+        WHERE g.confrelid OPERATOR(pg_catalog.=) c.conrelid AND g.contype OPERATOR(pg_catalog.=) 'f'
+        AND (g.confupdtype OPERATOR(pg_catalog.=) 'n' OR g.confupdtype OPERATOR(pg_catalog.=) 'd')
+        AND g.confkey OPERATOR(pg_catalog.&&) c.conkey),
     'unindexed', r.reltuples OPERATOR(pg_catalog.>) 10000::pg_catalog.float4 AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_index AS x
         WHERE x.indrelid OPERATOR(pg_catalog.=) c.conrelid AND x.indisvalid AND x.indpred IS NULL
@@ -233,7 +247,12 @@ SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                 SELECT pg_catalog.format('%I.%I', bn.nspname, b.typname) FROM base
                 JOIN pg_catalog.pg_type AS b ON b.oid OPERATOR(pg_catalog.=) base.oid
                 JOIN pg_catalog.pg_namespace AS bn ON bn.oid OPERATOR(pg_catalog.=) b.typnamespace
-                WHERE b.typtype OPERATOR(pg_catalog.<>) 'd') ELSE '' END
+                WHERE b.typtype OPERATOR(pg_catalog.<>) 'd') ELSE '' END,
+            'collate', coalesce((SELECT pg_catalog.format(' COLLATE %I.%I', ln.nspname, l.collname)
+                FROM pg_catalog.pg_collation AS l
+                JOIN pg_catalog.pg_namespace AS ln ON ln.oid OPERATOR(pg_catalog.=) l.collnamespace
+                WHERE l.oid OPERATOR(pg_catalog.=) parent.attcollation AND NOT l.collisdeterministic
+                AND parent.attcollation OPERATOR(pg_catalog.<>) child.attcollation), '')
             ) ORDER BY pair.n)
         FROM ROWS FROM (pg_catalog.unnest(c.conkey), pg_catalog.unnest(c.confkey), pg_catalog.unnest(c.conpfeqop))
             WITH ORDINALITY AS pair (child, parent, equals, n)
@@ -244,7 +263,7 @@ SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
         JOIN pg_catalog.pg_type AS kind ON kind.oid OPERATOR(pg_catalog.=) child.atttypid
         JOIN pg_catalog.pg_operator AS op ON op.oid OPERATOR(pg_catalog.=) pair.equals
         JOIN pg_catalog.pg_namespace AS ns ON ns.oid OPERATOR(pg_catalog.=) op.oprnamespace)
-    ) ORDER BY n.nspname, r.relname, c.conname), '[]')::pg_catalog.text
+    ) ORDER BY n.nspname, r.relname, pg_catalog.cardinality(c.conkey) DESC, c.conname), '[]')::pg_catalog.text
 FROM up JOIN pg_catalog.pg_constraint AS c ON c.oid OPERATOR(pg_catalog.=) up.oid
 JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) c.conrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) r.relnamespace

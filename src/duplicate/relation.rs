@@ -21,7 +21,8 @@ pub struct Relation {
     pub foreign: bool,
     /// The partition key's columns; `None` for an expression.
     pub partition_key: Vec<Option<String>>,
-    /// The name that a new index gets, quoted, and one that is free if it is taken.
+    /// The name that a new index gets, quoted, and one that is free if it is taken. A name that is
+    /// cut off ends with a hash, since those of many partitions begin alike.
     pub planned_name: String,
     pub free_name: String,
     pub indexes: Vec<Index>,
@@ -45,9 +46,21 @@ pub struct Index {
     pub is_valid: bool,
     /// It keeps out what the key columns call equal, NULL where there can be one included.
     pub fits: bool,
+    /// What the index of a partition must have in common with that of the whole.
+    pub form: Form,
     pub constraint: Option<String>,
     /// The index of the partitioned table above that it is a part of.
     pub parent: Option<i64>,
+}
+
+/// How an index is written.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Form {
+    /// Its columns, quoted, in its order.
+    pub columns: Vec<String>,
+    pub nulls_are_equal: bool,
+    /// In the default order, and without other columns beside.
+    pub is_plain: bool,
 }
 
 /// The table first, then its partitions from top to bottom; and whether NULL is possible in the key.
@@ -89,6 +102,14 @@ fn relation(json: &Json) -> Relation {
                 qualified: text(index, "qualified"),
                 is_valid: index["valid"] == Json::Bool(true),
                 fits: index["fits"] == Json::Bool(true),
+                form: Form {
+                    columns: array(&index["columns"])
+                        .filter_map(Json::as_str)
+                        .map(str::to_owned)
+                        .collect(),
+                    nulls_are_equal: index["nulls_are_equal"] == Json::Bool(true),
+                    is_plain: index["plain"] == Json::Bool(true),
+                },
                 constraint: index["constraint"].as_str().map(str::to_owned),
                 parent: index["parent"].as_i64(),
             })
@@ -116,7 +137,14 @@ WITH part (oid, parent, level) AS (
 ), nullability AS (
     SELECT pg_catalog.bool_or(attribute.nullable) AS is_possible FROM attribute
 ), index AS (
-    SELECT x.indexrelid, x.indrelid, i.relname,
+    SELECT x.indexrelid, x.indrelid, i.relname, x.indnullsnotdistinct,
+        x.indnatts OPERATOR(pg_catalog.=) x.indnkeyatts
+        AND 0 OPERATOR(pg_catalog.=) ALL (x.indoption::pg_catalog.int2[]) AS plain,
+        (SELECT pg_catalog.jsonb_agg(pg_catalog.quote_ident(a.name) ORDER BY k.n)
+            FROM pg_catalog.unnest(x.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (number, n)
+            JOIN attribute AS a ON a.relation OPERATOR(pg_catalog.=) x.indrelid
+                AND a.attnum OPERATOR(pg_catalog.=) k.number
+            WHERE k.n OPERATOR(pg_catalog.<=) x.indnkeyatts) AS columns,
         x.indisvalid AND x.indisready AND x.indislive AS valid,
         x.indimmediate AND (x.indnullsnotdistinct OR NOT nullability.is_possible)
         AND NOT EXISTS (
@@ -168,6 +196,9 @@ SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
             'qualified', pg_catalog.format('%I.%I', n.nspname, index.relname),
             'valid', index.valid,
             'fits', index.fits,
+            'columns', index.columns,
+            'nulls_are_equal', index.indnullsnotdistinct,
+            'plain', index.plain,
             'constraint', (SELECT c.conname FROM pg_catalog.pg_constraint AS c
                 WHERE c.conindid OPERATOR(pg_catalog.=) index.indexrelid
                 AND c.conrelid OPERATOR(pg_catalog.=) r.oid
@@ -181,6 +212,8 @@ FROM part JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) part.oid
 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) r.relnamespace
 CROSS JOIN LATERAL (SELECT r.relname::pg_catalog.text OPERATOR(pg_catalog.||) '_' OPERATOR(pg_catalog.||)
     (SELECT pg_catalog.string_agg(w.name, '_' ORDER BY w.place) FROM wanted AS w) AS name) AS whole
-CROSS JOIN LATERAL (SELECT pg_catalog.left(whole.name, pg_catalog.max(l.n)) AS name
-    FROM pg_catalog.generate_series(1, 57) AS l (n)
-    WHERE pg_catalog.octet_length(pg_catalog.left(whole.name, l.n)) OPERATOR(pg_catalog.<=) 57) AS base";
+CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.octet_length(whole.name) OPERATOR(pg_catalog.<=) 57 THEN whole.name
+        ELSE pg_catalog.left(whole.name, pg_catalog.max(l.n)) OPERATOR(pg_catalog.||) '_'
+            OPERATOR(pg_catalog.||) pg_catalog.to_hex(pg_catalog.hashtextextended(whole.name, 0)) END AS name
+    FROM pg_catalog.generate_series(1, 40) AS l (n)
+    WHERE pg_catalog.octet_length(pg_catalog.left(whole.name, l.n)) OPERATOR(pg_catalog.<=) 40) AS base";

@@ -247,6 +247,12 @@ impl Column {
         }))
     }
 
+    /// The condition that the column of the row called `alias` is NULL. A composite value whose
+    /// fields are NULL is none, though IS NULL says so.
+    pub fn is_null(&self, alias: &str) -> String {
+        format!("{alias}.{} IS NOT DISTINCT FROM NULL", self.quoted)
+    }
+
     /// A hash that is the same for values that are equal by the column's type and collation.
     /// 0 for every value of a type that cannot be hashed.
     pub fn hash(&self, value: Value) -> Result<u64, Raised> {

@@ -78,21 +78,35 @@ impl Value {
 
 /// Runs `act` under settings that make the text of every value the same in all sessions.
 pub fn with_fixed_settings<T, E: From<Raised>>(act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    const FIXED: [(&CStr, &CStr); 8] = [
-        (c"bytea_output", c"hex"),
-        (c"datestyle", c"ISO, YMD"),
-        (c"extra_float_digits", c"1"),
-        (c"intervalstyle", c"iso_8601"),
-        (c"lc_monetary", c"C"),
-        (c"quote_all_identifiers", c"off"),
-        (c"search_path", c"pg_catalog, pg_temp"),
-        (c"timezone", c"UTC"),
-    ];
+    with_settings(&FIXED, act)
+}
+
+/// The same under the caller's search_path, which functions of the user's policies may need. What
+/// depends on it is whether the text of regclass and its like names the schema.
+pub fn with_fixed_formats<T, E: From<Raised>>(act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    with_settings(&FIXED[1..], act)
+}
+
+const FIXED: [(&CStr, &CStr); 8] = [
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"bytea_output", c"hex"),
+    (c"datestyle", c"ISO, YMD"),
+    (c"extra_float_digits", c"1"),
+    (c"intervalstyle", c"iso_8601"),
+    (c"lc_monetary", c"C"),
+    (c"quote_all_identifiers", c"off"),
+    (c"timezone", c"UTC"),
+];
+
+fn with_settings<T, E: From<Raised>>(
+    settings: &[(&CStr, &CStr)],
+    act: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     // SAFETY: what a function with a SET clause does: a nest level of its own, undone here, or by
     // the abort of the (sub)transaction when `act` fails.
     unsafe {
         let level = pg_sys::NewGUCNestLevel();
-        for (name, value) in FIXED {
+        for (name, value) in settings {
             pg_sys::set_config_option(
                 name.as_ptr(),
                 value.as_ptr(),

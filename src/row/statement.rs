@@ -166,9 +166,8 @@ impl Wording {
         let mut given = 0;
         let mut conditions = Vec::new();
         for Cell { column, value } in key {
-            let name = &column.quoted;
             if value.is_null() {
-                conditions.push(format!("{alias}.{name} IS NULL"));
+                conditions.push(column.is_null(&alias));
             } else {
                 given += 1;
                 let equals = column.equals(&alias, &format!("${given}"))?;

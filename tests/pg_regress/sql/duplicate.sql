@@ -80,6 +80,19 @@ SELECT removed FROM once.merge_duplicates('price', '{amount,rate}', dry_run => f
 SELECT removed FROM once.merged_rows WHERE removed->'id' = '6';
 RESET extra_float_digits;
 
+-- A composite value of NULLs is not NULL, though IS NULL says so; with and without an index.
+CREATE TYPE place AS (shelf int, box int);
+CREATE TABLE stored (id int PRIMARY KEY, place place);
+INSERT INTO stored VALUES (1, NULL), (2, NULL), (3, ROW(NULL, NULL)), (4, ROW(1, NULL)), (5, ROW(1, NULL));
+SELECT rows FROM once.find_duplicates('stored', '{place}');
+SELECT kept, removed FROM once.merge_duplicates('stored', '{place}', dry_run => true);
+CREATE INDEX ON stored (place);
+SELECT kept, removed FROM once.merge_duplicates('stored', '{place}', dry_run => false);
+SELECT id FROM stored ORDER BY id;
+SELECT created, (entity).id FROM find_or_create(NULL::stored, '{"place": null}', '{"id": 9}');
+DROP TABLE stored;
+DROP TYPE place;
+
 -- Quoted names, domains, enums, columns called as the extension's own names are.
 CREATE DOMAIN code AS text CHECK (VALUE <> '');
 CREATE TYPE mood AS ENUM ('sad', 'ok');
@@ -161,6 +174,7 @@ SELECT call, pg_temp.raised(format('SELECT %s', call)) FROM (VALUES
 BEGIN READ ONLY;
 SELECT count(*) FROM once.find_duplicates('payment', '{service}');
 SELECT pg_temp.raised($$SELECT once.merge_duplicates('payment', '{service}')$$);
+SELECT pg_temp.raised($$SELECT once.merge_duplicates('payment', '{id}')$$);
 COMMIT;
 
 -- Rights are the caller's: on the table, not on the archive.
@@ -196,6 +210,18 @@ SET ROLE regress_merger;
 SELECT pg_temp.raised($$SELECT once.merge_duplicates('plain', '{k}')$$);
 SELECT copies FROM once.find_duplicates('plain', '{k}');
 RESET ROLE;
+-- A policy may call functions that need the caller's search_path.
+CREATE TABLE seen (id int);
+INSERT INTO seen SELECT id FROM plain;
+CREATE FUNCTION is_seen(int) RETURNS boolean LANGUAGE plpgsql STABLE AS 'BEGIN RETURN EXISTS (SELECT FROM seen WHERE id = $1); END';
+GRANT SELECT ON seen TO regress_merger;
+ALTER POLICY all_rows ON plain USING (is_seen(id));
+SET ROLE regress_merger;
+SELECT copies FROM once.find_duplicates('plain', '{k}');
+RESET ROLE;
+ALTER POLICY all_rows ON plain USING (true);
+DROP FUNCTION is_seen;
+DROP TABLE seen;
 SELECT removed FROM once.merge_duplicates('plain', '{k}');
 DROP OWNED BY regress_merger;
 DROP ROLE regress_merger;

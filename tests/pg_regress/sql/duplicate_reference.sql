@@ -117,6 +117,35 @@ SELECT (SELECT count(*) FROM doc) AS docs, (SELECT count(*) FROM secret) AS secr
 DROP TABLE doc, secret;
 DROP ROLE regress_merger;
 
+-- Foreign keys that share a column are moved by one UPDATE.
+CREATE TABLE bill (id int PRIMARY KEY, k int, region int, UNIQUE (region, id));
+CREATE TABLE item (
+	id int PRIMARY KEY, bill int CONSTRAINT a_narrow REFERENCES bill ON DELETE CASCADE, region int,
+	CONSTRAINT b_wide FOREIGN KEY (region, bill) REFERENCES bill (region, id) ON DELETE CASCADE
+);
+INSERT INTO bill VALUES (1, 1, 7), (2, 1, 8);
+INSERT INTO item VALUES (1, 2, 8), (2, 2, NULL), (3, 1, 7);
+SELECT kept, removed, references_moved FROM once.merge_duplicates('bill', '{k}', dry_run => false);
+TABLE item ORDER BY id;
+DROP TABLE item, bill;
+
+-- What points at a row that is moved would be lost: ON UPDATE SET NULL. Not where nothing is to be moved.
+CREATE TABLE bill (id int PRIMARY KEY, k int);
+CREATE TABLE item (bill int REFERENCES bill, nr int, PRIMARY KEY (bill, nr));
+CREATE TABLE remark (bill int, nr int, CONSTRAINT of_item FOREIGN KEY (bill, nr) REFERENCES item ON UPDATE SET NULL);
+INSERT INTO bill VALUES (1, 1), (2, 1), (3, 3), (4, 3);
+INSERT INTO item VALUES (2, 1), (3, 1);
+INSERT INTO remark VALUES (2, 1);
+SELECT pg_temp.raised($$SELECT once.merge_duplicates('bill', '{k}', dry_run => false)$$);
+TABLE remark;
+ALTER TABLE remark DROP CONSTRAINT of_item, ADD CONSTRAINT of_item FOREIGN KEY (bill, nr) REFERENCES item ON UPDATE CASCADE;
+SELECT kept, references_moved FROM once.merge_duplicates('bill', '{k}', dry_run => false);
+TABLE remark;
+ALTER TABLE remark DROP CONSTRAINT of_item, ADD CONSTRAINT of_item FOREIGN KEY (bill, nr) REFERENCES item ON UPDATE SET NULL;
+INSERT INTO bill VALUES (5, 3);
+SELECT kept, references_moved FROM once.merge_duplicates('bill', '{k}', dry_run => false);
+DROP TABLE remark, item, bill;
+
 -- Foreign keys to a partitioned table, to one of its partitions, and from a partitioned table to itself.
 CREATE TABLE tree (id int PRIMARY KEY, k text, up int REFERENCES tree ON DELETE CASCADE) PARTITION BY RANGE (id);
 CREATE TABLE tree1 PARTITION OF tree FOR VALUES FROM (0) TO (10);

@@ -92,6 +92,28 @@ SELECT once.guard_plan('sale', '{day,k}');
 SELECT indexrelid::regclass, indrelid::regclass, indisvalid FROM pg_index WHERE indrelid IN (SELECT relid FROM pg_partition_tree('sale')) ORDER BY indrelid::regclass::text, 1;
 SELECT pg_temp.raised($$INSERT INTO sale VALUES (9, 22, 'a')$$);
 SELECT created FROM find_or_create(NULL::sale, '{"day": 22, "k": "a"}');
+-- Partitions whose names begin alike, and whose own indexes are written in another way than that of the whole.
+CREATE TABLE alike (a int NOT NULL, b int NOT NULL, c int) PARTITION BY RANGE (a);
+CREATE TABLE alike_with_a_name_that_is_as_long_as_a_name_can_be_2026_01 PARTITION OF alike FOR VALUES FROM (0) TO (10);
+CREATE TABLE alike_with_a_name_that_is_as_long_as_a_name_can_be_2026_02 PARTITION OF alike FOR VALUES FROM (10) TO (20);
+CREATE TABLE alike3 PARTITION OF alike FOR VALUES FROM (20) TO (30);
+CREATE TABLE alike4 PARTITION OF alike FOR VALUES FROM (30) TO (40);
+CREATE TABLE alike5 PARTITION OF alike FOR VALUES FROM (40) TO (50);
+CREATE TABLE alike6 PARTITION OF alike FOR VALUES FROM (50) TO (60);
+CREATE UNIQUE INDEX ON alike3 (b, a);
+CREATE UNIQUE INDEX ON alike4 (a, b) INCLUDE (c);
+CREATE UNIQUE INDEX ON alike5 (a, b DESC);
+CREATE UNIQUE INDEX ON alike6 (a, b) NULLS NOT DISTINCT;
+SELECT once.guard_plan('alike', '{a,b}') \gexec
+SELECT once.guard_plan('alike', '{a,b}');
+SELECT conname, conrelid::regclass, convalidated FROM pg_constraint WHERE conrelid::regclass::text LIKE 'alike%' AND contype = 'u' ORDER BY conrelid::regclass::text;
+-- The columns in another order than those of a plan that was broken off.
+ALTER TABLE alike DROP CONSTRAINT alike_a_b_key;
+ALTER TABLE ONLY alike ADD CONSTRAINT turned_round UNIQUE (b, a);
+SELECT once.guard_plan('alike', '{a,b}') \gexec
+SELECT once.guard_plan('alike', '{a,b}');
+DROP TABLE alike;
+
 -- A partition by itself; an expression as partition key; a foreign partition.
 SELECT once.guard_plan('sale1', '{k}') \gexec
 CREATE TABLE hashed (k text) PARTITION BY LIST (lower(k));

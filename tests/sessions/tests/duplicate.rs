@@ -215,6 +215,41 @@ fn a_deferred_child_is_refused_at_commit() {
     });
 }
 
+/// Up to PostgreSQL 17 a foreign key compares by the collation of the column that it points at,
+/// and a child may be written in another way than its parent. A server without ICU has no such
+/// collation.
+#[test]
+fn children_that_are_written_in_another_way_are_moved() {
+    let database = database();
+    let mut session = database.session();
+    let made = session.try_run(
+        "CREATE COLLATION caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+    );
+    if let Err(failure) = made {
+        assert_eq!(failure.sqlstate(), "0A000", "{failure:?}");
+        return;
+    }
+    session.run(
+        "CREATE TABLE book (isbn text COLLATE caseless PRIMARY KEY, k int);
+         INSERT INTO book VALUES ('a', 1), ('b', 1)",
+    );
+    let child = "CREATE TABLE loan (isbn text COLLATE \"C\" REFERENCES book ON DELETE CASCADE)";
+    if session.number("SELECT current_setting('server_version_num')::int / 10000") >= 18 {
+        session.refused(child, "42P21");
+        return;
+    }
+    session.run(child);
+    session.run("INSERT INTO loan VALUES ('B')");
+    assert_eq!(
+        session.rows(
+            "SELECT removed, references_moved
+             FROM once.merge_duplicates('book', '{k}', dry_run => false)"
+        ),
+        [row(&["1", "1"])]
+    );
+    assert_eq!(session.rows("TABLE loan"), [row(&["a"])]);
+}
+
 /// A child that the snapshot does not show would be deleted by the cascade.
 #[test]
 fn newer_children_fail_a_repeatable_read_merge() {
