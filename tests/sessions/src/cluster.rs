@@ -1,13 +1,14 @@
 //! A private PostgreSQL cluster on a Unix socket, stopped and removed with its
 //! owner, and fresh databases in it.
 
+use crate::server::{Server, bin_of_the_environment};
 use crate::session::Session;
 use postgres::Config;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -59,12 +60,54 @@ impl Cluster {
     /// The same, with the server started by this command, which runs what follows it: `ip netns exec`
     /// or `prlimit`.
     pub fn start_under(under: &[&str], settings: &[&str], environment: &[(&str, &str)]) -> Cluster {
-        let cluster = Cluster::empty(under, environment);
+        let cluster = Cluster::initialized(bin_of_the_environment(), under, settings, environment);
+        cluster.run(&mut cluster.start_command());
+        cluster.make_template();
+        cluster
+    }
+
+    /// The same with the programs of another server that has the extension.
+    pub fn start_of(server: &Server) -> Cluster {
+        let cluster = Cluster::initialized(server.bin.clone(), &[], &[], &[]);
+        cluster.run(&mut cluster.start_command());
+        cluster.make_template();
+        cluster
+    }
+
+    /// What pg_upgrade makes of this cluster, which is stopped, for the server under test: started.
+    pub fn upgraded(&self) -> Cluster {
+        let new = Cluster::initialized(bin_of_the_environment(), &[], &[], &[]);
+        new.run(
+            new.server("pg_upgrade")
+                .current_dir(&new.home)
+                .args(["-U", "postgres", "-b"])
+                .arg(&self.bin)
+                .arg("-B")
+                .arg(&new.bin)
+                .arg("-d")
+                .arg(self.data())
+                .arg("-D")
+                .arg(new.data())
+                .arg("-s")
+                .arg(&new.home),
+        );
+        new.run(&mut new.start_command());
+        new
+    }
+
+    /// A cluster that was never started. All have checksums, so that any can be upgraded to any.
+    fn initialized(
+        bin: PathBuf,
+        under: &[&str],
+        settings: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Cluster {
+        let cluster = Cluster::empty(bin, under, environment);
         cluster.run(
             cluster
                 .server("initdb")
                 .args(["-U", "postgres", "-A", "trust", "-E", "UTF8"])
-                .args(["--no-locale", "--no-sync", "-D"])
+                .args(["--no-locale", "--no-sync", "--data-checksums", "-D"])
                 .arg(cluster.data()),
         );
         let mut configuration = fs::read_to_string(cluster.data().join("postgresql.conf")).unwrap();
@@ -73,14 +116,14 @@ impl Cluster {
         }
         configuration += &cluster.socket_setting();
         fs::write(cluster.data().join("postgresql.conf"), configuration).unwrap();
-        cluster.run(&mut cluster.start_command());
+        cluster
+    }
 
-        cluster
-            .connect("postgres")
+    fn make_template(&self) {
+        self.connect("postgres")
             .run(&format!("CREATE DATABASE {TEMPLATE}"));
-        cluster.connect(TEMPLATE).run("CREATE EXTENSION pg_once");
-        cluster.wait_until_unused(TEMPLATE);
-        cluster
+        self.connect(TEMPLATE).run("CREATE EXTENSION pg_once");
+        self.wait_until_unused(TEMPLATE);
     }
 
     /// A hot standby of this cluster, started and streaming.
@@ -90,7 +133,7 @@ impl Cluster {
 
     /// The same, started by this command, with these extra lines in `postgresql.auto.conf`.
     pub fn standby_under(&self, under: &[&str], settings: &str) -> Cluster {
-        let standby = Cluster::empty(under, &[]);
+        let standby = Cluster::empty(self.bin.clone(), under, &[]);
         standby.run(
             standby
                 .server("pg_basebackup")
@@ -199,6 +242,22 @@ impl Cluster {
         }
     }
 
+    /// How another server reaches a database of this one.
+    pub fn connection(&self, database: &str) -> String {
+        format!(
+            "host={} port=5432 user=postgres dbname={database}",
+            self.home.display()
+        )
+    }
+
+    /// The database of this name, which is there already.
+    pub fn existing(&self, name: &str) -> Database<'_> {
+        Database {
+            cluster: self,
+            name: name.to_owned(),
+        }
+    }
+
     pub fn connect(&self, database: &str) -> Session {
         self.connect_as("postgres", database)
     }
@@ -233,8 +292,7 @@ impl Cluster {
     /// A directory that a cluster can be made in, and the guard that stops the
     /// server and removes the directory when this process is gone, however it
     /// ended.
-    fn empty(under: &[&str], environment: &[(&str, &str)]) -> Cluster {
-        let bin = bin_of_the_environment();
+    fn empty(bin: PathBuf, under: &[&str], environment: &[(&str, &str)]) -> Cluster {
         let made = as_server("mktemp")
             .args(["-d", "/tmp/pgonce.XXXXXX"])
             .output()
@@ -387,15 +445,6 @@ impl Database<'_> {
     }
 }
 
-fn bin_of_the_environment() -> PathBuf {
-    let pg_config = std::env::var_os("PG_CONFIG")
-        .expect("PG_CONFIG must be the path of the pg_config of the server to test");
-    let output = Command::new(&pg_config).arg("--bindir").output();
-    let output =
-        output.unwrap_or_else(|error| panic!("{}: {error}", Path::new(&pg_config).display()));
-    PathBuf::from(text(&output.stdout).trim())
-}
-
 /// The server refuses to run as root: then it runs as the user `postgres`.
 pub(crate) fn as_server(program: impl AsRef<OsStr>) -> Command {
     let user = Command::new("id").arg("-u").output().unwrap();
@@ -417,6 +466,6 @@ pub(crate) fn as_server(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

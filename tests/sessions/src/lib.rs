@@ -7,9 +7,11 @@ pub mod barrier;
 pub mod cluster;
 pub mod history;
 pub mod pooler;
+pub mod server;
 pub mod session;
 
 pub use barrier::Barrier;
 pub use cluster::{Cluster, Database, database};
 pub use pooler::Pooler;
+pub use server::Server;
 pub use session::{Failure, Rows, Session};

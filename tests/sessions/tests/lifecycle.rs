@@ -1,7 +1,10 @@
-//! Dumped in every form and restored, by an owner who is no superuser; dropped
-//! while it is in use.
+//! Dumped in every form and restored, by an owner who is no superuser; taken to
+//! a newer PostgreSQL by pg_upgrade; dropped while it is in use, and with its
+//! owner.
 
-use pg_once_sessions::{Cluster, Database, Session, database};
+use pg_once_sessions::{Barrier, Cluster, Database, Server, Session, database};
+use std::io::Write;
+use std::thread;
 
 #[test]
 fn every_form_of_dump_brings_everything_back() {
@@ -143,3 +146,187 @@ fn it_is_dropped_once_nobody_uses_it() {
         assert!(session.rows("SELECT * FROM once.namespaces").is_empty());
     }
 }
+
+/// G4: from every older server that is here, and from the version itself. Which ones are left out
+/// is said, and why.
+#[test]
+fn pg_upgrade_keeps_everything() {
+    let (servers, left_out) = Server::upgradable();
+    for why in left_out {
+        writeln!(std::io::stderr(), "pg_upgrade: {why}").unwrap();
+    }
+    for server in servers {
+        let old = Cluster::start_of(&server);
+        old.connect("postgres")
+            .run("CREATE ROLE keeper LOGIN; CREATE ROLE member LOGIN IN ROLE keeper");
+        let before = old.database_like("OWNER keeper TEMPLATE template0");
+        let first = old.database_like("TEMPLATE template0");
+        let token = fill(&mut before.session_as("keeper"));
+        let mut admin = before.session();
+        fill_more(&mut admin);
+        let facts: Vec<_> = FACTS.iter().map(|fact| admin.rows(fact)).collect();
+        first.session().run(
+            "CREATE EXTENSION pg_once VERSION '0.1.0'; SELECT claim_once('ns', 'first release')",
+        );
+        let (before, first) = (before.name.clone(), first.name.clone());
+        drop(admin);
+        old.stop_fast();
+
+        let new = old.upgraded();
+        let after = new.existing(&before);
+        let mut admin = after.session();
+        for (fact, before) in FACTS.iter().zip(facts) {
+            assert!(!before.is_empty(), "{fact}");
+            assert_eq!(admin.rows(fact), before, "from {}: {fact}", server.major);
+        }
+        holds_everything(&after, token);
+        holds_more(&after, token);
+        let mut session = new.existing(&first).session();
+        assert!(!session.is_true("SELECT claim_once('ns', 'first release')"));
+        session.run("ALTER EXTENSION pg_once UPDATE");
+        assert!(!session.is_true("SELECT claim_once('ns', 'first release')"));
+    }
+}
+
+const FACTS: &[&str] = &[
+    "SELECT * FROM once.claim ORDER BY digest",
+    "SELECT * FROM once.namespace ORDER BY ns",
+    "SELECT * FROM once.work_record ORDER BY digest",
+    "SELECT * FROM once.work_floor",
+    "SELECT * FROM once.merged_rows ORDER BY id",
+    "SELECT oid, rolname FROM pg_roles WHERE rolname IN ('keeper', 'member') ORDER BY oid",
+    // Not the owner: pg_upgrade gives every extension to the superuser who runs it.
+    "SELECT extversion, extconfig::regclass[]::text, extcondition
+     FROM pg_extension WHERE extname = 'pg_once'",
+];
+
+fn fill_more(admin: &mut Session) {
+    admin.run("SELECT complete_once('ns', 'removed', token) FROM begin_once('ns', 'removed')");
+    assert!(admin.is_true("SELECT forget_once('ns', 'removed')"));
+    admin.run("SELECT once.sweep()");
+    admin.run(
+        "SELECT claim_once('many', i) FROM generate_series(1, 1000) i;
+         SELECT claim_once_per('1 microsecond', 'ns', 'over');
+         CREATE TABLE doc (id int PRIMARY KEY, k text, n numeric);
+         INSERT INTO doc VALUES (1, 'a', 1.50), (2, 'a', 'NaN'), (3, 'b', 0);
+         SELECT once.merge_duplicates('doc', '{k}', dry_run => false);
+         SELECT once.define_row_lock('with_doc', 'doc', '{k}')",
+    );
+}
+
+fn holds_more(database: &Database, token: i64) {
+    let mut admin = database.session();
+    admin.run(
+        "SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off",
+    );
+    let claims = "SELECT count(*) FROM once.claim WHERE ns = 'many'";
+    let again = "SELECT count(*) FROM generate_series(1, 1000) i WHERE claim_once('many', i)";
+    for engine in ["direct", "statement"] {
+        admin.run(&format!("SET pg_once.claim_engine = {engine}"));
+        assert_eq!(admin.number(again), 0, "{engine}");
+    }
+    assert_eq!(admin.number(claims), 1000);
+    let floor = admin.number("SELECT token FROM once.work_floor");
+    let above = admin.number("SELECT token FROM begin_once('ns', 'removed')");
+    assert!(above > floor && above > token, "{above}");
+    admin.refused(
+        &format!("SELECT fence_once('ns', 'removed', {floor})"),
+        "55000",
+    );
+    assert_eq!(admin.number("SELECT id FROM with_doc('a')"), 1);
+    let mut member = database.session_as("member");
+    assert!(member.is_true("SELECT claim_once('mine', 'by a member')"));
+    member.refused("SELECT claim_once('theirs', 'k')", "42501");
+
+    // What had expired is retaken by exactly one.
+    let barrier = Barrier::new(8);
+    let won: usize = thread::scope(|scope| {
+        let race = |mut session: Session| {
+            let barrier = &barrier;
+            scope.spawn(move || {
+                barrier.wait();
+                usize::from(session.is_true("SELECT claim_once('ns', 'over')"))
+            })
+        };
+        let racers: Vec<_> = (0..8).map(|_| race(database.session())).collect();
+        racers.into_iter().map(|racer| racer.join().unwrap()).sum()
+    });
+    assert_eq!(won, 1);
+    assert_eq!(
+        admin.number("SELECT count(*) FROM once.claim WHERE key = 'over'"),
+        1
+    );
+}
+
+#[test]
+fn it_stays_in_its_schema() {
+    let database = database();
+    let mut session = database.session();
+    session.run("CREATE SCHEMA elsewhere");
+    session.refused("ALTER EXTENSION pg_once SET SCHEMA elsewhere", "0A000");
+    session.refused(
+        "ALTER SCHEMA once RENAME TO twice; SELECT claim_once('ns', 'k')",
+        "42P01",
+    );
+    assert!(session.is_true("SELECT claim_once('ns', 'k')"));
+}
+
+/// The extension's owner goes: with all that he owned, or after others have taken it over.
+#[test]
+fn it_is_dropped_or_handed_over_with_its_owner() {
+    let cluster = Cluster::start(&[]);
+    cluster
+        .connect("postgres")
+        .run("CREATE ROLE keeper LOGIN; CREATE ROLE heir LOGIN; CREATE ROLE user1 LOGIN");
+    let database = cluster.database_like("OWNER keeper TEMPLATE template0");
+    let token = fill(&mut database.session_as("keeper"));
+    let [mut admin, mut other] = database.sessions();
+
+    admin.refused("DROP ROLE keeper", "2BP01");
+    admin.run("REASSIGN OWNED BY keeper TO heir");
+    assert_eq!(
+        admin.value("SELECT extowner::regrole FROM pg_extension WHERE extname = 'pg_once'"),
+        "heir"
+    );
+    assert!(!other.is_true("SELECT claim_once('ns', 'a', 'b')"));
+    let mut heir = database.session_as("heir");
+    // By the database, which is his too.
+    heir.run("SELECT once.configure('heirs', '1 day', 'heir'), once.sweep()");
+    heir.refused("TABLE once.claim", "42501");
+    for sql in TO_THE_HEIR {
+        admin.run(sql);
+    }
+    let dump = cluster.path("by-the-heir");
+    cluster.client("pg_dump", &["-U", "heir", "-f", &dump, &database.name]);
+    heir.run("ALTER EXTENSION pg_once UPDATE");
+
+    // What the old owner still has is what was granted to him.
+    admin.run("DROP OWNED BY keeper");
+    assert!(!other.is_true("SELECT claim_once('ns', 'a', 'b')"));
+    assert!(other.is_true(&format!("SELECT complete_once('ns', 'open', {token})")));
+    // The namespace that was his is closed, to everybody but superusers.
+    admin.run("DROP ROLE keeper");
+    database
+        .session_as("user1")
+        .refused("SELECT claim_once('mine', 'k')", "42501");
+
+    // In use it is not dropped.
+    other.begin();
+    assert!(other.is_true("SELECT claim_once('ns', 'open')"));
+    admin.send("DROP OWNED BY heir");
+    admin.waits_for(&other);
+    other.commit();
+    admin.answered_rows();
+    other.refused("SELECT claim_once('ns', 'k')", "42883");
+    assert_eq!(
+        admin.number("SELECT count(*) FROM pg_namespace WHERE nspname = 'once'"),
+        0
+    );
+}
+
+/// What docs/operations.md says to run after REASSIGN OWNED.
+const TO_THE_HEIR: &[&str] = &[
+    "GRANT SELECT, INSERT ON once.claim, once.namespace, once.work_record, once.work_floor TO heir",
+    "GRANT SELECT, INSERT, DELETE ON once.merged_rows TO heir",
+    "GRANT EXECUTE ON FUNCTION once.configure, once.unconfigure, once.sweep, once.reset_stats TO heir",
+];

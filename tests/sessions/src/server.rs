@@ -1,0 +1,97 @@
+//! The PostgreSQL under test, and others on this machine that have the extension too.
+
+use crate::cluster::text;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The oldest major version that is supported.
+const OLDEST: u32 = 15;
+
+pub struct Server {
+    pub major: u32,
+    pub bin: PathBuf,
+}
+
+impl Server {
+    /// The server under test.
+    pub fn under_test() -> Server {
+        Server {
+            major: major(&under_test()),
+            bin: bin_of_the_environment(),
+        }
+    }
+
+    /// Those that pg_upgrade can lead from to the server under test: the older ones that have this
+    /// version of the extension, as `make install` and `make test` leave them, and itself, so that
+    /// there is always one. Says which are left out, and why.
+    pub fn upgradable() -> (Vec<Server>, Vec<String>) {
+        let newest = Server::under_test();
+        let (mut found, mut left_out) = (Vec::new(), Vec::new());
+        for major in OLDEST..newest.major {
+            match provisioned(major)
+                .ok_or("is not provisioned".to_owned())
+                .and_then(|pg_config| has_extension(&pg_config).map(|()| pg_config))
+            {
+                Ok(pg_config) => found.push(Server {
+                    major,
+                    bin: asked(&pg_config, "--bindir"),
+                }),
+                Err(why) => left_out.push(format!("PostgreSQL {major} {why}")),
+            }
+        }
+        found.push(newest);
+        (found, left_out)
+    }
+}
+
+/// What the environment names, or an earlier run has provisioned.
+fn provisioned(major: u32) -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os(format!("PG_CONFIG_{major}")) {
+        return Some(named.into());
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    let answer = fs::read_to_string(target.join(format!("pg/{major}.pg_config"))).ok()?;
+    Some(PathBuf::from(answer.trim()))
+}
+
+fn has_extension(pg_config: &Path) -> Result<(), String> {
+    let scripts = asked(pg_config, "--sharedir").join("extension");
+    let control = fs::read_to_string(scripts.join("pg_once.control"))
+        .map_err(|_| "does not have the extension".to_owned())?;
+    let here = asked(&under_test(), "--sharedir").join("extension/pg_once.control");
+    if control == fs::read_to_string(here).unwrap() {
+        Ok(())
+    } else {
+        Err("has another version of the extension".to_owned())
+    }
+}
+
+fn major(pg_config: &Path) -> u32 {
+    let version = asked(pg_config, "--version");
+    let number: String = version
+        .to_str()
+        .unwrap()
+        .chars()
+        .skip_while(|c| !c.is_ascii_digit())
+        .take_while(char::is_ascii_digit)
+        .collect();
+    number.parse().unwrap()
+}
+
+fn under_test() -> PathBuf {
+    std::env::var_os("PG_CONFIG")
+        .expect("PG_CONFIG must be the path of the pg_config of the server to test")
+        .into()
+}
+
+pub(crate) fn bin_of_the_environment() -> PathBuf {
+    asked(&under_test(), "--bindir")
+}
+
+fn asked(pg_config: &Path, question: &str) -> PathBuf {
+    let output = Command::new(pg_config).arg(question).output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}", pg_config.display()));
+    PathBuf::from(text(&output.stdout).trim())
+}
