@@ -197,7 +197,7 @@ COMMENT ON TABLE once.work_record IS 'The work: written by begin_once and its li
 COMMENT ON COLUMN once.work_record.digest IS 'First 16 bytes of BLAKE3 over the length-prefixed ns and key';
 COMMENT ON COLUMN once.work_record.token IS 'The token of the latest begin';
 COMMENT ON COLUMN once.work_record.begun_at IS 'When that was, by clock_timestamp()';
-COMMENT ON COLUMN once.work_record.lease_until IS 'While it runs, the end of its lease; given back, when it may be run again';
+COMMENT ON COLUMN once.work_record.lease_until IS 'While it runs, the end of its lease; given back, when it may be run again, null for at once';
 COMMENT ON COLUMN once.work_record.finished_at IS 'When it was completed, failed for good or forgotten';
 COMMENT ON COLUMN once.work_record.expires_at IS 'From when on the record counts as none and may be swept; null for unfinished work, and where finished work is remembered for ever';
 COMMENT ON COLUMN once.work_record.request IS 'Digest of the request; null where none was given';
@@ -232,7 +232,7 @@ CREATE VIEW once.work WITH (security_barrier) AS
     WHERE once.may_use(w.ns)
       AND w.state OPERATOR(pg_catalog.<>) 'x'
       AND (w.expires_at IS NULL OR w.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp());
-COMMENT ON VIEW once.work IS 'The committed work of namespaces that the caller may use: running (its lease may be over), given back (lease_until is when it may be run again), done or failed. What has expired or was forgotten is left out. Requests and results are not shown';
+COMMENT ON VIEW once.work IS 'The committed work of namespaces that the caller may use: running (its lease may be over), given back (lease_until is when it may be run again, NULL for at once), done or failed. What has expired or was forgotten is left out. Requests and results are not shown';
 
 CREATE FUNCTION begin_once(
     ns text, key text, lease interval DEFAULT '1 minute', request jsonb DEFAULT NULL, wait interval DEFAULT '0'
