@@ -71,8 +71,10 @@ fn claim_many<'a>(call: Call<'a>) -> Result<SetOfIterator<'a, AnyElement>, Error
 #[pg_extern(sql = false)]
 fn try_claim_once(call: Call) -> Result<&'static str, ErrorReport> {
     let name = Name::of_texts(call, 0)?;
-    let policy = policy::admit(name.ns)?;
     let timeout = Timeout::starting_now(call.interval(2))?;
+    let Some(policy) = policy::admit_in_time(name.ns, timeout)? else {
+        return Ok("in_progress");
+    };
     let ttl = call.interval(3);
     times(ttl).map_err(|error| match error {
         Error::PeriodOutOfRange => Error::TtlOutOfRange,

@@ -63,9 +63,13 @@ fn admitted(call: Call) -> Result<key::Name, Error> {
 
 fn take(call: Call, scope: Scope) -> Result<bool, Error> {
     refuse_on_standby()?;
-    let name = admitted(call)?;
+    let name = key::Name::of_texts(call, 0)?;
     let timeout = Timeout::starting_now(call.interval(2))?;
-    let lock = name.lock(mode(call, 3)?);
+    let mode = mode(call, 3)?;
+    if policy::admit_in_time(name.ns, timeout)?.is_none() {
+        return Ok(false);
+    }
+    let lock = name.lock(mode);
     if lock.try_take(scope)? {
         return Ok(true);
     }

@@ -9,8 +9,10 @@ use std::collections::HashMap;
 
 use crate::error::Error;
 use crate::pg::call::Interval;
+use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::spi::{self, View};
 use crate::pg::{Role, Value, owner, text, watch};
+use crate::timeout::Timeout;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Policy {
@@ -28,6 +30,18 @@ pub fn admit<N: AsRef<[u8]> + ?Sized>(ns: &N) -> Result<Policy, Error> {
     }
     Err(Error::NamespaceClosed {
         ns: text::decode(ns)?,
+    })
+}
+
+/// The same within the timeout: none when that is over while somebody keeps the table of
+/// namespaces locked, which only matters where it has to be read.
+pub fn admit_in_time(ns: &[u8], timeout: Timeout) -> Result<Option<Policy>, Error> {
+    if timeout == Timeout::None || known(ns)?.1.is_some() {
+        return admit(ns).map(Some);
+    }
+    Ok(match attempt(timeout.deadline(), || admit(ns))? {
+        Attempt::Done(policy) => Some(policy),
+        Attempt::TimedOut | Attempt::Moved => None,
     })
 }
 
@@ -95,17 +109,22 @@ impl Known {
 }
 
 fn rule(ns: &[u8]) -> Result<Rule, Error> {
+    match known(ns)? {
+        (_, Some(rule)) => Ok(rule),
+        (version, None) => look_up(ns, version),
+    }
+}
+
+/// The version of the table now, and the rule where the session knows it.
+fn known(ns: &[u8]) -> Result<(u64, Option<Rule>), Error> {
     let version = watch::version()?;
-    let known = KNOWN.with_borrow_mut(|known| {
+    let rule = KNOWN.with_borrow_mut(|known| {
         if known.version != version {
             *known = Known::of(version);
         }
         known.rule(ns)
     });
-    match known {
-        Some(rule) => Ok(rule),
-        None => look_up(ns, version),
-    }
+    Ok((version, rule))
 }
 
 /// Reads the table. What changed meanwhile makes `version` an old one, and nothing is kept for it.

@@ -9,7 +9,7 @@ mod shared;
 use pgrx::pg_sys;
 
 use super::{Class, Lock, Mode, Scope};
-use crate::pg::{Role, session};
+use crate::pg::{Role, raw, session};
 
 /// Namespace and key, or table and key of a row.
 #[derive(Clone, Copy)]
@@ -27,6 +27,24 @@ pub struct Known {
 }
 
 pub use shared::request;
+
+/// The longest name of a table that is kept whole: two quoted identifiers and a point.
+const NS_LIMIT: usize = 264;
+/// The longest key.
+const KEY_LIMIT: usize = 2_000;
+
+/// As much of the text as is kept of it, in whole characters.
+fn cut(text: &[u8], limit: usize) -> &[u8] {
+    if text.len() <= limit {
+        return text;
+    }
+    // SAFETY: reads the text only, by the rules of the database's encoding; raises nothing.
+    let length = unsafe {
+        let (start, length) = (text.as_ptr().cast(), text.len() as i32);
+        raw::pg_mbcliplen(start, length, limit as i32) as usize
+    };
+    &text[..length]
+}
 
 /// The lock is about to be waited for.
 pub(super) fn asked(lock: &Lock) {

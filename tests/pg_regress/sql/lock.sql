@@ -87,6 +87,11 @@ BEGIN;
 SELECT with_row_lock(NULL::lock_book, '{"title": null}');
 SELECT kind, ns, key FROM pg_temp.held;
 COMMIT;
+-- A long key is remembered in part, to a whole character.
+BEGIN;
+SELECT count(*) FROM with_row_lock(NULL::lock_book, jsonb_build_object('title', repeat('漢', 1000000)));
+SELECT kind, ns, left(key, 13), right(key, 1), octet_length(key) FROM pg_temp.held;
+ROLLBACK;
 DROP TABLE lock_book;
 
 -- In a read-only transaction.

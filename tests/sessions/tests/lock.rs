@@ -2,6 +2,7 @@
 //! a full lock table, and the view of who holds what.
 
 use pg_once_sessions::{Cluster, Database, Pooler, Rows, Session, database};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -569,6 +570,209 @@ fn names_are_private() {
     let own = "SELECT ns IS NULL AND key IS NULL FROM once.locks WHERE pid = pg_backend_pid()";
     assert!(eve.is_true(own));
     eve.refused("SELECT with_lock('team', 't', '0')", "42501");
+}
+
+/// Somebody keeps the table of namespaces locked, and the session has to read it.
+#[test]
+fn a_timeout_bounds_the_look_at_the_namespace() {
+    let database = database();
+    let [mut admin, mut caller] = database.sessions();
+    admin.run("BEGIN; LOCK TABLE once.namespace");
+    caller.run("SET statement_timeout = '20s'; BEGIN");
+    for timeout in ["0", "20 ms"] {
+        for call in ["with_lock", "hold_lock"] {
+            let call = format!("SELECT {call}('n', 'k', '{timeout}')");
+            assert!(!caller.is_true(&call), "{call}");
+        }
+        let call = format!("SELECT try_claim_once('n', 'k', '{timeout}')");
+        assert_eq!(caller.value(&call), "in_progress");
+    }
+    caller.run("SET LOCAL lock_timeout = '20ms'; SAVEPOINT s");
+    caller.refused("SELECT with_lock('n', 'k', '1 hour')", "55P03");
+    caller.run("ROLLBACK TO s; RESET lock_timeout");
+    caller.send("SELECT with_lock('n', 'k', '1 hour')");
+    caller.waits_for(&admin);
+    admin.rollback();
+    assert!(caller.answered_true());
+    assert_eq!(caller.value("SELECT try_claim_once('n', 'k')"), "won");
+    caller.commit();
+    // What is known is not read again.
+    admin.run("BEGIN; LOCK TABLE once.namespace");
+    assert!(caller.is_true("SELECT with_lock('n', 'k', '0')"));
+    admin.rollback();
+    assert_eq!(left(&database), 0);
+}
+
+/// How many calls are compared with the model, unless the environment variable
+/// `PG_ONCE_LOCK_CALLS` says another number.
+const CALLS: usize = 1_500;
+
+/// Random calls, savepoints and ends of transactions, with and without waiting
+/// for another session: what is answered and held is what a model says.
+#[test]
+fn random_calls_hold_what_a_model_says() {
+    let calls = match std::env::var("PG_ONCE_LOCK_CALLS") {
+        Ok(number) => number.parse().unwrap(),
+        Err(_) => CALLS,
+    };
+    let database = database();
+    let [mut caller, mut other] = database.sessions();
+    let (mut own, mut others) = (Holds::default(), Holds::default());
+    let mut done: Vec<String> = Vec::new();
+    for _ in 0..calls {
+        let lock = (fastrand::usize(..3), fastrand::bool());
+        let (key, shared) = lock;
+        let arguments = format!("'n', '{key}', shared => {shared}");
+        let said = match fastrand::usize(..12) {
+            0 if own.levels.is_empty() => {
+                own.levels.push(BTreeSet::new());
+                caller.begin();
+                "BEGIN".to_owned()
+            }
+            0 | 1 if !own.levels.is_empty() && own.levels.len() < 5 => {
+                let statement = format!("SAVEPOINT s{}", own.levels.len());
+                own.levels.push(BTreeSet::new());
+                caller.run(&statement);
+                statement
+            }
+            2 | 3 if own.levels.len() > 1 => {
+                let top = own.levels.pop().unwrap();
+                let level = own.levels.len();
+                let is_kept = fastrand::bool();
+                if is_kept {
+                    own.levels.last_mut().unwrap().extend(top);
+                } else {
+                    caller.run(&format!("ROLLBACK TO s{level}"));
+                }
+                caller.run(&format!("RELEASE s{level}"));
+                format!("end of s{level}, kept: {is_kept}")
+            }
+            2 if !own.levels.is_empty() => {
+                own.levels.clear();
+                let end = ["COMMIT", "ROLLBACK"][fastrand::usize(..2)];
+                caller.run(end);
+                end.to_owned()
+            }
+            4 => {
+                let released = caller.is_true(&format!("SELECT release_lock({arguments})"));
+                assert_eq!(released, own.release(lock), "{done:#?}, release {lock:?}");
+                format!("release {lock:?}: {released}")
+            }
+            5 if fastrand::usize(..20) == 0 => {
+                own.session.clear();
+                caller.run("SELECT pg_advisory_unlock_all()");
+                "unlock all".to_owned()
+            }
+            6 | 7 => {
+                let call = format!("SELECT hold_lock('n', '{key}', '0', {shared})");
+                let obtained = other.is_true(&call);
+                assert_eq!(
+                    obtained,
+                    others.has(lock) || !own.refuses(lock),
+                    "{done:#?}, {call}"
+                );
+                if obtained {
+                    *others.session.entry(lock).or_default() += 1;
+                }
+                format!("the other: {call}: {obtained}")
+            }
+            8 => {
+                others.session.clear();
+                other.run("SELECT pg_advisory_unlock_all()");
+                "the other: unlock all".to_owned()
+            }
+            _ => {
+                let is_of_session = fastrand::bool();
+                let function = if is_of_session {
+                    "hold_lock"
+                } else {
+                    "with_lock"
+                };
+                let timeout = ["NULL", "'0'", "'2 ms'", "'1 hour'"][fastrand::usize(..4)];
+                let call = format!("{function}('n', '{key}', {timeout}, {shared})");
+                // An error after it: nothing of the transaction's is left, the session's stays.
+                let fails = own.levels.len() > 1 && fastrand::usize(..4) == 0;
+                caller.send(&match fails {
+                    true => format!("SELECT 1 / (CASE WHEN {call} THEN 0 ELSE 1 END)"),
+                    false => format!("SELECT {call}"),
+                });
+                let mut obtained = own.has(lock) || !others.refuses(lock);
+                if !obtained && ["NULL", "'1 hour'"].contains(&timeout) {
+                    caller.waits_for(&other);
+                    others.session.clear();
+                    other.run("SELECT pg_advisory_unlock_all()");
+                    obtained = true;
+                }
+                match (fails, obtained) {
+                    (false, _) => assert_eq!(caller.answered_true(), obtained, "{done:#?}, {call}"),
+                    (true, false) => assert_eq!(caller.answered_value(), "1", "{done:#?}, {call}"),
+                    (true, true) => {
+                        caller.answered_refusal("22012");
+                        caller.run(&format!("ROLLBACK TO s{}", own.levels.len() - 1));
+                        own.levels.last_mut().unwrap().clear();
+                    }
+                }
+                if obtained && is_of_session {
+                    *own.session.entry(lock).or_default() += 1;
+                } else if obtained
+                    && !fails
+                    && let Some(level) = own.levels.last_mut()
+                {
+                    level.insert(lock);
+                }
+                format!("{call}, fails: {fails}: {obtained}")
+            }
+        };
+        done.push(said);
+        let held = "SELECT key, (mode = 'ShareLock')::text FROM once.locks
+                    WHERE granted AND pid = pg_backend_pid() ORDER BY 1, 2";
+        let row =
+            |(key, shared): (usize, bool)| [key.to_string(), shared.to_string()].map(Some).to_vec();
+        let expected: Rows = own.all().into_iter().map(row).collect();
+        assert_eq!(caller.rows(held), expected, "{done:#?}");
+    }
+    if !own.levels.is_empty() {
+        caller.rollback();
+    }
+    for session in [&mut caller, &mut other] {
+        session.run("SELECT pg_advisory_unlock_all()");
+    }
+    assert_eq!(left(&database), 0);
+}
+
+/// Of one session, which keys it holds, and whether shared.
+#[derive(Default)]
+struct Holds {
+    /// Of the transaction, and of each savepoint in it.
+    levels: Vec<BTreeSet<(usize, bool)>>,
+    session: BTreeMap<(usize, bool), usize>,
+}
+
+impl Holds {
+    fn all(&self) -> BTreeSet<(usize, bool)> {
+        let levels = self.levels.iter().flatten();
+        levels.chain(self.session.keys()).copied().collect()
+    }
+
+    fn has(&self, lock: (usize, bool)) -> bool {
+        self.all().contains(&lock)
+    }
+
+    /// Whether somebody else cannot have this.
+    fn refuses(&self, (key, shared): (usize, bool)) -> bool {
+        self.has((key, false)) || (!shared && self.has((key, true)))
+    }
+
+    fn release(&mut self, lock: (usize, bool)) -> bool {
+        let Some(holds) = self.session.get_mut(&lock) else {
+            return false;
+        };
+        *holds -= 1;
+        if *holds == 0 {
+            self.session.remove(&lock);
+        }
+        true
+    }
 }
 
 /// What the first of several statements in one message answers.

@@ -7,7 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use pgrx::pg_sys;
 
 use super::super::{Class, Lock, Mode, Scope, tag};
-use super::Known;
+use super::{KEY_LIMIT, Known, NS_LIMIT, cut};
 use crate::pg::{Role, raw};
 
 #[derive(Clone, Copy)]
@@ -84,9 +84,9 @@ pub fn since(class: Class, number: u64, mode: Mode) -> Option<i64> {
 impl Names {
     fn write(&mut self, lock: &Lock, scope: Scope, role: Role, now: i64) {
         let begin = self.text.len();
-        self.text.extend_from_slice(lock.name.ns);
+        self.text.extend_from_slice(cut(lock.name.ns, NS_LIMIT));
         let border = self.text.len();
-        self.text.extend_from_slice(lock.name.key);
+        self.text.extend_from_slice(cut(lock.name.key, KEY_LIMIT));
         let number = (lock.class as u16, lock.number);
         let transaction = Some(transaction());
         let entry = self.entries.entry(number).or_insert(Entry {

@@ -14,13 +14,8 @@ use pgrx::pg_guard;
 use pgrx::pg_sys::{self, LWLock, LWLockMode, LWLockPadded, Oid};
 
 use super::super::{Class, Lock, Mode, tag};
-use super::Known;
+use super::{KEY_LIMIT, Known, NS_LIMIT, cut};
 use crate::pg::{Role, raw, settings};
-
-/// The longest name of a table that is kept whole: two quoted identifiers and a point.
-const NS_LIMIT: usize = 264;
-/// The longest key.
-const KEY_LIMIT: usize = 2_000;
 
 /// Who holds the lock since when: of an exclusive one the holder, of a shared one the last.
 #[derive(Clone, Copy)]
@@ -117,6 +112,7 @@ fn size() -> usize {
 
 /// Puts the name at its place; with a time where the lock was granted to this session.
 pub fn write(lock: &Lock, role: Role, since: Option<i64>) {
+    let (ns, key) = (cut(lock.name.ns, NS_LIMIT), cut(lock.name.key, KEY_LIMIT));
     change(lock.number, |set| {
         // SAFETY: reads globals of this backend.
         let (database, pid) = unsafe { (pg_sys::MyDatabaseId, pg_sys::MyProcPid) };
@@ -140,11 +136,11 @@ pub fn write(lock: &Lock, role: Role, since: Option<i64>) {
             place.role = role;
             place.grants = [Grant { pid: 0, since: 0 }; 2];
         }
-        if place.ns() != lock.name.ns {
-            place.ns_length = copy(lock.name.ns, &mut place.ns);
+        if place.ns() != ns {
+            place.ns_length = copy(ns, &mut place.ns);
         }
-        if place.key() != lock.name.key {
-            place.key_length = copy(lock.name.key, &mut place.key);
+        if place.key() != key {
+            place.key_length = copy(key, &mut place.key);
         }
         if let Some(since) = since {
             place.grants[lock.mode as usize] = Grant { pid, since };
@@ -206,17 +202,10 @@ impl Place {
     }
 }
 
-/// Copies as much as there is room for, in whole characters.
+/// Copies a text that there is room for.
 fn copy(text: &[u8], to: &mut [u8]) -> u16 {
-    let length = if text.len() <= to.len() {
-        text.len()
-    } else {
-        let (start, limit) = (text.as_ptr().cast(), to.len() as i32);
-        // SAFETY: reads the text only, by the rules of the database's encoding; raises nothing.
-        unsafe { raw::pg_mbcliplen(start, text.len() as i32, limit) as usize }
-    };
-    to[..length].copy_from_slice(&text[..length]);
-    length as u16
+    to[..text.len()].copy_from_slice(text);
+    text.len() as u16
 }
 
 /// Lends the places of a lock's name while nobody writes to them.
