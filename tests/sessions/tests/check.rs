@@ -1,0 +1,339 @@
+//! `once.check`: what is found on a server that something is the matter with,
+//! what its advice does, and that nothing is found on one in use.
+
+use pg_once_sessions::{Cluster, Rows, Session, database};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A REINDEX that is stopped leaves an index, also of what holds the large
+/// values of the table. While it runs they are as they should be.
+#[test]
+fn leftovers_of_a_reindex_are_found_once_it_is_over() {
+    let database = database();
+    let [mut writer, mut admin, mut witness] = database.sessions();
+    quiet(&mut witness);
+    writer.begin();
+    writer.run("SELECT begin_once('ns', 'k')");
+    admin.send("REINDEX TABLE CONCURRENTLY once.work_record");
+    admin.waits_for(&writer);
+    let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
+    assert_eq!(witness.number(invalid), 2);
+    assert_eq!(findings(&mut witness), no_rows());
+    admin.cancel();
+    admin.answered_refusal("57014");
+    writer.commit();
+
+    let found = findings(&mut witness);
+    assert_eq!(found.len(), 2, "{found:?}");
+    for row in found {
+        let [Some(severity), Some(finding), Some(advice)] = &row[..] else {
+            panic!("{row:?}");
+        };
+        assert_eq!(severity, "warning");
+        assert!(finding.contains("_ccnew is invalid"), "{finding}");
+        admin.run(advice.split_once(": ").unwrap().1);
+    }
+    assert_eq!(witness.number(invalid), 0);
+    assert_eq!(findings(&mut witness), no_rows());
+}
+
+/// The backend and the prepared transaction are named, and the advice ends them.
+#[test]
+fn claims_that_are_open_for_long_are_found() {
+    let database = database();
+    let [mut forgotten, mut prepared, mut reader, mut witness] = database.sessions();
+    quiet(&mut witness);
+    impatient(&mut witness);
+    let sold = format!("{}'s", database.name);
+    forgotten.begin();
+    assert!(forgotten.is_true("SELECT claim_once('ns', 'k')"));
+    prepared.begin();
+    assert!(prepared.is_true("SELECT claim_once('ns', 'l')"));
+    prepared.run(&format!(
+        "PREPARE TRANSACTION '{}'",
+        sold.replace('\'', "''")
+    ));
+    // Who only looks keeps nobody waiting, nor does a prepared transaction without claims.
+    reader.begin();
+    assert!(!reader.is_true("SELECT is_claimed('ns', 'k')"));
+    prepared.run(&format!(
+        "CREATE TABLE other (); BEGIN; INSERT INTO other DEFAULT VALUES; PREPARE TRANSACTION '{}'",
+        database.name
+    ));
+    assert_eq!(findings(&mut witness), no_rows());
+
+    thread::sleep(Duration::from_millis(600));
+    let found = soon(&mut witness);
+    assert_eq!(found.len(), 2, "{found:?}");
+    let text = |row: usize, column: usize| found[row][column + 1].as_deref().unwrap();
+    let pid = forgotten.pid();
+    assert!(text(0, 0).starts_with(&format!("backend {pid} (postgres) has had claims open for")));
+    assert!(text(0, 1).ends_with(&format!("SELECT pg_terminate_backend({pid})")));
+    let name = sold.replace('\'', "''");
+    assert!(text(1, 0).starts_with(&format!(
+        "prepared transaction '{name}' has had claims open"
+    )));
+    assert!(text(1, 1).starts_with(&format!("COMMIT PREPARED '{name}' or")));
+
+    // What others do is for those who may see it.
+    let role = format!("{}_curious", database.name);
+    witness.run(&format!("CREATE ROLE {role} LOGIN"));
+    let mut curious = database.session_as(&role);
+    quiet(&mut curious);
+    let seen = "SELECT count(*) FROM check_soon() WHERE finding LIKE 'backend%'";
+    assert_eq!(curious.number(seen), 0);
+    witness.run(&format!("GRANT pg_read_all_stats TO {role}"));
+    assert_eq!(curious.number(seen), 1);
+
+    witness.run(&text(0, 1)[text(0, 1).find("SELECT").unwrap()..]);
+    witness.run(text(1, 1).split(" or").next().unwrap());
+    witness.run(&format!("ROLLBACK PREPARED '{}'", database.name));
+    reader.rollback();
+    assert!(prepared.is_true("SELECT is_claimed('ns', 'l') AND NOT is_claimed('ns', 'k')"));
+    let started = Instant::now();
+    while soon(&mut witness) != no_rows() {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            soon(&mut witness)
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What fills the lock table counts, and not how many sessions share a lock, nor
+/// what SERIALIZABLE transactions have read.
+#[test]
+fn pressure_on_the_lock_table_is_found() {
+    let cluster = Cluster::start(&[
+        "max_locks_per_transaction = 10",
+        "max_connections = 20",
+        "max_pred_locks_per_transaction = 500",
+        "max_pred_locks_per_relation = 5000",
+        "max_pred_locks_per_page = 5000",
+        "autovacuum = off",
+    ]);
+    let database = cluster.database();
+    let mut witness = database.session();
+    quiet(&mut witness);
+    witness.run(
+        "CREATE TABLE read (k int PRIMARY KEY);
+         INSERT INTO read SELECT generate_series(1, 1000);
+         ANALYZE read",
+    );
+    let mut reader = database.session();
+    reader.run(
+        "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off",
+    );
+    reader.begin_at("SERIALIZABLE");
+    reader.run("DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM FROM read WHERE k = i; END LOOP; END $$");
+    let room = 10 * (20 + 10);
+    let read = "SELECT count(*) FROM pg_locks WHERE mode = 'SIReadLock'";
+    assert!(witness.number(read) > room);
+    assert_eq!(findings(&mut witness), no_rows());
+    reader.rollback();
+
+    let mut sharers: [Session; 10] = database.sessions();
+    for sharer in &mut sharers {
+        sharer.begin();
+        sharer.run("SELECT with_lock('n', i::text, shared => true) FROM generate_series(1, 20) i");
+    }
+    let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+    assert_eq!(witness.number(held), 200);
+    assert_eq!(findings(&mut witness), no_rows());
+    let one = &mut sharers[0];
+    one.run("SELECT with_lock('m', i::text) FROM generate_series(1, 150) i");
+    let found = findings(&mut witness);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let text = |column: usize| found[0][column].clone().unwrap();
+    assert!(
+        text(1).starts_with("the shared lock table is "),
+        "{found:?}"
+    );
+    assert!(
+        text(2).starts_with(&format!("Backend {} holds 17", one.pid())),
+        "{found:?}"
+    );
+    one.run("PREPARE TRANSACTION 'many'");
+    let found = findings(&mut witness);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let advice = found[0][2].as_deref().unwrap();
+    assert!(
+        advice.starts_with("A prepared transaction holds 17"),
+        "{found:?}"
+    );
+    witness.run("ROLLBACK PREPARED 'many'");
+    assert_eq!(findings(&mut witness), no_rows());
+}
+
+/// Whoever set it, and however it is written. Of another database it is no
+/// matter here.
+#[test]
+fn hasty_commits_are_found() {
+    let cluster = Cluster::start(&[]);
+    let database = cluster.database();
+    let mut session = database.session();
+    quiet(&mut session);
+    let (role, name) = (format!("{}_hasty", database.name), &database.name);
+    session.run(&format!("CREATE ROLE {role}"));
+    for (setting, who) in [
+        (format!("ROLE {role}"), format!(" for role {role}")),
+        (format!("DATABASE {name}"), format!(" in database {name}")),
+        (
+            format!("ROLE {role} IN DATABASE {name}"),
+            format!(" for role {role} in database {name}"),
+        ),
+    ] {
+        for value in ["off", "'OFF'", "FALSE", "'0'", "no"] {
+            session.run(&format!("ALTER {setting} SET synchronous_commit = {value}"));
+            let expected = found("warning", &format!("synchronous_commit is off{who}"));
+            let seen = heads(findings(&mut session));
+            assert_eq!(seen, [expected], "{setting} {value}");
+        }
+        session.run(&format!("ALTER {setting} SET synchronous_commit = local"));
+        assert_eq!(findings(&mut session), no_rows(), "{setting}");
+        session.run(&format!("ALTER {setting} RESET synchronous_commit"));
+    }
+    session.run(&format!(
+        "ALTER ROLE {role} IN DATABASE postgres SET synchronous_commit = off"
+    ));
+    assert_eq!(findings(&mut session), no_rows());
+}
+
+/// A minor with faults counts where two-phase commit is used at all.
+#[test]
+fn faulty_minors_are_found() {
+    let database = database();
+    let mut session = database.session();
+    quiet(&mut session);
+    let major = session.number("SELECT current_setting('server_version_num')::int / 10000");
+    let faulty = session.number(&format!(
+        "SELECT (regexp_match(prosrc, '\\({major}, (\\d+)\\)'))[1] FROM pg_proc
+         WHERE oid = 'once.check'::regproc"
+    ));
+    changed(
+        &mut session,
+        &format!("({major}, {faulty})"),
+        &format!("({major}, 9999)"),
+    );
+    let found = session.rows("SELECT severity, finding, advice FROM check_soon()");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0][0].as_deref(), Some("notice"));
+    let advice = found[0][2].as_deref().unwrap();
+    assert!(advice.starts_with(&format!("Update to {major}.9999 or later")));
+
+    let cluster = Cluster::start(&["max_prepared_transactions = 0"]);
+    let database = cluster.database();
+    let mut session = database.session();
+    quiet(&mut session);
+    changed(
+        &mut session,
+        &format!("({major}, {faulty})"),
+        &format!("({major}, 9999)"),
+    );
+    assert_eq!(soon(&mut session), no_rows());
+}
+
+/// There is to be a worker, and none has room.
+#[test]
+fn an_absent_worker_is_found() {
+    let cluster = Cluster::start(&[
+        "shared_preload_libraries = 'pg_once'",
+        "max_worker_processes = 0",
+        "max_parallel_workers = 0",
+    ]);
+    let database = cluster.database();
+    let mut session = database.session();
+    quiet(&mut session);
+    let absent = found("warning", "the worker is absent");
+    assert_eq!(heads(findings(&mut session)), [absent]);
+    session.run("ALTER SYSTEM SET pg_once.sweep_interval = 0");
+    session.run("SELECT pg_reload_conf()");
+    let started = Instant::now();
+    while findings(&mut session) != no_rows() {
+        assert!(started.elapsed() < Duration::from_secs(20), "still found");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// More namespaces than there is room for.
+#[test]
+fn full_statistics_are_found() {
+    let database = database();
+    let mut session = database.session();
+    quiet(&mut session);
+    session.run("SELECT count(claim_once('ns ' || n, 'k')) FROM generate_series(1, 3000) n");
+    let full = found("notice", "once.stats has no room for further namespaces");
+    assert_eq!(heads(findings(&mut session)), [full]);
+    session.run("SELECT once.reset_stats()");
+    assert_eq!(findings(&mut session), no_rows());
+}
+
+/// Everything that the extension has is used, and nothing is the matter.
+#[test]
+fn nothing_is_found_on_a_server_in_use() {
+    let database = database();
+    let [mut holder, mut waiter, mut witness] = database.sessions();
+    quiet(&mut witness);
+    holder.run("CREATE TABLE book (title text)");
+    holder.begin();
+    holder.run(
+        "SELECT claim_once('ns', 'k'), with_lock('ns', 'k'), hold_lock('ns', 'l', shared => true);
+         SELECT begin_once('ns', 'k'); SELECT count(*) FROM claim_many('ns', ARRAY['a', 'b']);
+         SELECT with_row_lock(NULL::book, '{\"title\": \"Dune\"}');
+         SELECT once.configure('ns', '1 hour')",
+    );
+    waiter.send("SELECT claim_once('ns', 'k')");
+    waiter.waits_for(&holder);
+    assert_eq!(findings(&mut witness), no_rows());
+    holder.commit();
+    assert!(!waiter.answered_true());
+    assert_eq!(findings(&mut witness), no_rows());
+}
+
+/// The one notice that a server with its defaults gets is not what is tested.
+fn quiet(session: &mut Session) {
+    session.run("SET client_connection_check_interval = '10s'");
+}
+
+/// Nor is the minor that the tests happen to run on.
+const BUT_THE_MINOR: &str = "WHERE finding NOT LIKE '%known faults%' ORDER BY finding";
+
+fn findings(session: &mut Session) -> Rows {
+    session.rows(&format!("SELECT * FROM once.check() {BUT_THE_MINOR}"))
+}
+
+fn soon(session: &mut Session) -> Rows {
+    session.rows(&format!("SELECT * FROM check_soon() {BUT_THE_MINOR}"))
+}
+
+fn found(severity: &str, finding: &str) -> Vec<Option<String>> {
+    [severity, finding]
+        .map(|text| Some(text.to_owned()))
+        .to_vec()
+}
+
+/// Severity and finding only.
+fn heads(rows: Rows) -> Rows {
+    rows.into_iter().map(|row| row[..2].to_vec()).collect()
+}
+
+/// Makes `check_soon()`, to which half a second is long.
+fn impatient(session: &mut Session) {
+    changed(session, "5 minutes", "0.5 s");
+}
+
+/// Makes `check_soon()`, which is `once.check()` with this other text.
+fn changed(session: &mut Session, from: &str, to: &str) {
+    session.run(&format!(
+        "DO $do$ DECLARE source text := pg_get_functiondef('once.check'::regproc); BEGIN
+             ASSERT source LIKE '%{from}%';
+             EXECUTE replace(replace(source, 'FUNCTION once.\"check\"()', 'FUNCTION public.check_soon()'),
+                             '{from}', '{to}');
+         END $do$"
+    ));
+}
+
+fn no_rows() -> Rows {
+    Rows::new()
+}
