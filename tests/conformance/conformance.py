@@ -5,6 +5,8 @@ COMMAND starts a client: a program with one connection (PGHOST, PGPORT, PGUSER, 
 PGAPPNAME) that reads a statement a line as JSON, {"sql": ..., "with": [...]}, and answers with a
 line, {"rows": [[...], ...]} or {"raises": "SQLSTATE"}. Each session of a scenario is such a program.
 A client whose driver asks the server for types plays "cast" instead of "sql": CASTS says so.
+A value {"keeps": NAME} of a row is any, and stands where {"kept": NAME} is among later parameters.
+A scenario for "only": "direct" is left out behind a pooler: POOLED says so.
 PSQL names the psql with which tables are made and waits are observed, OBSERVER_PORT its port.
 """
 
@@ -44,9 +46,10 @@ class Session:
             self.answers.put(json.loads(line))
         self.answers.put({"died": True})
 
-    def send(self, step):
+    def send(self, step, kept):
         sql = step.get("cast", step["sql"]) if "CASTS" in os.environ else step["sql"]
-        statement = {"sql": sql, "with": step.get("with", [])}
+        parameters = [kept[value["kept"]] if isinstance(value, dict) else value for value in step.get("with", [])]
+        statement = {"sql": sql, "with": parameters}
         self.program.stdin.write(json.dumps(statement) + "\n")
         self.program.stdin.flush()
 
@@ -100,11 +103,27 @@ def as_text(value):
     return json.dumps(value)
 
 
-def compare(step, answer):
+def keep(rows, answer, kept):
+    """The rows that are wanted, with the values that are to be kept as they were answered."""
+
+    def value(at, column):
+        wanted = rows[at][column]
+        if not isinstance(wanted, dict):
+            return wanted
+        try:
+            kept[wanted["keeps"]] = answer["rows"][at][column]
+        except (KeyError, IndexError):
+            return wanted
+        return kept[wanted["keeps"]]
+
+    return [[value(at, column) for column in range(len(row))] for at, row in enumerate(rows)]
+
+
+def compare(step, answer, kept):
     if "raises" in step:
         wanted = {"raises": step["raises"]}
     elif "rows" in step:
-        wanted = {"rows": [[as_text(value) for value in row] for row in step["rows"]]}
+        wanted = {"rows": [[as_text(value) for value in row] for row in keep(step["rows"], answer, kept)]}
         if "rows" in answer:
             answer = {"rows": [[as_text(value) for value in row] for row in answer["rows"]]}
     elif "rows" in answer:
@@ -133,17 +152,18 @@ class Sessions(dict):
 
 def play(scenario, sessions):
     psql("DROP TABLE IF EXISTS payments, books", *scenario.get("tables", []))
+    kept = {}
     for step in scenario["steps"]:
         session = sessions[step["in"]]
         if step.get("dies"):
             sessions.pop(step["in"]).die()
             continue
         if "sql" in step:
-            session.send(step)
+            session.send(step, kept)
         if step.get("waits"):
             session.waits()
         else:
-            compare(step, session.answer())
+            compare(step, session.answer(), kept)
 
 
 def main():
@@ -152,6 +172,8 @@ def main():
     sessions = Sessions(command)
     failures = 0
     for scenario in scenarios:
+        if scenario.get("only") == "direct" and "POOLED" in os.environ:
+            continue
         try:
             play(scenario, sessions)
             print(f"ok {client}: {scenario['name']}", flush=True)
