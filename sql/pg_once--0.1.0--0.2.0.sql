@@ -389,16 +389,34 @@ WITH tables (name, oid) AS (
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = 'once' AND c.relkind IN ('r', 'p')
 ),
+/* With what holds their large values, and without those where indexes are being made at this moment. */
+indexed AS (
+    SELECT c.oid
+    FROM pg_class c JOIN tables t ON c.oid IN (t.oid, (SELECT m.reltoastrelid FROM pg_class m WHERE m.oid = t.oid))
+    WHERE NOT EXISTS (
+        SELECT FROM pg_locks l
+        WHERE l.relation = c.oid AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
+          AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+),
 claim AS (
     SELECT oid FROM tables WHERE name = 'claim'
 ),
 kept (name) AS (
     VALUES ('claim'), ('namespace'), ('work_record'), ('work_floor'), ('merged_rows')
 ),
+/* A lock has an entry, and an entry of another table, which is twice as large, for each of its holders. Those of
+   SERIALIZABLE are elsewhere. */
 locks AS (
-    SELECT l.pid, count(*) AS entries
-    FROM pg_locks l WHERE NOT l.fastpath AND l.locktype NOT IN ('virtualxid', 'transactionid')
-    GROUP BY l.pid
+    SELECT DISTINCT l.pid, l.virtualtransaction,
+           ROW(l.locktype, l.database, l.relation, l.page, l.tuple, l.classid, l.objid, l.objsubid)::text AS lock
+    FROM pg_locks l WHERE NOT l.fastpath AND l.locktype NOT IN ('virtualxid', 'transactionid') AND l.mode <> 'SIReadLock'
+),
+holder AS (
+    SELECT l.pid, count(*) AS entries FROM locks l
+    GROUP BY l.pid, l.virtualtransaction ORDER BY entries DESC LIMIT 1
+),
+used AS (
+    SELECT GREATEST(count(DISTINCT l.lock), count(*) / 2) AS entries FROM locks l
 ),
 room AS (
     SELECT current_setting('max_locks_per_transaction')::bigint
@@ -425,7 +443,7 @@ FROM pg_class c JOIN tables t ON t.oid = c.oid WHERE c.relpersistence <> 'p'
 UNION ALL
 SELECT 'warning', format('index %s is invalid', i.indexrelid::regclass),
        format('A REINDEX CONCURRENTLY or CREATE INDEX CONCURRENTLY has left it: DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass)
-FROM pg_index i JOIN tables t ON t.oid = i.indrelid
+FROM pg_index i JOIN indexed t ON t.oid = i.indrelid
 WHERE NOT (i.indisvalid AND i.indisready) AND NOT i.indisprimary
 UNION ALL
 SELECT 'error', format('once.%s is not saved by pg_dump', k.name),
@@ -453,11 +471,10 @@ WHERE p.database = current_database() AND p.prepared < clock_timestamp() - inter
     SELECT FROM pg_locks l JOIN pg_locks x ON x.virtualtransaction = l.virtualtransaction
     WHERE l.pid IS NULL AND l.relation IN (SELECT oid FROM claim) AND x.locktype = 'transactionid' AND x.transactionid = p.transaction)
 UNION ALL
-SELECT 'warning', format('the shared lock table is %s %% full', 100 * sum(l.entries)::bigint / r.entries),
-       format('Backend %s holds %s of its entries. When it is full every session gets 53200. Raise max_locks_per_transaction, or ask that session to commit more often.',
-              (SELECT m.pid FROM locks m WHERE m.pid IS NOT NULL ORDER BY m.entries DESC LIMIT 1),
-              max(l.entries) FILTER (WHERE l.pid IS NOT NULL))
-FROM locks l, room r GROUP BY r.entries HAVING sum(l.entries) > r.entries / 2
+SELECT 'warning', format('the shared lock table is %s %% full', 100 * u.entries / r.entries),
+       format('%s holds %s of its entries. When it is full every session gets 53200. Raise max_locks_per_transaction, or ask that session to commit more often.',
+              CASE WHEN h.pid IS NULL THEN 'A prepared transaction' ELSE format('Backend %s', h.pid) END, h.entries)
+FROM used u, room r, holder h WHERE u.entries > r.entries / 2
 UNION ALL
 SELECT 'warning', 'synchronous_commit is off',
        'A claim that was answered may be lost in a crash, and won again. Set it to local at least, where claims are made.'
@@ -470,7 +487,7 @@ SELECT 'warning',
        'A claim that was answered may be lost in a crash, and won again. Set it to local at least, where claims are made.'
 FROM pg_db_role_setting s
 WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-  AND EXISTS (SELECT FROM unnest(s.setconfig) c WHERE c IN ('synchronous_commit=off', 'synchronous_commit=false', 'synchronous_commit=0', 'synchronous_commit=no'))
+  AND EXISTS (SELECT FROM unnest(s.setconfig) c WHERE lower(c) IN ('synchronous_commit=off', 'synchronous_commit=false', 'synchronous_commit=0', 'synchronous_commit=no'))
 UNION ALL
 SELECT 'notice', 'client_connection_check_interval is 0',
        'A call whose client has gone away goes on waiting, and may win a claim that nobody hears of. Set it to 10s.'
