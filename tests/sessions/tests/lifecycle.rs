@@ -155,8 +155,18 @@ fn pg_upgrade_keeps_everything() {
     for why in left_out {
         writeln!(std::io::stderr(), "pg_upgrade: {why}").unwrap();
     }
+    let newest = Server::under_test().major;
     for server in servers {
         let old = Cluster::start_of(&server);
+        if server.major != newest && marks_its_tables(&old) {
+            writeln!(
+                std::io::stderr(),
+                "pg_upgrade: PostgreSQL {} gives every column options of its own, which no other server takes",
+                server.major
+            )
+            .unwrap();
+            continue;
+        }
         old.connect("postgres")
             .run("CREATE ROLE keeper LOGIN; CREATE ROLE member LOGIN IN ROLE keeper");
         let before = old.database_like("OWNER keeper TEMPLATE template0");
@@ -186,6 +196,16 @@ fn pg_upgrade_keeps_everything() {
         session.run("ALTER EXTENSION pg_once UPDATE");
         assert!(!session.is_true("SELECT claim_once('ns', 'first release')"));
     }
+}
+
+/// Such a server cannot be upgraded, with or without the extension. PostgreSQL's own leave the
+/// options of a column empty until somebody sets them.
+fn marks_its_tables(cluster: &Cluster) -> bool {
+    cluster.connect("postgres").is_true(
+        "CREATE TABLE plain (a int);
+         SELECT EXISTS (SELECT FROM pg_attribute
+                        WHERE attrelid = 'plain'::regclass AND attoptions IS NOT NULL)",
+    )
 }
 
 const FACTS: &[&str] = &[
