@@ -51,6 +51,14 @@ impl Wire {
     }
 }
 
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.cut();
+        // Root's, which the server's user could not remove with the cluster.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
 fn carry(mut from: UnixStream, mut to: UnixStream) {
     thread::spawn(move || {
         let mut bytes = [0; 8192];

@@ -1,8 +1,8 @@
 //! The clock jumps an hour forward and back between one life of the server and the next. libfaketime
 //! stands between the server and the kernel's clock.
 //!
-//! It can be told to jump while the server runs too, but then it reads a file wherever the time is
-//! asked for, in PostgreSQL's signal handlers as well, and the server crashes.
+//! It can be told to jump while the server runs too, by a file that it reads. Under the load of
+//! these clients such a server went into crash recovery; why was not looked into.
 
 use crate::scene::{Ending, Scale, Scene, Terms, all};
 use pg_once_sessions::Cluster;
