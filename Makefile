@@ -3,12 +3,22 @@
 
 PG_VERSIONS := $(shell . pgrx-config/versions.env && echo $$PG_VERSIONS)
 NAMED := $(or $(PG),$(lastword $(PG_VERSIONS)))
+# Installers such as pgxn name one server by its pg_config: it gets an optimized build.
+ifeq ($(origin PG_CONFIG),command line)
+NAMED := $(shell $(PG_CONFIG) --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+export PG_CONFIG_$(NAMED) := $(PG_CONFIG)
+OPTIMIZED := --release
+endif
 for-each = @for version in $(NAMED); do $(1) || exit 1; done
 
 .PHONY: help
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo '  With PG=16 or PG="15 18" the versions of PostgreSQL that are meant.'
+
+.PHONY: all
+all: # what installers say before install; cargo builds then
+	@:
 
 .PHONY: demo
 demo: ## the main job: eight clients at once, the naive way beside pg_once
@@ -23,8 +33,8 @@ test: ## every suite on PostgreSQL 15, 16, 17 and 18, provisioned where they are
 	@pgrx-config/test.sh $(PG)
 
 .PHONY: install
-install: ## builds the extension and installs it in the PostgreSQL under target
-	$(call for-each,pgrx-config/install.sh $$version)
+install: ## builds the extension and installs it in the PostgreSQL under target, or with PG_CONFIG=... in that one
+	$(call for-each,pgrx-config/install.sh $$version $(OPTIMIZED))
 
 .PHONY: pgrx-test
 pgrx-test: ## the tests beside the code (cargo pgrx test)
@@ -58,6 +68,10 @@ history: install ## what many clients are told while the server is killed, full,
 soak: install ## the same for an hour, with 100 kills of the postmaster; SOAK=minutes changes it
 	@pgrx-config/soak.sh $(or $(SOAK),60) $(lastword $(NAMED))
 
+.PHONY: cron
+cron: install ## sweeps by pg_cron; for the version that this machine's Debian has packages of
+	$(call for-each,pgrx-config/suites/cron.sh $$version)
+
 .PHONY: drivers
 drivers: install ## the default binding of client drivers (tests/drivers)
 	$(call for-each,pgrx-config/suites/drivers.sh $$version)
@@ -77,6 +91,10 @@ pgspot: install ## what a hostile schema could make of the install script (pgspo
 .PHONY: package
 package: ## Debian packages and the archive for PGXN, in target/package
 	@pgrx-config/package.sh $(NAMED)
+
+.PHONY: archive
+archive: ## looks at that archive with PGXN's own validator
+	@pgrx-config/suites/archive.sh
 
 .PHONY: try-package
 try-package: package ## unpacks the Debian package into a clean server and tries it

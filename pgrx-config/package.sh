@@ -1,10 +1,9 @@
 #!/bin/sh
-# package.sh NN...  builds a Debian package of the extension for each PostgreSQL NN, and the archive for PGXN,
-# in target/package.
+# package.sh [NN...]  makes the archive for PGXN, and a Debian package of the extension for each PostgreSQL NN, in
+# target/package.
 set -eu
 . "$(dirname "$0")/places.sh"
 
-[ $# -ge 1 ] || die "which major versions of PostgreSQL?"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
 packages=$TARGET/package
 mkdir -p "$packages"
@@ -23,7 +22,8 @@ debian() {
     architecture=$(dpkg --print-architecture)
     name=postgresql-$major-pg-once
     built=$packages/built/$major tree=$packages/tree/$major
-    rm -rf "$built" "$tree"
+    rm -rf "$built" "$tree" "$tree.needs"
+    "$CONFIG/packages.sh" dpkg-dev
     "$CONFIG/build_tools.sh"
     PGRX_HOME=$("$CONFIG/pgrx_home.sh" "$major")
     export PGRX_HOME
@@ -41,6 +41,12 @@ debian() {
     find "$built" \( -name 'pg_once--*.sql' -o -name 'pg_once.control' \) -exec install -m 644 {} "$extension/" \;
     "$CONFIG/releases.sh" "$extension"
     install -m 644 "$ROOT/README.md" "$ROOT/CHANGELOG.md" "$ROOT/LICENSE" "$documents/"
+    # What the library needs of the machine that it is installed on.
+    mkdir -p "$tree.needs/debian"
+    : >"$tree.needs/debian/control"
+    needs=$(cd "$tree.needs" && dpkg-shlibdeps -O "$lib/pg_once.so" 2>>"$LOGS/package-$major.log" |
+        sed -n 's/^shlibs:Depends=//p')
+    [ -n "$needs" ] || die "what pg_once.so depends on is not known (whole log: $LOGS/package-$major.log)"
     cat >"$tree/DEBIAN/control" <<CONTROL
 Package: $name
 Version: $version-1
@@ -48,7 +54,7 @@ Architecture: $architecture
 Maintainer: The pg_once developers <pg_once@localhost>
 Section: database
 Priority: optional
-Depends: postgresql-$major, libc6, libgcc-s1
+Depends: postgresql-$major, $needs
 Description: exactly one caller wins, inside PostgreSQL $major
  An extension that answers in one SQL call who may do something once: claims
  that are atomic with the transaction, rows found or created in turns, named

@@ -6,6 +6,8 @@ set -euo pipefail
 
 versions=${*:-$PG_VERSIONS}
 newest=${versions##* }
+# The version that this machine's Debian has packages of.
+packaged=$(sed -n "s/^DEBIAN_SUITE_\([0-9]*\)=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)\$/\1/p" "$CONFIG/versions.env")
 suite_limit=1200
 heartbeat=30
 results=$LOGS/results
@@ -101,6 +103,9 @@ suites_of() {
         run "$version" regress || true
         run "$version" isolation || true
         run "$version" sessions || true
+        if [[ $version = "$packaged" ]]; then
+            run "$version" cron || true
+        fi
         if [[ $version = "$newest" ]]; then
             run "$version" history || true
             run "$version" pgspot || true
@@ -110,7 +115,7 @@ suites_of() {
             run "$version" bench || true
         fi
     else
-        echo "      regress, isolation, sessions, history, pgspot, drivers, conformance, examples and bench cannot run on $version: nothing is installed"
+        echo "      regress, isolation, sessions, cron, history, pgspot, drivers, conformance, examples and bench cannot run on $version: nothing is installed"
     fi
 }
 

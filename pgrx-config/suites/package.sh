@@ -4,32 +4,26 @@
 set -eu
 . "$(dirname "$0")/suite.sh"
 
-package=$(find "$TARGET/package" -maxdepth 1 -name "postgresql-$major-pg-once_*.deb" | sort | tail -n 1)
-[ -n "$package" ] || die "there is no package for PostgreSQL $major: make package PG=$major"
-pg_config=$("$CONFIG/pg_config.sh" "$major")
-# A server that was provisioned here is copied with the libraries beside it.
-case $pg_config in
-"$PG_HOME/$major/"*) home=$PG_HOME/$major ;;
-*) home=$(dirname "$(dirname "$pg_config")") ;;
-esac
-copy=$PG_HOME/packaged-$major unpacked=$TARGET/package/unpacked-$major
-rm -rf "$copy" "$unpacked"
-cp -a "$home" "$copy"
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
+package=$TARGET/package/postgresql-$major-pg-once_$version-1_$(dpkg --print-architecture).deb
+[ -f "$package" ] || die "there is no package for PostgreSQL $major: make package PG=$major"
+unpacked=$TARGET/package/unpacked-$major
+rm -rf "$unpacked"
+copy_server packaged
+trap remove_copy EXIT
 find "$copy" -name 'pg_once*' -exec rm -rf {} +
 [ -z "$(find "$copy" -name 'pg_once*')" ] || die "the copy is not clean"
 dpkg-deb -x "$package" "$unpacked"
-packaged=$copy${pg_config#"$home"}
-cp "$unpacked/usr/lib/postgresql/$major/lib/"* "$("$packaged" --pkglibdir)/"
-cp "$unpacked/usr/share/postgresql/$major/extension/"* "$("$packaged" --sharedir)/extension/"
+cp "$unpacked/usr/lib/postgresql/$major/lib/"* "$("$pg_config" --pkglibdir)/"
+cp "$unpacked/usr/share/postgresql/$major/extension/"* "$("$pg_config" --sharedir)/extension/"
 
 name=packaged-$major
 settings=$TARGET/package/preload.conf
 echo "shared_preload_libraries = 'pg_once'" >"$settings"
-export "PG_CONFIG_$major=$packaged"
 "$CONFIG/cluster.sh" drop "$name"
-trap '"$CONFIG/cluster.sh" drop "$name"; rm -rf "$copy"' EXIT
+trap '"$CONFIG/cluster.sh" drop "$name"; remove_copy' EXIT
 socket=$("$CONFIG/cluster.sh" start "$name" "$major" "$settings")
-said=$("$packaged" --version; "$(dirname "$packaged")/psql" -X -A -t -v ON_ERROR_STOP=1 -h "$socket" -U postgres -d postgres <<'SQL'
+said=$("$pg_config" --version; "$(dirname "$pg_config")/psql" -X -A -t -v ON_ERROR_STOP=1 -h "$socket" -U postgres -d postgres <<'SQL'
 CREATE EXTENSION pg_once;
 SELECT claim_once('package', 1, 'x'), claim_once('package', 1, 'x');
 SELECT won, duplicate FROM once.stats;

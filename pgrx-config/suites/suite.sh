@@ -26,6 +26,32 @@ cargo_test() {
     return "$ended"
 }
 
+# copy_server NAME: sets pg_config to that of a copy of the server of PostgreSQL $major, into which something may be
+# installed; remove_copy removes it.
+copy_server() {
+    original=$("$CONFIG/pg_config.sh" "$major")
+    # A server that was provisioned here is copied with the libraries beside it.
+    case $original in
+    "$PG_HOME/$major/"*) home=$PG_HOME/$major ;;
+    *) home=$(dirname "$(dirname "$original")") ;;
+    esac
+    copy=$PG_HOME/$1-$major
+    rm -rf "$copy"
+    cp -a "$home" "$copy"
+    pg_config=$copy${original#"$home"}
+    for place in --bindir --pkglibdir --sharedir; do
+        case $("$pg_config" $place) in
+        "$copy"/*) ;;
+        *) die "the copy of $original still points to $("$pg_config" $place)" ;;
+        esac
+    done
+    export "PG_CONFIG_$major=$pg_config"
+}
+
+remove_copy() {
+    rm -rf "$copy"
+}
+
 # golden PROGRAM INPUT SOURCES EXTENSION [BEGINNING]: compares what the server answers with what is written in
 # INPUT/expected, for all sources or those of this beginning.
 golden() {
