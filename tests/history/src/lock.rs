@@ -120,15 +120,16 @@ fn of_transactions(history: &[Transaction], names: &mut BTreeMap<Key, Told>) {
                 *shared,
                 taken,
                 fate.held_until,
-                let_go(fate.held_until, fate.over.until, step.told),
+                let_go(fate.held_until, fate.over.until, step.asked),
             );
         }
     }
 }
 
-/// Not before it was taken, and not before the time until which it certainly was held.
-fn let_go(held_until: Moment, until: Moment, told: Moment) -> Span {
-    let from = held_until.max(told);
+/// Not before it was asked for, and not before the time until which it certainly was held. When the
+/// answer was read tells nothing: the backend may have ended between giving it and that.
+fn let_go(held_until: Moment, until: Moment, asked: Moment) -> Span {
+    let from = held_until.max(asked);
     Span {
         from,
         until: until.max(from),
@@ -200,9 +201,8 @@ fn of_sessions(history: &[Transaction], names: &mut BTreeMap<Key, Told>) {
         let last = transactions.last().expect("a session has transactions");
         for (name, hold) in held {
             let told = names.entry(name.clone()).or_default();
-            let seen = last.open_until.max(hold.taken.until);
-            let let_go = let_go(seen, NEVER, hold.taken.until);
-            told.held(hold.by, hold.shared, hold.taken, seen, let_go);
+            let let_go = let_go(last.open_until, NEVER, hold.taken.from);
+            told.held(hold.by, hold.shared, hold.taken, last.open_until, let_go);
         }
     }
 }
