@@ -4,11 +4,7 @@
 set -eu
 . "$(dirname "$0")/suite.sh"
 
-[ -x /usr/sbin/pgbouncer ] || RUNLEVEL=1 "$CONFIG/packages.sh" pgbouncer:pgbouncer
-[ -x /bin/kill ] || "$CONFIG/packages.sh" procps
+. "$CONFIG/session_tools.sh"
 "$CONFIG/packages.sh" libfaketime iproute2:ip
-PG_CONFIG=$("$CONFIG/pg_config.sh" "$major")
-export PG_CONFIG
-"$CONFIG/as_server.sh" true
 cd "$ROOT"
 cargo_test cargo test --package pg_once_history --no-fail-fast -- --nocapture --test-threads=2
