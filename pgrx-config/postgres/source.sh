@@ -37,11 +37,23 @@ apt_of_suite() {
         -o Dir::Etc::SourceParts=/dev/null "$@"
 }
 
+# A mirror may list a source package that it does not have.
+download_pinned() {
+    eval "version=\${PG_SOURCE_$major:-} sum=\${PG_SOURCE_SHA256_$major:-}"
+    [ -n "$version" ] || decline "the archive has not the source that it lists (whole log: $log)"
+    tarball=postgresql-${major}_$version.orig.tar.bz2
+    say "the archive has not the source that it lists: downloading $version"
+    build_step /usr/lib/apt/apt-helper -o APT::Sandbox::User="$(id -un)" download-file \
+        "${archive%/}/pool/main/p/postgresql-$major/$tarball" "$tarball" "SHA256:$sum"
+}
+
 say "downloading the source from Debian $suite; log in $log"
 : >"$log"
 cd "$build"
 build_step apt_of_suite update
-build_step apt_of_suite source --download-only "postgresql-$major"
+if ! apt_of_suite source --download-only "postgresql-$major" >>"$log" 2>&1; then
+    download_pinned
+fi
 mkdir source
 build_step tar -xf postgresql-"$major"_*.orig.tar.* --strip-components=1 -C source
 
