@@ -157,15 +157,16 @@ pub fn is_in_order(session: &mut Session) -> Result<(), String> {
 }
 
 /// The lines of a log that no run may leave: panics, failed assertions, leaks, crashes, and errors
-/// with another SQLSTATE than these. `deaths` are the ends of processes that the scenario brings
+/// that begin with none of these codes. `deaths` are the ends of processes that the scenario brings
 /// about.
 pub fn odd_lines<'l>(log: &'l str, codes: &[&str], deaths: &[&str]) -> Vec<&'l str> {
     let is_odd = |line: &&str| {
         let said = |word: &str| line.contains(word);
         let is_death = deaths.iter().any(|death| said(death));
         if said(" ERROR:  ") || said(" FATAL:  ") || said(" PANIC:  ") {
-            let code = line.split("] ").nth(1).and_then(|rest| rest.get(..5));
-            return !code.is_some_and(|code| codes.contains(&code)) && !is_death;
+            let said = line.split("] ").nth(1).unwrap_or_default();
+            let said = said.replacen("ERROR:  ", "", 1);
+            return !codes.iter().any(|code| said.starts_with(code)) && !is_death;
         }
         ["TRAP", "leak", "terminated by signal", "stack smashing"]
             .iter()
@@ -190,15 +191,17 @@ fn number(value: &Option<String>) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::DROPPED;
 
     #[test]
     fn odd_lines_of_a_log_are_found() {
         let log = "2026-11-21 13:00:00.000 UTC [7] 40001 ERROR:  could not serialize\n\
                    2026-11-21 13:00:00.000 UTC [7] XX000 ERROR:  cache lookup failed\n\
+                   2026-11-21 13:00:00.000 UTC [7] XX000 ERROR:  could not open relation with OID 7\n\
                    2026-11-21 13:00:00.000 UTC [7] 01000 WARNING:  relcache reference leak\n\
                    2026-11-21 13:00:00.000 UTC [1] 00000 LOG:  server process was terminated by signal 11\n\
                    2026-11-21 13:00:00.000 UTC [1] 00000 LOG:  server process was terminated by signal 9";
-        let odd = odd_lines(log, &["40001"], &["terminated by signal 9"]);
+        let odd = odd_lines(log, &["40001", DROPPED], &["terminated by signal 9"]);
         assert_eq!(odd.len(), 3, "{odd:#?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Maintenance in a loop: indexes are built anew, tables rewritten, altered, dropped and made again.
 
-use crate::plan::Mix;
+use crate::plan::{DROPPED, Mix};
 use crate::scene::{Ending, Scale, Scene, Terms};
 use pg_once_sessions::Session;
 use std::time::Instant;
@@ -11,7 +11,7 @@ const MAINTAINED: Terms = Terms {
         ..Mix::ALL
     },
     // A table of turns is not there at the time; a step of maintenance was done before.
-    allowed: &["42P01", "42701", "42703", "42704", "42P07"],
+    allowed: &["42P01", "42701", "42703", "42704", "42P07", DROPPED],
     ..Terms::USUAL
 };
 
