@@ -27,6 +27,9 @@ else
     die "missing here, and neither root nor sudo to install them: apt-get install$missing"
 fi
 
+# Suites run side by side; apt-get is for one at a time.
+exec 9>"$TARGET/packages.lock"
+flock 9
 echo "installing$missing" >&2
 log=$LOGS/packages.log
 # shellcheck disable=SC2086 # both are lists of words

@@ -9,4 +9,4 @@ minutes=${1:?for how many minutes?} major=${2:?which major version of PostgreSQL
 "$CONFIG/packages.sh" libfaketime iproute2:ip
 cd "$ROOT"
 cargo build --quiet --package pg_once_history
-exec "$TARGET/debug/soak" "$minutes"
+"$TARGET/debug/soak" "$minutes"

@@ -1,19 +1,24 @@
 #!/bin/bash
 # test.sh [NN...] runs every suite on these versions of PostgreSQL, by default on all, and ends with
 # "N passed, N failed". A suite that fails does not keep the others from running.
+#
+# Three run side by side, since tests wait more than they work: one builds for one version after the other, two test
+# what is built.
 set -euo pipefail
 . "$(dirname "$0")/places.sh"
 
 versions=${*:-$PG_VERSIONS}
 newest=${versions##* }
-# The version that this machine's Debian has packages of.
-packaged=$(sed -n "s/^DEBIAN_SUITE_\([0-9]*\)=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)\$/\1/p" "$CONFIG/versions.env")
-suite_limit=1200
-heartbeat=30
+# The version that this machine's Debian has packagesuite_limit=1800
+heartbeat=60
 results=$LOGS/results
+turns=$LOGS/turns
+rm -rf "$turns"
+mkdir "$turns"
 : >"$results"
 running=
-trap '[[ -z $running ]] || kill -- "-$running" 2>/dev/null' EXIT
+workers=
+trap '[[ -z $workers ]] || kill $workers 2>/dev/null' EXIT
 trap 'exit 130' INT TERM
 
 clock() {
@@ -26,16 +31,16 @@ tests_so_far() {
 
 # Waits for a suite, says now and then how far it is, and ends it when it takes too long.
 watch_over() {
-    local suite=$1 log=$2 started=$3 elapsed
-    while kill -0 "$suite" 2>/dev/null; do
+    local name=$1 log=$2 started=$3 elapsed
+    while kill -0 "$running" 2>/dev/null; do
         sleep 1
         elapsed=$((SECONDS - started))
         if ((elapsed % heartbeat == 0)); then
-            printf '      %s, %s tests so far\n' "$(clock $elapsed)" "$(tests_so_far "$log")"
+            printf '%s: %s, %s tests so far\n' "$name" "$(clock $elapsed)" "$(tests_so_far "$log")"
         fi
         if ((elapsed > suite_limit)); then
             echo "ended after $(clock $suite_limit), which is too long" >>"$log"
-            kill -- "-$suite" 2>/dev/null || true
+            kill -- "-$running" 2>/dev/null || true
         fi
     done
 }
@@ -43,16 +48,16 @@ watch_over() {
 # run VERSION SUITE: VERSION is "once" for what does not depend on one.
 run() {
     local version=$1 suite=$2 started=$SECONDS status=0 passed=0 failed=1
-    local log=$LOGS/$version-$suite.log
+    local log=$LOGS/$version-$suite.log name="[$version] $suite"
     local arguments=()
     [[ $version = once ]] || arguments=("$version")
-    echo "[$version] $suite (so far $(clock $SECONDS))"
+    echo "$name begins at $(clock $SECONDS)"
 
     set -m
     "$CONFIG/suites/$suite.sh" ${arguments[@]+"${arguments[@]}"} >"$log" 2>&1 </dev/null &
     running=$!
     set +m
-    watch_over "$running" "$log" "$started"
+    watch_over "$name" "$log" "$started"
     wait "$running" || status=$?
     running=
 
@@ -62,7 +67,7 @@ run() {
     fi
     record "$version" "$suite" "$passed" "$failed" $((SECONDS - started))
     if ((failed > 0)); then
-        tail -n 40 "$log" | sed 's/^/      | /'
+        tail -n 60 "$log" | sed 's/^/      | /'
         echo "      the whole log: $log"
     fi
     ((failed == 0))
@@ -70,7 +75,7 @@ run() {
 
 record() {
     echo "$*" >>"$results"
-    printf '      %d passed, %d failed, %s\n' "$3" "$4" "$(clock "$5")"
+    printf '[%s] %s: %d passed, %d failed, %s\n' "$1" "$2" "$3" "$4" "$(clock "$5")"
 }
 
 prepare_tools() {
@@ -94,29 +99,59 @@ provision() {
     fi
 }
 
-suites_of() {
-    local version=$1
-    run "$version" clippy || true
-    run "$version" pgrx || true
-    # What pgrx has installed holds its test functions too, so the extension is installed once more.
-    if run "$version" install; then
-        run "$version" regress || true
-        run "$version" isolation || true
-        run "$version" sessions || true
-        if [[ $version = "$packaged" ]]; then
-            run "$version" cron || true
+# What pgrx has installed holds its test functions too, so the extension is installed once more.
+build() {
+    local version
+    run once format || true
+    run once model || true
+    for version in $provisioned; do
+        run "$version" clippy || true
+        run "$version" pgrx || true
+        if run "$version" install; then
+            touch "$turns/$version.installed"
+        else
+            echo "[$version] nothing else can run: nothing is installed"
         fi
+        touch "$turns/$version.built"
+    done
+    run once demo || true
+}
+
+# Takes one turn after the other that the other tester has not taken.
+try_out() {
+    local turn version suite
+    for turn in $(turns_of); do
+        mkdir "$turns/$turn" 2>/dev/null || continue
+        version=${turn%%:*}
+        while [[ ! -e $turns/$version.built ]]; do sleep 1; done
+        [[ -e $turns/$version.installed ]] || continue
+        for suite in $(tr , ' ' <<<"${turn#*:}"); do
+            run "$version" "$suite" || true
+        done
+    done
+}
+
+# VERSION:SUITE,SUITE...
+turns_of() {
+    local version
+    for version in $provisioned; do
+        echo "$version:regress,isolation,sessions"
+        if [[ $version = "$packaged" ]]; then echo "$version:cron"; fi
         if [[ $version = "$newest" ]]; then
-            run "$version" history || true
-            run "$version" pgspot || true
-            run "$version" drivers || true
-            run "$version" conformance || true
-            run "$version" examples || true
-            run "$version" bench || true
+            echo "$version:history,bench"
+            echo "$version:pgspot,drivers,conformance,examples"
         fi
-    else
-        echo "      regress, isolation, sessions, cron, history, pgspot, drivers, conformance, examples and bench cannot run on $version: nothing is installed"
-    fi
+    done
+}
+
+# start FUNCTION: beside the others. What it runs ends with it.
+start() {
+    (
+        trap '[[ -z $running ]] || kill -- "-$running" 2>/dev/null' EXIT
+        trap 'exit 130' TERM
+        "$1"
+    ) &
+    workers="$workers $!"
 }
 
 summary() {
@@ -155,12 +190,13 @@ provisioned=
 for version in $versions; do
     if provision "$version"; then provisioned="$provisioned $version"; fi
 done
-run once format || true
-run once model || true
-run once demo || true
-for version in $provisioned; do
-    suites_of "$version"
+start build
+start try_out
+start try_out
+for worker in $workers; do
+    wait "$worker" || record once tests 0 1 0
 done
+workers=
 
 echo
 summary
