@@ -6,7 +6,7 @@ set -eu
 
 minutes=${1:?for how many minutes?} major=${2:?which major version of PostgreSQL?}
 . "$CONFIG/session_tools.sh"
-"$CONFIG/packages.sh" libfaketime iproute2:ip
+"$CONFIG/packages.sh" iproute2:ip
 cd "$ROOT"
 cargo build --quiet --package pg_once_history
 "$TARGET/debug/soak" "$minutes"

@@ -5,6 +5,6 @@ set -eu
 . "$(dirname "$0")/suite.sh"
 
 . "$CONFIG/session_tools.sh"
-"$CONFIG/packages.sh" libfaketime iproute2:ip
+"$CONFIG/packages.sh" iproute2:ip
 cd "$ROOT"
 cargo_test cargo test --package pg_once_history --no-fail-fast -- --nocapture --test-threads=2

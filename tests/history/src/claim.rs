@@ -87,7 +87,9 @@ pub fn check(history: &[Transaction], left: &BTreeSet<Key>) -> Result<usize, Str
     for transaction in history {
         let mut touched: BTreeSet<&Key> = BTreeSet::new();
         for step in &transaction.steps {
-            if let Deed::Claim { key, .. } | Deed::Unclaim { key, .. } = &step.deed {
+            if let Deed::Claim { key, .. } | Deed::Unclaim { key, .. } | Deed::Look { key, .. } =
+                &step.deed
+            {
                 touched.insert(key);
             }
         }
@@ -176,6 +178,7 @@ fn read(transaction: &Transaction, key: &Key, told: &mut Told) -> Result<(), Str
                 won,
             } if of == key => Answer::claim(*owner, *won),
             Deed::Unclaim { key: of, gave } if of == key => Answer::unclaim(*gave),
+            Deed::Look { key: of, claimed } if of == key => Answer::look(*claimed),
             _ => continue,
         };
         if !answer.is_known {
@@ -195,10 +198,10 @@ fn read(transaction: &Transaction, key: &Key, told: &mut Told) -> Result<(), Str
         }
         let look = Operation::new(asked, at, Act::Look(answer.before));
         if !answer.changes {
-            // Under SERIALIZABLE unclaim speaks of the snapshot where it gives nothing back, which
-            // says nothing about the time of the answer.
+            // Under SERIALIZABLE is_claimed speaks of the snapshot, and so does unclaim where it gives
+            // nothing back, which says nothing about the time of the answer.
             let of_snapshot = transaction.level == Level::Serializable
-                && matches!(step.deed, Deed::Unclaim { .. });
+                && matches!(step.deed, Deed::Unclaim { .. } | Deed::Look { .. });
             if !of_snapshot {
                 told.operations.push(look);
             }
@@ -271,6 +274,18 @@ impl Answer {
             after: Some(owner),
             changes: won != Some(false),
             is_known: won.is_some(),
+        }
+    }
+
+    fn look(claimed: bool) -> Answer {
+        Answer {
+            before: match claimed {
+                true => Before::Claimed,
+                false => Before::Free,
+            },
+            after: None,
+            changes: false,
+            is_known: true,
         }
     }
 

@@ -380,6 +380,13 @@ impl<'a> Client<'a> {
                     vec![unclaim(Some(is_true(rows)))]
                 })?;
             }
+            Call::IsClaimed(key) => {
+                let sql = format!("SELECT is_claimed('{}', '{}')", key.space, key.name);
+                self.ask(open, &sql, &[], |rows| {
+                    let claimed = is_true(rows);
+                    vec![Deed::Look { key, claimed }]
+                })?;
+            }
             Call::Turn { row, how, timeout } => self.turn(open, row, how, timeout)?,
             Call::Lock {
                 name,

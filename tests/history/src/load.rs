@@ -19,6 +19,12 @@ pub const CLIENTS: usize = 12;
 /// How long a client waits for the slowest, so that all of them want the same keys.
 const COURTESY: Duration = Duration::from_millis(200);
 
+/// So many transactions every client makes at least, however slow the machine: less proves little.
+const ENOUGH: u64 = 2 * GENERATION;
+
+/// How long they may take beyond what happens meanwhile.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub struct Load<'a> {
     pub seed: u64,
     pub mix: Mix,
@@ -41,7 +47,7 @@ pub struct Recorded {
 }
 
 impl Load<'_> {
-    /// Runs the clients for as long as `meanwhile` takes.
+    /// Runs the clients for as long as `meanwhile` takes, and until they have done enough.
     pub fn run(&self, meanwhile: impl FnOnce()) -> Recorded {
         let start = Instant::now();
         let is_over = AtomicBool::new(false);
@@ -60,6 +66,13 @@ impl Load<'_> {
                 }
             });
             meanwhile();
+            let late = Instant::now();
+            while slowest(&pace) < ENOUGH
+                && late.elapsed() < PATIENCE
+                && !clients.iter().any(|client| client.is_finished())
+            {
+                thread::sleep(Duration::from_millis(10));
+            }
             drop(stop);
             trouble.join().unwrap();
             let histories = clients.into_iter().map(|client| client.join().unwrap());
@@ -91,19 +104,16 @@ impl Load<'_> {
         while !is_over() && client.connect(is_over) {
             client.play(plan.next().expect("a plan has no end"));
             let done = pace[number].fetch_add(1, Ordering::Relaxed) + 1;
-            let slowest = || {
-                let all = pace.iter().map(|done| done.load(Ordering::Relaxed));
-                all.min().expect("there are clients")
-            };
             let ahead = Instant::now();
-            while slowest() + GENERATION < done && ahead.elapsed() < COURTESY && !is_over() {
+            while slowest(pace) + GENERATION < done && ahead.elapsed() < COURTESY && !is_over() {
                 thread::sleep(Duration::from_millis(1));
             }
         }
         client.into_history()
     }
 
-    /// Cancels what a client's backend does, or ends the backend, now and then.
+    /// Cancels what a client's backend does, or ends the backend, now and then. A session that has a
+    /// name is left alone.
     fn trouble(&self, is_over: &AtomicBool, cancelled: &AtomicUsize, ended: &AtomicUsize) {
         let mut random = Rng::with_seed(self.seed);
         let mut observer: Option<Session> = None;
@@ -125,6 +135,7 @@ impl Load<'_> {
             let told = session.try_run(&format!(
                 "SELECT {function}(pid) FROM pg_stat_activity
                  WHERE datname = current_database() AND pid <> pg_backend_pid()
+                     AND application_name = ''
                  ORDER BY pid LIMIT 1 OFFSET {place}"
             ));
             match told {
@@ -137,6 +148,12 @@ impl Load<'_> {
             }
         }
     }
+}
+
+/// How many transactions the slowest client has done.
+fn slowest(pace: &[AtomicU64]) -> u64 {
+    let all = pace.iter().map(|done| done.load(Ordering::Relaxed));
+    all.min().expect("there are clients")
 }
 
 struct Stop<'a>(&'a AtomicBool);

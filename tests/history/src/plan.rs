@@ -37,6 +37,8 @@ pub struct Mix {
     pub scrap: bool,
     /// Statements that want more memory than there is.
     pub gluttony: bool,
+    /// Long pauses in the midst of transactions.
+    pub dawdling: bool,
 }
 
 impl Mix {
@@ -45,6 +47,7 @@ impl Mix {
         cuts: true,
         scrap: false,
         gluttony: false,
+        dawdling: false,
     };
 }
 
@@ -79,6 +82,7 @@ pub enum Call {
         owned: bool,
     },
     Unclaim(Key),
+    IsClaimed(Key),
     Turn {
         row: Key,
         how: How,
@@ -197,7 +201,8 @@ impl Plan {
             if has_savepoint && step >= savepoint && self.random.u8(..3) == 0 {
                 calls.push(Call::Undo);
             }
-            calls.push(Call::Pause(self.random.u64(..1000)));
+            let longest = if self.mix.dawdling { 60_000 } else { 1000 };
+            calls.push(Call::Pause(self.random.u64(..longest)));
         }
     }
 
@@ -220,7 +225,7 @@ impl Plan {
     }
 
     fn claim(&mut self) -> Call {
-        match self.random.u8(..12) {
+        match self.random.u8(..13) {
             0..=4 => Call::Claim(self.any_claim()),
             5 | 6 => {
                 let many = self.random.usize(2..6);
@@ -231,6 +236,7 @@ impl Plan {
                 timeout: self.timeout(),
                 owned: self.random.bool(),
             },
+            10 => Call::IsClaimed(self.any_claim()),
             _ => Call::Unclaim(self.key(TURNED, 3)),
         }
     }

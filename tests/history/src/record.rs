@@ -81,6 +81,11 @@ pub enum Deed {
         key: Key,
         gave: Option<bool>,
     },
+    /// What `is_claimed` said.
+    Look {
+        key: Key,
+        claimed: bool,
+    },
     /// The row was shown with this count, and the client has written the next one.
     Turn {
         row: Key,

@@ -25,12 +25,15 @@ const fn scenario(name: &'static str, run: fn(&Scale) -> Ending) -> Scenario {
 
 pub const ALL: &[Scenario] = &[
     scenario("backends_ended", quiet::backends_ended),
+    scenario("sessions_time_out", quiet::sessions_time_out),
     scenario("backend_killed", crash::backend_killed),
     scenario("postmaster_killed", crash::postmaster_killed),
     scenario("immediate_stop", crash::immediate_stop),
     scenario("data_disk_full", disk::data_full),
     scenario("wal_disk_full", disk::wal_full),
     scenario("lock_table_full", shortage::locks),
+    scenario("predicate_locks_full", shortage::predicate_locks),
+    scenario("connections_full", shortage::connections),
     scenario("out_of_memory", shortage::memory),
     scenario("client_stopped", stopped::client),
     scenario("clock_jumps", clock::jumps),

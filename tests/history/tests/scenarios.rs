@@ -13,6 +13,11 @@ fn backends_are_cancelled_and_ended() {
 }
 
 #[test]
+fn sessions_take_too_long() {
+    survives("sessions_time_out");
+}
+
+#[test]
 fn a_backend_is_killed() {
     survives("backend_killed");
 }
@@ -40,6 +45,16 @@ fn the_disk_of_the_wal_is_full() {
 #[test]
 fn the_lock_table_is_full() {
     survives("lock_table_full");
+}
+
+#[test]
+fn there_is_no_room_for_what_was_read() {
+    survives("predicate_locks_full");
+}
+
+#[test]
+fn there_are_no_connections() {
+    survives("connections_full");
 }
 
 #[test]

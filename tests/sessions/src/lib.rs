@@ -4,6 +4,7 @@
 //! `PG_CONFIG` names; the extension must be installed there.
 
 pub mod barrier;
+pub mod clock;
 pub mod cluster;
 pub mod history;
 pub mod pooler;
@@ -11,6 +12,7 @@ pub mod server;
 pub mod session;
 
 pub use barrier::Barrier;
+pub use clock::Clock;
 pub use cluster::{Cluster, Database, database};
 pub use pooler::Pooler;
 pub use server::Server;

@@ -7,6 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const CLIENTS: usize = 6;
+/// So many keys are claimed before each crash, however slow the machine is.
+const ENOUGH: usize = 30;
 /// A load that no crash ends by then has failed.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -105,7 +107,11 @@ fn load(database: &Database, cycle: usize, crash: impl FnOnce()) -> Vec<String> 
             })
         }));
         barrier.wait();
+        let begun = Instant::now();
         thread::sleep(Duration::from_millis(400));
+        while wanted.load(Ordering::Relaxed) < ENOUGH * CLIENTS && begun.elapsed() < LIMIT / 2 {
+            thread::sleep(Duration::from_millis(10));
+        }
         crash();
         clients
             .into_iter()

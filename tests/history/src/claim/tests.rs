@@ -182,3 +182,26 @@ fn an_owner_is_told_won_again_and_nobody_else() {
     let other = committed(2, 5, &[try_claim(8, true)]);
     assert!(checked(&[first, other], true).is_err());
 }
+
+#[test]
+fn a_look_that_misses_a_committed_claim_is_rejected() {
+    let look = |claimed| Deed::Look {
+        key: key(),
+        claimed,
+    };
+    let winner = committed(1, 0, &[claimed(true)]);
+    checked(&[winner.clone(), committed(2, 100, &[look(true)])], true).unwrap();
+    let why = checked(&[winner, committed(2, 100, &[look(false)])], true).unwrap_err();
+    assert!(why.contains("no order"), "{why}");
+}
+
+#[test]
+fn a_look_that_sees_an_open_claim_is_rejected() {
+    let look = Deed::Look {
+        key: key(),
+        claimed: true,
+    };
+    let winner = transaction(1, 0, &[claimed(true)], Outcome::RolledBack);
+    let why = checked(&[winner, committed(2, 3, &[look])], false).unwrap_err();
+    assert!(why.contains("no order"), "{why}");
+}

@@ -1,39 +1,35 @@
-//! The clock jumps an hour forward and back between one life of the server and the next. libfaketime
-//! stands between the server and the kernel's clock.
-//!
-//! It can be told to jump while the server runs too, by a file that it reads. Under the load of
-//! these clients such a server went into crash recovery; why was not looked into.
+//! The clock jumps by an hour, forward and back, under the server and between one life of it and the
+//! next.
 
 use crate::scene::{Ending, Scale, Scene, Terms, all};
-use pg_once_sessions::Cluster;
-use std::fs;
-use std::path::PathBuf;
+use pg_once_sessions::{Clock, Cluster};
 use std::thread;
 use std::time::Duration;
 
-const LIBRARY: &str = "faketime/libfaketime.so.1";
-
 pub fn jumps(scale: &Scale) -> Ending {
-    let library = library();
-    let cluster = Cluster::start_with(
-        &all(&[]),
-        &[
-            ("LD_PRELOAD", library.to_str().unwrap()),
-            ("FAKETIME", "+0"),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ],
+    let clock = Clock::make();
+    let library = clock.library();
+    let scene = Scene::of(
+        Cluster::start_with(&all(&[]), &[("LD_PRELOAD", &library)]),
+        scale,
     );
-    let scene = Scene::of(cluster, scale);
     let mut jumps = 0;
     let recorded = scene.record(Terms::USUAL, || {
-        for offset in ["+1h", "+0", "-1h"].iter().cycle().take(scale.faults) {
+        for ahead in [3600, 0, -3600].into_iter().cycle().take(scale.faults) {
             thread::sleep(Duration::from_millis(600));
             let before = now(&scene);
-            scene.cluster.stop_fast();
-            scene.cluster.set_environment("FAKETIME", offset);
-            scene.cluster.restart();
+            if ahead < 0 {
+                scene.cluster.stop_fast();
+                clock.set_ahead(ahead);
+                scene.cluster.restart();
+            } else {
+                clock.set_ahead(ahead);
+            }
             let jump = now(&scene) - before;
             assert!(jump.abs() > 3000, "the clock has jumped by {jump} s only");
+            if ahead == 0 {
+                end_sessions(&scene);
+            }
             jumps += 1;
         }
         thread::sleep(Duration::from_millis(600));
@@ -46,12 +42,11 @@ fn now(scene: &Scene) -> i64 {
     session.number("SELECT extract(epoch FROM clock_timestamp())::bigint")
 }
 
-/// Debian's package libfaketime has it.
-fn library() -> PathBuf {
-    let mut folders = fs::read_dir("/usr/lib").unwrap().map(Result::unwrap);
-    let found = folders.find_map(|folder| {
-        let library = folder.path().join(LIBRARY);
-        library.exists().then_some(library)
-    });
-    found.expect("libfaketime: the Debian package of this name")
+/// PostgreSQL's own timers, that of deadlocks among them, run an hour longer where the clock has
+/// stepped back meanwhile. So whoever may wait for one of them is ended.
+fn end_sessions(scene: &Scene) {
+    scene.cluster.connect("postgres").run(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+        scene.database
+    ));
 }

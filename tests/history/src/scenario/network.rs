@@ -2,7 +2,7 @@
 //! network namespaces stand for the machines; clients reach both by Unix sockets.
 
 use crate::load::Recorded;
-use crate::record::Outcome;
+use crate::record::{Outcome, Span};
 use crate::scenario::standby::{SYNCHRONOUS, synchronize};
 use crate::scene::{Ending, Scale, Scene, all};
 use pg_once_sessions::Cluster;
@@ -12,11 +12,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What was on its way when the network was cut may still arrive.
-const ON_ITS_WAY: Duration = Duration::from_millis(100);
-
 /// First the cut heals. Then comes one that does not: the primary is stopped and the standby
-/// promoted. While the network is cut no COMMIT that wrote something is acknowledged.
+/// promoted. While the network is cut no COMMIT that wrote something, and was sent since, is
+/// acknowledged.
 pub fn cut(scale: &Scale) -> Ending {
     let network = match Network::new() {
         Ok(network) => network,
@@ -44,7 +42,7 @@ pub fn cut(scale: &Scale) -> Ending {
         for _ in 1..scale.faults {
             thread::sleep(Duration::from_millis(500));
             network.cut();
-            let from = Instant::now() + ON_ITS_WAY;
+            let from = Instant::now();
             thread::sleep(Duration::from_millis(700));
             silences.push((from, Instant::now()));
             network.heal();
@@ -52,7 +50,7 @@ pub fn cut(scale: &Scale) -> Ending {
         // TCP sends again what was lost after some pause.
         thread::sleep(scale.length / 2);
         network.cut();
-        let from = Instant::now() + ON_ITS_WAY;
+        let from = Instant::now();
         thread::sleep(Duration::from_millis(700));
         silences.push((from, Instant::now()));
         scene.cluster.stop_immediately();
@@ -70,10 +68,13 @@ pub fn cut(scale: &Scale) -> Ending {
 fn nothing_is_acknowledged(recorded: &Recorded, (from, until): (Instant, Instant)) {
     let [from, until] = [from, until].map(|time| time - recorded.start);
     let hasty = recorded.history.iter().find(|transaction| {
-        let told = transaction.end.until;
+        let Span {
+            from: asked,
+            until: told,
+        } = transaction.end;
         transaction.outcome == Outcome::Committed
             && transaction.signed
-            && from < told
+            && from < asked
             && told < until
     });
     assert!(
