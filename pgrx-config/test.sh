@@ -9,7 +9,9 @@ set -euo pipefail
 
 versions=${*:-$PG_VERSIONS}
 newest=${versions##* }
-# The version that this machine's Debian has packagesuite_limit=1800
+# The version that this machine's Debian has packages of.
+packaged=$(sed -n "s/^DEBIAN_SUITE_\([0-9]*\)=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)\$/\1/p" "$CONFIG/versions.env")
+suite_limit=1800
 heartbeat=60
 results=$LOGS/results
 turns=$LOGS/turns
@@ -123,7 +125,7 @@ try_out() {
     for turn in $(turns_of); do
         mkdir "$turns/$turn" 2>/dev/null || continue
         version=${turn%%:*}
-        while [[ ! -e $turns/$version.built ]]; do sleep 1; done
+        while [[ ! -e $turns/$version.built && ! -e $turns/build.ended ]]; do sleep 1; done
         [[ -e $turns/$version.installed ]] || continue
         for suite in $(tr , ' ' <<<"${turn#*:}"); do
             run "$version" "$suite" || true
@@ -147,7 +149,7 @@ turns_of() {
 # start FUNCTION: beside the others. What it runs ends with it.
 start() {
     (
-        trap '[[ -z $running ]] || kill -- "-$running" 2>/dev/null' EXIT
+        trap 'touch "$turns/$1.ended"; [[ -z $running ]] || kill -- "-$running" 2>/dev/null' EXIT
         trap 'exit 130' TERM
         "$1"
     ) &
