@@ -80,8 +80,11 @@ static mut EARLIER_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
 /// Registers the launcher, while the postmaster loads the library. It starts once the server is
 /// no standby, and again 5 seconds after it failed.
+///
+/// There is none while pg_upgrade works on the cluster: it has noted the next transaction id before,
+/// and the new server would give out again those that a sweep took.
 pub fn register(jobs: Jobs) {
-    if !settings::is_preloaded() || JOBS.set(jobs).is_err() {
+    if !settings::is_preloaded() || is_upgrade() || JOBS.set(jobs).is_err() {
         return;
     }
     // SAFETY: hooks are set by the postmaster alone, and those that were there are called.
@@ -99,6 +102,11 @@ pub fn register(jobs: Jobs) {
         .set_start_time(BgWorkerStartTime::RecoveryFinished)
         .set_restart_time(Some(Duration::from_secs(5)))
         .load();
+}
+
+fn is_upgrade() -> bool {
+    // SAFETY: reads a global of this process.
+    unsafe { pg_sys::IsBinaryUpgrade }
 }
 
 #[pg_guard]

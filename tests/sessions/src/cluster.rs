@@ -238,6 +238,11 @@ impl Cluster {
         }
     }
 
+    /// Starts a stopped server as pg_upgrade does.
+    pub fn start_for_upgrade(&self) {
+        self.run(self.start_command().args(["-o", "-b"]));
+    }
+
     /// Waits for a server that recovers by itself.
     pub fn wait_until_ready(&self) {
         let started = Instant::now();

@@ -247,6 +247,25 @@ fn a_cancelled_launcher_comes_back() {
     assert!(!cluster.log().contains("was terminated by signal"));
 }
 
+/// What it wrote would have transaction ids that the new server gives out again.
+#[test]
+fn there_is_no_worker_while_pg_upgrade_looks_at_the_server() {
+    let cluster = Cluster::start(&[PRELOADED[0], NEVER]);
+    let database = cluster.database();
+    let mut session = database.session();
+    session.run(EXPIRED);
+    session.run("ALTER SYSTEM SET pg_once.sweep_interval = 1");
+    cluster.stop_fast();
+    cluster.start_for_upgrade();
+    let mut session = database.session();
+    thread::sleep(Duration::from_secs(2));
+    assert!(session.rows(LAUNCHER).is_empty());
+    assert_eq!(session.number("SELECT count(*) FROM once.claim"), 5000);
+    cluster.stop_fast();
+    cluster.restart();
+    wait_until(&mut database.session(), CLEAN);
+}
+
 /// The first sweep comes at once.
 fn sweep_each(session: &mut Session, interval: &str) {
     session.run(&format!(
