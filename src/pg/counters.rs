@@ -138,10 +138,11 @@ pub fn add(name: &[u8], counts: &Counts) {
 pub fn all() -> Vec<(Option<Vec<u8>>, [u64; COUNTERS])> {
     let (database, places) = (database(), places());
     let others = &places[ALL - 1];
-    let mut all: Vec<_> = places[..ALL - 1]
-        .iter()
-        .filter_map(|place| Some((Some(place.name_in(database)?), place.counts())))
-        .collect();
+    // No place gets another name meanwhile.
+    let mut all: Vec<_> = exclusively(|| {
+        let own = |place: &Place| Some((Some(place.name_in(database)?), place.counts()));
+        places[..ALL - 1].iter().filter_map(own).collect()
+    });
     if others.counts().iter().any(|count| *count > 0) {
         all.push((None, others.counts()));
     }

@@ -74,6 +74,8 @@ pub(super) fn open(mode: i32) -> Result<Option<(Relation, Fitness)>, Raised> {
     register();
     for _ in 0..ROUNDS {
         if STALE.swap(false, Relaxed) {
+            // What was known is over, also where the look-up fails.
+            know(Oid::INVALID);
             know(table());
         }
         let table = KNOWN.get().table;
