@@ -99,7 +99,9 @@ impl<'a> Batch<'a> {
     /// Where that meets a claim a dead row stays behind, so it is not done again in this call.
     fn claim_directly(&mut self, table: &mut Claims, terms: &Terms) -> Result<(), Error> {
         let (ns, keys) = (self.ns, self.keys);
-        let mut new_ones = Some(0);
+        // Under SERIALIZABLE each look counts as a read.
+        let looks_at_all = session::isolation() == session::Isolation::Serializable;
+        let mut new_ones = (!looks_at_all).then_some(0);
         self.claim_in_chunks(|entries| {
             let mut data = terms.entry()?;
             entries

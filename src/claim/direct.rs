@@ -80,6 +80,9 @@ pub fn make_at_once(
     entry: &Entry,
 ) -> Result<Option<Answer>, Error> {
     Ok(match table.probe_next(claim)? {
+        claims::Found::Nothing if was_in_snapshot(table, claim)? => {
+            return Err(Error::ClaimRemovedSinceSnapshot);
+        }
         claims::Found::Nothing => table.insert(claim, entry)?.then_some(Answer::Won),
         claims::Found::Held(_) => None,
         claims::Found::Claim(found) => match judge(table, &found, terms)? {
