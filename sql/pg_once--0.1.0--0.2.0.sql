@@ -366,7 +366,7 @@ CREATE FUNCTION once.guard_plan(target regclass, key_columns text[]) RETURNS SET
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'guard_plan_wrapper';
 COMMENT ON FUNCTION once.guard_plan(regclass, text[]) IS
-    'The statements, in order, that make duplicates in the key columns impossible while the table is in use: for psql''s \gexec, each in a transaction of its own; each can be run again. No rows where a unique index guards the key already. Writes nothing, reads with the rights of the caller. Errors: 55000 with the number while there are duplicates, 0A000 where the key lacks a column of the partition key or for a type without equality or order, 22004, 22023, 42703, 42809, 42501 also where row security is active for the caller.';
+    'The statements, in order, that make duplicates in the key columns impossible while the table is in use: for psql''s \gexec, each in a transaction of its own; each can be run again. No rows where a unique index guards the key already. Writes nothing, reads with the rights of the caller. Errors: 55000 with the number while there are duplicates, 0A000 where the key lacks a column of the partition key or has a virtual generated one, or for a type without equality or order, 22004, 22023, 42703, 42809, 42501 also where row security is active for the caller.';
 
 CREATE FUNCTION once.backlog() RETURNS TABLE (total bigint, expired bigint)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1

@@ -143,6 +143,11 @@ pub enum Error {
         table: String,
         column: String,
     },
+    /// A virtual generated column, which can have no index.
+    ColumnNotStored {
+        table: String,
+        column: String,
+    },
     NameTooLong {
         argument: &'static str,
     },
@@ -249,7 +254,10 @@ impl Error {
                 ERRCODE_FEATURE_NOT_SUPPORTED,
                 &format!("a row cannot be part of a key: {kind}"),
             )
-            .hint("Give its columns as separate parts."),
+            .hint(
+                "Give its columns as separate parts. For many keys there is claim_many. For one key \
+                 of many parts write VARIADIC before an array, as in VARIADIC $2::text[].",
+            ),
             Self::KeyTooLong { bytes } => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 &format!(
@@ -495,6 +503,11 @@ impl Error {
                 &format!("column \"{column}\" of table {table} has a type without an order"),
             )
             .hint("Duplicates are found by sorting, and a unique index needs an order too: choose another column."),
+            Self::ColumnNotStored { table, column } => plain(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                &format!("column \"{column}\" of table {table} is a virtual generated column"),
+            )
+            .hint("PostgreSQL has no indexes on such columns: name those that it is made of, or have it STORED."),
             Self::NameTooLong { argument } => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 &format!("{argument} must not be longer than 1000 bytes"),

@@ -32,6 +32,12 @@ pub fn plan(key: &Key) -> Result<Vec<String>, Error> {
                 is: "a foreign table",
             });
         }
+        if let Some(column) = relation.computed.clone() {
+            return Err(Error::ColumnNotStored {
+                table: relation.name.clone(),
+                column,
+            });
+        }
         if let Some(missing) = missing_in_key(relation, key) {
             return Err(Error::PartitionKeyNotInKey {
                 table: relation.name.clone(),

@@ -19,6 +19,8 @@ pub struct Relation {
     pub is_partitioned: bool,
     /// What it is, where it can have no index.
     pub foreign: bool,
+    /// A key column that is not stored, which can have no index.
+    pub computed: Option<String>,
     /// The partition key's columns; `None` for an expression.
     pub partition_key: Vec<Option<String>>,
     /// The name that a new index gets, quoted, and one that is free if it is taken. A name that is
@@ -90,6 +92,7 @@ fn relation(json: &Json) -> Relation {
         parent: json["parent"].as_i64(),
         is_partitioned: json["kind"] == "p",
         foreign: json["kind"] == "f",
+        computed: json["computed"].as_str().map(str::to_owned),
         partition_key: array(&json["partition_key"])
             .map(|column| column.as_str().map(str::to_owned))
             .collect(),
@@ -127,7 +130,7 @@ WITH part (oid, parent, level) AS (
 ), wanted (name, place) AS (
     SELECT w.name, w.place FROM pg_catalog.unnest(ARRAY[{names}]::pg_catalog.text[]) WITH ORDINALITY AS w (name, place)
 ), attribute AS (
-    SELECT part.oid AS relation, a.attnum, a.attcollation, w.name, w.place,
+    SELECT part.oid AS relation, a.attnum, a.attcollation, a.attgenerated, w.name, w.place,
         NOT a.attnotnull OR EXISTS (SELECT FROM pg_catalog.pg_constraint AS c
             WHERE c.conrelid OPERATOR(pg_catalog.=) part.oid AND c.contype OPERATOR(pg_catalog.=) 'n'
             AND c.conkey[1] OPERATOR(pg_catalog.=) a.attnum AND NOT c.convalidated) AS nullable
@@ -171,6 +174,8 @@ SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
     'parent', part.parent::pg_catalog.int8,
     'kind', r.relkind,
     'nullable', (SELECT nullability.is_possible FROM nullability),
+    'computed', (SELECT pg_catalog.min(a.name) FROM attribute AS a
+        WHERE a.relation OPERATOR(pg_catalog.=) r.oid AND a.attgenerated OPERATOR(pg_catalog.=) 'v'),
     'partition_key', (SELECT pg_catalog.jsonb_agg(a.attname ORDER BY k.n)
         FROM pg_catalog.pg_partitioned_table AS p,
             pg_catalog.unnest(p.partattrs::pg_catalog.int2[]) WITH ORDINALITY AS k (number, n)

@@ -16,4 +16,6 @@ SELECT created, (entity).* FROM find_or_create(NULL::computed, '{"name": "abcd"}
 SELECT * FROM with_row_lock(NULL::computed, '{"size": 3}');
 SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::computed, '{"size": 5}') $$);
 SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::computed, '{"name": "d"}', '{"size": 1}') $$);
+-- No index can guard such a column.
+SELECT pg_temp.raised($$ SELECT once.guard_plan('computed', '{size}') $$);
 DROP TABLE computed;
