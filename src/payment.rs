@@ -1,25 +1,17 @@
 //! Payments: the row functions for the one table that so many pollers meet at.
 
-use pgrx::datum::AnyElement;
-use pgrx::iter::TableIterator;
-use pgrx::{name, pg_extern};
+use pgrx::pg_extern;
 
 use crate::error::Error;
 use crate::key::scalar_text;
 use crate::pg::table::Table;
-use crate::pg::{Call, ErrorReport, Value, settings};
-use crate::row::{Cell, Shape, Taken, Turn, column, open};
+use crate::pg::{Answer, Call, ErrorReport, Value, settings};
+use crate::row::{Cell, Shape, Taken, Turn, answer, column, open};
 use crate::timeout::Timeout;
 
 #[pg_extern(sql = false)]
-fn with_payment_lock(
-    call: Call,
-) -> Result<TableIterator<'static, (name!(created, bool), name!(payment, AnyElement))>, ErrorReport>
-{
-    let taken = take(call)?;
-    Ok(TableIterator::new(taken.and_then(|taken| {
-        Some((taken.created, taken.row.into_any()?))
-    })))
+fn with_payment_lock(call: Call) -> Result<Answer, ErrorReport> {
+    Ok(answer(call, take(call)?)?)
 }
 
 fn take(call: Call) -> Result<Option<Taken>, Error> {

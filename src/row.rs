@@ -1,8 +1,6 @@
 //! Rows of the user's own tables: find or create one, in turns.
 
-use pgrx::datum::AnyElement;
-use pgrx::iter::{SetOfIterator, TableIterator};
-use pgrx::{name, pg_extern};
+use pgrx::pg_extern;
 
 use std::rc::Rc;
 
@@ -11,7 +9,7 @@ use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::json::{Member, Members};
 use crate::pg::table::{Column, Opened, Table};
-use crate::pg::{Call, ErrorReport, Raised, text};
+use crate::pg::{Answer, Call, ErrorReport, Raised, Value, text};
 use crate::timeout::Timeout;
 
 mod cell;
@@ -24,25 +22,24 @@ pub use statement::{Shape, alias};
 pub use turn::{Taken, Turn, turn_of};
 
 #[pg_extern(sql = false)]
-fn with_row_lock(call: Call) -> Result<SetOfIterator<'static, AnyElement>, ErrorReport> {
+fn with_row_lock(call: Call) -> Result<Answer, ErrorReport> {
     let taken = take(call, true, call.interval(3), |table| {
         table.fits_result(call)
     })?;
-    Ok(SetOfIterator::new(
-        taken.and_then(|taken| taken.row.into_any()),
-    ))
+    Ok(call.answer(taken.map(|taken| taken.row)))
 }
 
 #[pg_extern(sql = false)]
-fn find_or_create(
-    call: Call,
-) -> Result<TableIterator<'static, (name!(created, bool), name!(entity, AnyElement))>, ErrorReport>
-{
+fn find_or_create(call: Call) -> Result<Answer, ErrorReport> {
     let lock = call.boolean(3).ok_or(Error::Null { argument: "lock" })?;
     let taken = take(call, lock, call.interval(4), |_| true)?;
-    Ok(TableIterator::new(taken.and_then(|taken| {
-        Some((taken.created, taken.row.into_any()?))
-    })))
+    Ok(answer(call, taken)?)
+}
+
+/// Whether the row was created, and the row.
+pub fn answer(call: Call, taken: Option<Taken>) -> Result<Answer, Error> {
+    let row = taken.map(|taken| call.row([Value::boolean(taken.created), taken.row]));
+    Ok(call.answer(row.transpose()?))
 }
 
 fn take(

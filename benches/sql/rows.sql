@@ -18,14 +18,17 @@ BEGIN
 END
 $$;
 
-/* The same by hand, for a table with a unique index. */
+/* The same by hand, for a table with a unique index: a row that was just inserted is not looked for. */
 CREATE FUNCTION add_by_insert_first(service bigint, item text, added numeric) RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE
     payment payments;
 BEGIN
-    INSERT INTO payments (service_id, line_item_id) VALUES (service, item) ON CONFLICT DO NOTHING;
-    SELECT * INTO STRICT payment FROM payments
-        WHERE service_id = service AND line_item_id = item FOR NO KEY UPDATE;
+    INSERT INTO payments (service_id, line_item_id) VALUES (service, item) ON CONFLICT DO NOTHING
+        RETURNING * INTO payment;
+    IF NOT FOUND THEN
+        SELECT * INTO STRICT payment FROM payments
+            WHERE service_id = service AND line_item_id = item FOR NO KEY UPDATE;
+    END IF;
     UPDATE payments SET amount = amount + added WHERE id = payment.id RETURNING amount INTO payment.amount;
     RETURN payment.amount;
 END
@@ -38,9 +41,12 @@ BEGIN
     SELECT * INTO payment FROM payments
         WHERE service_id = service AND line_item_id = item FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        INSERT INTO payments (service_id, line_item_id) VALUES (service, item) ON CONFLICT DO NOTHING;
-        SELECT * INTO STRICT payment FROM payments
-            WHERE service_id = service AND line_item_id = item FOR NO KEY UPDATE;
+        INSERT INTO payments (service_id, line_item_id) VALUES (service, item) ON CONFLICT DO NOTHING
+            RETURNING * INTO payment;
+        IF NOT FOUND THEN
+            SELECT * INTO STRICT payment FROM payments
+                WHERE service_id = service AND line_item_id = item FOR NO KEY UPDATE;
+        END IF;
     END IF;
     UPDATE payments SET amount = amount + added WHERE id = payment.id RETURNING amount INTO payment.amount;
     RETURN payment.amount;

@@ -23,6 +23,9 @@ const BEGIN: &str = "BEGIN";
 const COMMIT: &str = "COMMIT";
 const INSERT: &str =
     "INSERT INTO payments (service_id, line_item_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+/// It shows the row that it creates, which need not be looked for then.
+const INSERT_RETURNING: &str = "INSERT INTO payments (service_id, line_item_id) VALUES ($1, $2) \
+     ON CONFLICT DO NOTHING RETURNING *";
 const SELECT: &str = "SELECT * FROM payments WHERE service_id = $1 AND line_item_id = $2";
 const LOCK: &str =
     "SELECT * FROM payments WHERE service_id = $1 AND line_item_id = $2 FOR NO KEY UPDATE";
@@ -66,11 +69,26 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "the same, SELECT FOR NO KEY UPDATE first",
         form: Form::Separate,
         ours: false,
-        statements: &[BEGIN, INSERT, LOCK, UPDATE, COMMIT],
+        statements: &[BEGIN, INSERT_RETURNING, LOCK, UPDATE, COMMIT],
         turn: |client, item| {
             client.ask(0, &[])?;
-            if client.ask(2, &[SERVICE, item])?.rows == 0 {
-                client.ask(1, &[SERVICE, item])?;
+            if client.ask(2, &[SERVICE, item])?.rows == 0
+                && client.ask(1, &[SERVICE, item])?.rows == 0
+            {
+                one(client.ask(2, &[SERVICE, item])?)?;
+            }
+            client.ask(3, &[SERVICE, item])?;
+            client.ask(4, &[]).map(drop)
+        },
+    },
+    Contestant {
+        name: "the same, INSERT … RETURNING, SELECT only where it returns nothing",
+        form: Form::Separate,
+        ours: false,
+        statements: &[BEGIN, INSERT_RETURNING, LOCK, UPDATE, COMMIT],
+        turn: |client, item| {
+            client.ask(0, &[])?;
+            if client.ask(1, &[SERVICE, item])?.rows == 0 {
                 one(client.ask(2, &[SERVICE, item])?)?;
             }
             client.ask(3, &[SERVICE, item])?;
@@ -85,7 +103,7 @@ pub const CONTESTANTS: &[Contestant] = &[
             BEGIN,
             "SELECT pg_advisory_xact_lock(hashtextextended($1 || ':' || $2, 0))",
             SELECT,
-            INSERT,
+            INSERT_RETURNING,
             UPDATE,
             COMMIT,
         ],

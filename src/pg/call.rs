@@ -178,15 +178,21 @@ impl<'fcx> Call<'fcx> {
 
     /// The row type that the query expects of a function that returns a set of rows.
     pub(super) fn expected_row(self) -> Option<PgTupleDesc<'fcx>> {
-        let result = self.info().resultinfo.cast::<pg_sys::ReturnSetInfo>();
-        // SAFETY: resultinfo is null or a node; a ReturnSetInfo lives as long as the call, and so
-        // does the description that it points to.
+        // SAFETY: what the query says of the set, and the description that it points to, live as
+        // long as the call.
         unsafe {
-            if result.is_null() || (*result).type_ != pg_sys::NodeTag::T_ReturnSetInfo {
-                return None;
-            }
-            let expected = (*result).expectedDesc;
+            let expected = (*self.result_set()?).expectedDesc;
             (!expected.is_null()).then(|| PgTupleDesc::from_pg_unchecked(expected))
+        }
+    }
+
+    /// What the query says of the set that the function returns, where it can take one.
+    pub(super) fn result_set(self) -> Option<*mut pg_sys::ReturnSetInfo> {
+        let result = self.info().resultinfo.cast::<pg_sys::ReturnSetInfo>();
+        // SAFETY: resultinfo is null or a node.
+        unsafe {
+            let is_set = !result.is_null() && (*result).type_ == pg_sys::NodeTag::T_ReturnSetInfo;
+            is_set.then_some(result)
         }
     }
 

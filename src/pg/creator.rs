@@ -1,7 +1,8 @@
-//! Waiting for a transaction that is creating a row, before an INSERT of the same row does.
+//! Looks at a unique index with a snapshot that shows what is not committed yet.
 //!
-//! An INSERT computes the row's defaults and takes a transaction id before it waits. A look at the
-//! unique index with a snapshot that shows what is not committed yet does neither.
+//! So a transaction that is creating a row is waited for before an INSERT of the same row does
+//! that, which would compute the row's defaults and take a transaction id first. And a row that
+//! nobody has nor creates is known to be new for less than a statement costs that finds nothing.
 
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
@@ -17,6 +18,15 @@ use super::raw;
 use super::table::{Column, Table, Unique};
 use super::value::Value;
 
+/// What stands in a unique index under a key.
+#[derive(Clone, Copy)]
+enum Found {
+    Nothing,
+    /// The row of a transaction that has ended, or of this one.
+    Row,
+    Open(Creator),
+}
+
 /// An open transaction of another session, and its row.
 #[derive(Clone, Copy)]
 struct Creator {
@@ -31,33 +41,63 @@ impl Table {
     /// with this key, and says whether there was one. In a partitioned table none is seen, nor
     /// where the transaction cannot write.
     pub fn await_creator(&self, unique: &Unique, key: &[(&Column, Value)]) -> Result<bool, Raised> {
+        let found = self.look(unique, key, |table, found| {
+            if let Found::Open(mut creator) = found {
+                // SAFETY: the table is open; no page is pinned.
+                unsafe { await_end(table, &mut creator) }
+            }
+        })?;
+        Ok(matches!(found, Some(Found::Open(_))))
+    }
+
+    /// Whether there is certainly no row with this key, not even one of an open transaction.
+    pub fn has_none(&self, unique: &Unique, key: &[(&Column, Value)]) -> Result<bool, Raised> {
+        let found = self.look(unique, key, |_, _| ())?;
+        Ok(matches!(found, Some(Found::Nothing)))
+    }
+
+    /// What stands in the index under the key; none where that cannot be said. `then` is called
+    /// while the table is open, under a guard.
+    fn look(
+        &self,
+        unique: &Unique,
+        key: &[(&Column, Value)],
+        then: impl FnOnce(Relation, Found),
+    ) -> Result<Option<Found>, Raised> {
         const LOCK: c_int = pg_sys::AccessShareLock as c_int;
+        const LOCKED: c_int = pg_sys::NoLock as c_int;
         // SAFETY: reads globals of this backend.
         if unsafe { pg_sys::XactReadOnly || raw::RecoveryInProgress() } {
-            return Ok(false);
+            return Ok(None);
         }
         let (table, index) = (self.oid, unique.oid);
         // SAFETY: the table is locked to the transaction's end, so its index is there. Both are
         // closed here, or by the abort of the (sub)transaction that an error leads to.
         unsafe {
-            let table = guard(|| raw::try_relation_open(table, LOCK))?;
-            let index = guard(|| raw::try_relation_open(index, LOCK))?;
-            let creator = if table.is_null() || index.is_null() {
+            let (table, index) = guard(|| {
+                let table = raw::try_relation_open(table, LOCKED);
+                (table, raw::try_relation_open(index, LOCK))
+            })?;
+            let found = if table.is_null() || index.is_null() {
                 None
             } else {
-                look(table, index, &mut scan_keys(index, unique, key)?)?
+                let mut keys = scan_keys(index, unique, key)?;
+                keys.as_deref_mut()
+                    .map(|keys| look(table, index, keys))
+                    .transpose()?
             };
             guard(|| {
-                if let Some(mut creator) = creator {
-                    await_end(table, &mut creator);
+                if let Some(found) = found {
+                    then(table, found);
                 }
-                for relation in [index, table] {
-                    if !relation.is_null() {
-                        raw::relation_close(relation, LOCK);
-                    }
+                if !index.is_null() {
+                    raw::relation_close(index, LOCK);
+                }
+                if !table.is_null() {
+                    raw::relation_close(table, LOCKED);
                 }
             })?;
-            Ok(creator.is_some())
+            Ok(found)
         }
     }
 }
@@ -68,22 +108,22 @@ unsafe fn scan_keys(
     index: Relation,
     unique: &Unique,
     key: &[(&Column, Value)],
-) -> Result<Vec<ScanKeyData>, Raised> {
+) -> Result<Option<Vec<ScanKeyData>>, Raised> {
     const EQUAL: u16 = 3;
     // SAFETY: the caller holds the index open; its arrays have an entry for each key column.
     unsafe {
         if (*(*index).rd_rel).relkind as u8 != pg_sys::RELKIND_INDEX {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        let count = unique.columns.len();
-        let families = slice::from_raw_parts((*index).rd_opfamily, count);
+        let count = unique.parts.len();
         let kinds = slice::from_raw_parts((*index).rd_opcintype, count);
         let collations = slice::from_raw_parts((*index).rd_indcollation, count);
         let mut keys = Vec::with_capacity(count);
-        for (i, number) in unique.columns.iter().enumerate() {
-            let (family, kind, collation) = (families[i], kinds[i], collations[i]);
-            let Some((_, value)) = key.iter().find(|(column, _)| column.number == *number) else {
-                return Ok(Vec::new());
+        for (i, part) in unique.parts.iter().enumerate() {
+            let (kind, collation, function) = (kinds[i], collations[i], part.equals);
+            let Some((_, value)) = key.iter().find(|(column, _)| column.number == part.column)
+            else {
+                return Ok(None);
             };
             let flags = if value.null {
                 pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL
@@ -94,8 +134,6 @@ unsafe fn scan_keys(
             let mut entry = MaybeUninit::<ScanKeyData>::zeroed();
             let place = entry.as_mut_ptr();
             guard(|| {
-                let equals = raw::get_opfamily_member(family, kind, kind, EQUAL as i16);
-                let function = raw::get_opcode(equals);
                 raw::ScanKeyEntryInitialize(
                     place,
                     flags as c_int,
@@ -109,19 +147,16 @@ unsafe fn scan_keys(
             })?;
             keys.push(entry.assume_init());
         }
-        Ok(keys)
+        Ok(Some(keys))
     }
 }
 
-/// The open transaction that has the first row of the key, if one has.
+/// The first row of the key.
 unsafe fn look(
     table: Relation,
     index: Relation,
     keys: &mut [ScanKeyData],
-) -> Result<Option<Creator>, Raised> {
-    if keys.is_empty() {
-        return Ok(None);
-    }
+) -> Result<Found, Raised> {
     let (first, count) = (keys.as_mut_ptr(), keys.len() as c_int);
     // SAFETY: relations, keys and snapshot outlive the scan, which ends here; an error releases
     // what it holds with the (sub)transaction.
@@ -141,11 +176,15 @@ unsafe fn look(
             let none = TransactionId::from(0);
             let (maker, remover) = ((*snapshot).xmin, (*snapshot).xmax);
             let transaction = if maker == none { remover } else { maker };
-            (is_there && transaction != none).then_some(Creator {
-                transaction,
-                insertion: (*snapshot).speculativeToken,
-                at,
-            })
+            match (is_there, transaction != none) {
+                (false, _) => Found::Nothing,
+                (true, false) => Found::Row,
+                (true, true) => Found::Open(Creator {
+                    transaction,
+                    insertion: (*snapshot).speculativeToken,
+                    at,
+                }),
+            }
         })
     }
 }

@@ -6,6 +6,7 @@
 //! subtransaction back.
 //! A [`Value`] lives as long as the SQL call that made it.
 
+mod answer;
 pub mod array;
 pub mod call;
 pub mod claims;
@@ -13,6 +14,7 @@ pub mod counters;
 mod creator;
 pub mod cursor;
 pub mod deadline;
+pub mod first;
 mod guard;
 pub mod json;
 mod known;
@@ -36,6 +38,7 @@ mod value;
 pub mod watch;
 pub mod worker;
 
+pub use answer::Answer;
 pub use call::Call;
 pub use guard::Raised;
 pub use pgrx::pg_sys::panic::ErrorReport;

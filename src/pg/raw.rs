@@ -7,11 +7,12 @@
 use std::ffi::{c_char, c_int, c_long, c_void};
 
 use pgrx::pg_sys::{
-    ArrayType, Datum, ErrorData, FmgrInfo, ForkNumber, FunctionCallInfo, GucContext, Jsonb,
-    JsonbContainer, JsonbIterator, JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode,
-    Latch, List, LockAcquireResult, MemoryContext, Oid, PGFunction, ParseState, Portal, RangeVar,
-    RangeVarGetRelidCallback, RawParseMode, Relation, SPIPlanPtr, Size, Snapshot, TableScanDesc,
-    TimestampTz, TupleDesc, TupleTableSlot, Tuplestorestate, TypeCacheEntry, VacuumStmt, varlena,
+    ArrayType, Datum, ErrorData, FmgrInfo, ForkNumber, FunctionCallInfo, GucContext,
+    HeapTupleHeader, Jsonb, JsonbContainer, JsonbIterator, JsonbIteratorToken, JsonbValue, LOCKTAG,
+    LWLock, LWLockMode, Latch, List, LockAcquireResult, MemoryContext, Oid, PGFunction,
+    ParamListInfo, ParseState, Portal, RangeVar, RangeVarGetRelidCallback, RawParseMode, Relation,
+    SPIExecuteOptions, SPIPlanPtr, Size, Snapshot, TableScanDesc, TimestampTz, TupleDesc,
+    TupleTableSlot, Tuplestorestate, TypeCacheEntry, TypeFuncClass, VacuumStmt, varlena,
 };
 
 /// `void (*timeout_handler_proc)(void)` of `utils/timeout.h`; runs inside a signal handler.
@@ -27,6 +28,7 @@ unsafe extern "C-unwind" {
         max_size: Size,
     ) -> MemoryContext;
     pub(super) fn AtEOXact_GUC(is_commit: bool, nest_level: c_int);
+    pub(super) fn BlessTupleDesc(description: TupleDesc) -> TupleDesc;
     pub(super) fn BeginInternalSubTransaction(name: *const c_char);
     pub(super) fn CacheInvalidateRelcacheByRelid(relation: Oid);
     pub(super) fn CommitTransactionCommand();
@@ -53,6 +55,7 @@ unsafe extern "C-unwind" {
     pub(super) fn GetCurrentTransactionStartTimestamp() -> TimestampTz;
     pub(super) fn GetUserId() -> Oid;
     pub(super) fn GetLatestSnapshot() -> Snapshot;
+    pub(super) fn HeapTupleHeaderGetDatum(row: HeapTupleHeader) -> Datum;
     pub(super) fn JsonbIteratorInit(container: *mut JsonbContainer) -> *mut JsonbIterator;
     pub(super) fn JsonbIteratorNext(
         iterator: *mut *mut JsonbIterator,
@@ -123,6 +126,10 @@ unsafe extern "C-unwind" {
         fire_triggers: bool,
         count: c_long,
     ) -> c_int;
+    pub(super) fn SPI_execute_plan_extended(
+        plan: SPIPlanPtr,
+        options: *const SPIExecuteOptions,
+    ) -> c_int;
     pub(super) fn SPI_finish() -> c_int;
     pub(super) fn SPI_freeplan(plan: SPIPlanPtr) -> c_int;
     pub(super) fn SPI_keepplan(plan: SPIPlanPtr) -> c_int;
@@ -144,6 +151,7 @@ unsafe extern "C-unwind" {
         align: c_char,
     ) -> *mut ArrayType;
     pub(super) fn cstring_to_text_with_len(s: *const c_char, length: c_int) -> *mut varlena;
+    pub(super) fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
     pub(super) fn die(signal: c_int);
     pub(super) fn disable_timeout(id: c_int, keep_indicator: bool);
     pub(super) fn enable_timeout_every(id: c_int, first: TimestampTz, every_ms: c_int);
@@ -163,7 +171,11 @@ unsafe extern "C-unwind" {
     pub(super) fn getTypeInputInfo(kind: Oid, input: *mut Oid, io_param: *mut Oid);
     pub(super) fn getTypeOutputInfo(kind: Oid, output: *mut Oid, is_varlena: *mut bool);
     pub(super) fn get_opcode(operator: Oid) -> Oid;
-    pub(super) fn get_opfamily_member(family: Oid, left: Oid, right: Oid, strategy: i16) -> Oid;
+    pub(super) fn get_call_result_type(
+        info: FunctionCallInfo,
+        kind: *mut Oid,
+        description: *mut TupleDesc,
+    ) -> TypeFuncClass::Type;
     pub(super) fn get_func_signature(f: Oid, types: *mut *mut Oid, count: *mut c_int) -> Oid;
     pub(super) fn get_partition_ancestors(relation: Oid) -> *mut List;
     pub(super) fn get_timeout_active(id: c_int) -> bool;
@@ -179,6 +191,7 @@ unsafe extern "C-unwind" {
     pub(super) fn jsonb_out(info: FunctionCallInfo) -> Datum;
     pub(super) fn lookup_type_cache(kind: Oid, flags: c_int) -> *mut TypeCacheEntry;
     pub(super) fn makeRangeVarFromNameList(names: *mut List) -> *mut RangeVar;
+    pub(super) fn makeParamList(count: c_int) -> ParamListInfo;
     pub(super) fn make_parsestate(parent: *mut ParseState) -> *mut ParseState;
     pub(super) fn numeric_out(info: FunctionCallInfo) -> Datum;
     pub(super) fn pg_any_to_server(s: *const c_char, length: c_int, encoding: c_int)
@@ -191,6 +204,7 @@ unsafe extern "C-unwind" {
     pub(super) fn pgstat_report_stat(force: bool) -> c_long;
     pub(super) fn raw_parser(statements: *const c_char, mode: RawParseMode::Type) -> *mut List;
     pub(super) fn relation_close(relation: Relation, lock_mode: c_int);
+    pub(super) fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, count: c_int);
     pub(super) fn superuser_arg(role: Oid) -> bool;
     pub(super) fn table_slot_create(
         relation: Relation,

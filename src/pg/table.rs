@@ -1,5 +1,6 @@
 //! A user's table, as far as finding and creating one of its rows goes.
 
+use std::cell::Cell;
 use std::ffi::c_char;
 use std::ptr;
 use std::rc::Rc;
@@ -35,6 +36,10 @@ pub struct Table {
     pub has_before_triggers: bool,
     /// Triggers that run after an INSERT and may change the row again.
     pub has_after_triggers: bool,
+    /// Row security that may decide what somebody sees of the table.
+    pub may_hide_rows: bool,
+    /// Whether the last row that this session asked for was a new one.
+    pub last_was_new: Cell<bool>,
     /// Tells this description from all others that the session has had.
     pub version: u64,
     pub(super) oid: Oid,
@@ -61,9 +66,18 @@ pub struct Column {
 pub struct Unique {
     pub name: String,
     pub(super) oid: Oid,
-    /// The numbers of its columns, in its order.
-    pub(super) columns: Vec<i16>,
+    /// In its order.
+    pub(super) parts: Vec<Part>,
     nulls_are_equal: bool,
+}
+
+/// A column of an index.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// The column's number in the table.
+    pub(super) column: i16,
+    /// The function that says whether two of its values are equal.
+    pub(super) equals: Oid,
 }
 
 /// What a look-up of a table found.
@@ -195,12 +209,27 @@ impl Table {
     /// The unique index that keeps two rows with this key out, if there is one.
     pub fn guard_of(&self, key: &[&Column], has_null: bool) -> Option<&Unique> {
         self.uniques.iter().find(|unique| {
-            unique.columns.len() == key.len()
+            unique.parts.len() == key.len()
                 && key
                     .iter()
-                    .all(|column| unique.columns.contains(&column.number))
+                    .all(|column| unique.parts.iter().any(|part| part.column == column.number))
                 && (unique.nulls_are_equal || !has_null)
         })
+    }
+
+    /// Whether the current user may read all columns and change each, by rights on the table.
+    pub fn is_open_to_user(&self) -> Result<bool, Raised> {
+        const RIGHTS: pg_sys::AclMode =
+            (pg_sys::ACL_SELECT | pg_sys::ACL_UPDATE) as pg_sys::AclMode;
+        let oid = self.oid;
+        // SAFETY: a look-up by object id.
+        unsafe {
+            guard(|| {
+                let user = raw::GetUserId();
+                raw::pg_class_aclmask(oid, user, RIGHTS, pg_sys::AclMaskHow::ACLMASK_ALL)
+            })
+            .map(|held| held == RIGHTS)
+        }
     }
 
     /// Whether row security decides what the current user sees of the table.
@@ -358,6 +387,8 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             // Partitions may have triggers of their own.
             has_before_triggers: is_partitioned || triggers.before,
             has_after_triggers: is_partitioned || triggers.after,
+            may_hide_rows: form.relrowsecurity,
+            last_was_new: Cell::new(false),
             version: VERSIONS.fetch_add(1, Relaxed),
             oid,
             uniques,
@@ -486,11 +517,19 @@ unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Rai
                     indexes.primary_key = key.iter().map(|column| column.quoted.clone()).collect();
                 }
                 if is_reliable(index, &key)? {
+                    let mut parts = Vec::new();
+                    for column in &key {
+                        let operator = equality(column.kind.base)?;
+                        parts.push(Part {
+                            column: column.number,
+                            equals: guard(|| raw::get_opcode(operator))?,
+                        });
+                    }
                     indexes.uniques.push(Unique {
                         name: text::from_c((&raw const (*(*index).rd_rel).relname.data).cast())?
                             .unwrap_or_default(),
                         oid,
-                        columns: numbers.to_vec(),
+                        parts,
                         nulls_are_equal: form.indnullsnotdistinct,
                     });
                 }

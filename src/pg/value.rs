@@ -112,6 +112,14 @@ impl Value {
         }
     }
 
+    pub fn boolean(is: bool) -> Self {
+        Self {
+            datum: Datum::from(is),
+            null: false,
+            kind: pg_sys::BOOLOID,
+        }
+    }
+
     /// A value of type "char".
     pub fn letter(letter: u8) -> Self {
         Self {
@@ -209,7 +217,17 @@ impl Value {
 
     /// What the input function of `kind` makes of `text`, its domain and length checked.
     pub fn parse(text: &str, kind: Kind) -> Result<Self, Raised> {
+        if let Some(datum) = plain_integer(text, kind.oid) {
+            return Ok(Self {
+                datum,
+                null: false,
+                kind: kind.base,
+            });
+        }
         let source = to_server(text)?;
+        if kind.oid == pg_sys::TEXTOID {
+            return Self::text(source.as_bytes());
+        }
         let (input, parameter) = (kind.input, kind.input_parameter);
         // SAFETY: the text is NUL-terminated and outlives the call; the input function is the
         // type's own.
@@ -229,6 +247,11 @@ impl Value {
     /// This value where it is of `kind` already.
     pub fn of_kind(self, kind: Kind) -> Option<Self> {
         (self.kind == kind.base && kind.oid == kind.base && kind.typmod < 0).then_some(self)
+    }
+
+    /// Whether this boolean is true.
+    pub fn is_true(self) -> bool {
+        !self.null && self.datum.value() != 0
     }
 
     pub fn is_null(self) -> bool {
@@ -292,6 +315,17 @@ impl Value {
     pub fn into_any(self) -> Option<AnyElement> {
         // SAFETY: the datum is of the type beside it.
         unsafe { AnyElement::from_polymorphic_datum(self.datum, self.null, self.kind) }
+    }
+}
+
+/// The integer that the text is, without the input function of its type; none where that has to
+/// decide.
+fn plain_integer(text: &str, kind: Oid) -> Option<Datum> {
+    match kind {
+        pg_sys::INT2OID => text.parse::<i16>().ok().map(Datum::from),
+        pg_sys::INT4OID => text.parse::<i32>().ok().map(Datum::from),
+        pg_sys::INT8OID => text.parse::<i64>().ok().map(Datum::from),
+        _ => None,
     }
 }
 

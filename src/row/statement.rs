@@ -53,57 +53,18 @@ impl<'a> Statements<'a> {
     }
 
     /// Creates the row with `defaults`, and says whether its key is the one asked for.
-    pub fn insert(&self, defaults: &[Cell], conflict: Conflict) -> (String, Vec<Value>) {
-        let Table { name, .. } = self.table;
-        let Wording {
-            alias,
-            matches,
-            projection,
-            ..
-        } = &*self.wording;
+    pub fn insert(&self, defaults: &[Cell], conflict: Conflict) -> (Rc<str>, Vec<Value>) {
         let mut arguments = self.arguments.clone();
-        let mut columns = Vec::new();
-        let mut values = Vec::new();
-        let mut given = 0;
-        for cell in self.key {
-            columns.push(cell.column.quoted.as_str());
-            if cell.value.is_null() {
-                values.push("NULL".to_owned());
-            } else {
-                given += 1;
-                values.push(format!("${given}"));
-            }
-        }
-        for cell in defaults {
-            arguments.push(cell.value);
-            columns.push(&cell.column.quoted);
-            values.push(format!("${}", arguments.len()));
-        }
-        let (columns, values) = (columns.join(", "), values.join(", "));
-        let tail = match conflict {
-            Conflict::Nothing => " ON CONFLICT DO NOTHING".to_owned(),
-            Conflict::NothingOnKey => {
-                let key: Vec<&str> = self
-                    .key
-                    .iter()
-                    .map(|cell| cell.column.quoted.as_str())
-                    .collect();
-                format!(" ON CONFLICT ({}) DO NOTHING", key.join(", "))
-            }
-            Conflict::Error | Conflict::Rules => String::new(),
-        };
-        let returning = match conflict {
-            Conflict::Rules => String::new(),
-            _ => format!(" RETURNING {projection}, ({matches}) IS TRUE"),
-        };
-        let statement =
-            format!("INSERT INTO {name} AS {alias} ({columns}) VALUES ({values}){tail}{returning}");
+        arguments.extend(defaults.iter().map(|cell| cell.value));
+        let statement = self
+            .wording
+            .insert(self.table, self.key, defaults, conflict);
         (statement, arguments)
     }
 }
 
 /// What an INSERT does when a unique index holds an equal row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Conflict {
     Nothing,
     /// Looks at the index that covers the key only: for tables with a deferrable constraint.
@@ -130,7 +91,11 @@ struct Wording {
     projection: String,
     /// One for each [`Lock`].
     find: [String; 3],
+    insert: RefCell<HashMap<InsertKey, Rc<str>>>,
 }
+
+/// The columns of the defaults, and what the INSERT does about a conflict.
+type InsertKey = (Vec<i16>, Conflict);
 
 /// A description of a table, the key's columns and which of them are null, and the form.
 type WordingKey = (u64, Vec<(i16, bool)>, Form);
@@ -141,6 +106,9 @@ thread_local! {
 
 /// Wordings kept at most, before all are made anew.
 const WORDINGS_KEPT: usize = 512;
+
+/// Statements of one wording that create a row, kept at most.
+const INSERTS_KEPT: usize = 64;
 
 impl Wording {
     fn of(table: &Table, key: &[Cell], form: Form) -> Result<Rc<Self>, Error> {
@@ -199,7 +167,73 @@ impl Wording {
             alias,
             projection,
             find,
+            insert: RefCell::default(),
         })
+    }
+
+    fn insert(
+        &self,
+        table: &Table,
+        key: &[Cell],
+        defaults: &[Cell],
+        conflict: Conflict,
+    ) -> Rc<str> {
+        let columns = defaults.iter().map(|cell| cell.column.number);
+        let insert_key = (columns.collect(), conflict);
+        if let Some(known) = self.insert.borrow().get(&insert_key) {
+            return Rc::clone(known);
+        }
+        let statement: Rc<str> = self.new_insert(table, key, defaults, conflict).into();
+        let mut known = self.insert.borrow_mut();
+        if known.len() >= INSERTS_KEPT {
+            known.clear();
+        }
+        known.insert(insert_key, Rc::clone(&statement));
+        statement
+    }
+
+    fn new_insert(
+        &self,
+        table: &Table,
+        key: &[Cell],
+        defaults: &[Cell],
+        conflict: Conflict,
+    ) -> String {
+        let Self {
+            alias,
+            matches,
+            projection,
+            ..
+        } = self;
+        let name = &table.name;
+        let mut columns = Vec::new();
+        let mut values = Vec::new();
+        let mut given = 0;
+        let cells = key.iter().map(|cell| (cell, cell.value.is_null()));
+        let cells = cells.chain(defaults.iter().map(|cell| (cell, false)));
+        for (cell, is_null) in cells {
+            columns.push(cell.column.quoted.as_str());
+            if is_null {
+                values.push("NULL".to_owned());
+            } else {
+                given += 1;
+                values.push(format!("${given}"));
+            }
+        }
+        let (columns, values) = (columns.join(", "), values.join(", "));
+        let tail = match conflict {
+            Conflict::Nothing => " ON CONFLICT DO NOTHING".to_owned(),
+            Conflict::NothingOnKey => {
+                let key: Vec<&str> = key.iter().map(|cell| cell.column.quoted.as_str()).collect();
+                format!(" ON CONFLICT ({}) DO NOTHING", key.join(", "))
+            }
+            Conflict::Error | Conflict::Rules => String::new(),
+        };
+        let returning = match conflict {
+            Conflict::Rules => String::new(),
+            _ => format!(" RETURNING {projection}, ({matches}) IS TRUE"),
+        };
+        format!("INSERT INTO {name} AS {alias} ({columns}) VALUES ({values}){tail}{returning}")
     }
 }
 

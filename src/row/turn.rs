@@ -14,6 +14,7 @@ use crate::digest;
 use crate::error::Error;
 use crate::key::scalar_text;
 use crate::pg::deadline::{Attempt, attempt};
+use crate::pg::first::first;
 use crate::pg::json::Member;
 use crate::pg::lock::{Class, Lock as Taking, Mode, names};
 use crate::pg::settings::{self, DuplicateRows};
@@ -91,6 +92,14 @@ impl<'a> Turn<'a> {
     /// With a timeout a row that is there and free is taken as without one. All else, which may
     /// wait, is one subtransaction: at the deadline it is undone as a whole.
     pub fn take(&self) -> Result<Option<Taken>, Error> {
+        let taken = self.take_in_time()?;
+        if let Some(Taken { created, .. }) = taken {
+            self.table.last_was_new.set(created);
+        }
+        Ok(taken)
+    }
+
+    fn take_in_time(&self) -> Result<Option<Taken>, Error> {
         let Some(deadline) = self.timeout.deadline() else {
             return self.take_in_rounds().map(Some);
         };
@@ -128,7 +137,9 @@ impl<'a> Turn<'a> {
 
     fn take_in_rounds(&self) -> Result<Taken, Error> {
         for _ in 0..ROUNDS {
-            if let Some(row) = self.settled()? {
+            if !self.is_nowhere()?
+                && let Some(row) = self.settled()?
+            {
                 return Ok(Taken::found(row));
             }
             let taken = match self.guard {
@@ -154,12 +165,32 @@ impl<'a> Turn<'a> {
         Ok(None)
     }
 
+    /// Whether the unique index alone tells that the row is to be created. That costs less than a
+    /// statement that finds nothing and is lost before one that finds the row, so it is asked where
+    /// the last row of the table was a new one. What such a statement would see or raise besides is
+    /// left to it: an older snapshot, row security, rights on single columns.
+    fn is_nowhere(&self) -> Result<bool, Error> {
+        let Some(guard) = self.guard.filter(|_| self.table.last_was_new.get()) else {
+            return Ok(false);
+        };
+        Ok(!session::isolation().has_one_snapshot()
+            && !self.table.may_hide_rows
+            && self.table.is_open_to_user()?
+            && self.table.has_none(guard, &self.values())?)
+    }
+
     fn awaits_creator(&self) -> Result<bool, Error> {
         let Some(guard) = self.guard else {
             return Ok(false);
         };
-        let key = self.key.iter().map(|cell| (cell.column, cell.value));
-        Ok(self.table.await_creator(guard, &key.collect::<Vec<_>>())?)
+        Ok(self.table.await_creator(guard, &self.values())?)
+    }
+
+    fn values(&self) -> Vec<(&Column, Value)> {
+        self.key
+            .iter()
+            .map(|cell| (cell.column, cell.value))
+            .collect()
     }
 
     /// The row, locked where it is to be, if it is there.
@@ -193,10 +224,16 @@ impl<'a> Turn<'a> {
     }
 
     fn find(&self, lock: Lock, view: View) -> Result<Option<Value>, Error> {
-        let statement = self.statements.find(lock);
-        let (count, row) = spi::run(statement, &self.statements.arguments, view, |rows| {
-            Ok::<_, Error>((rows.count(), rows.keep(0, 0)?))
-        })?;
+        let (statement, arguments) = (self.statements.find(lock), &self.statements.arguments);
+        let (count, row) = match view {
+            View::Isolated => {
+                let found = first::<1>(statement, arguments)?;
+                (found.count, found.values[0])
+            }
+            View::Newest => spi::run(statement, arguments, view, |rows| {
+                Ok::<_, Error>((rows.count(), rows.keep(0, 0)?))
+            })?,
+        };
         if count > 1 {
             self.accept_duplicates()?;
         }
@@ -284,14 +321,10 @@ impl<'a> Turn<'a> {
             .map(|(column, json)| Cell::of_json(column, json, "defaults"))
             .collect::<Result<Vec<_>, Error>>()?;
         let (statement, arguments) = self.statements.insert(&defaults, conflict);
-        let created = spi::run(&statement, &arguments, View::Isolated, |rows| {
-            match rows.keep(0, 0)? {
-                Some(_) if rows.boolean(0, 1) != Some(true) => {
-                    Err(Error::RowRewritten { table: table() })
-                }
-                row => Ok(row),
-            }
-        })?;
+        let [created, has_key] = first(&statement, &arguments)?.values;
+        if created.is_some() && !has_key.is_some_and(Value::is_true) {
+            return Err(Error::RowRewritten { table: table() });
+        }
         let row = match created {
             Some(row) if !self.table.has_after_triggers => row,
             None if conflict != Conflict::Rules => return Ok(None),

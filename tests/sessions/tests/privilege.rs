@@ -146,6 +146,32 @@ fn each_missing_grant_is_refused() {
     assert!(!caller.is_true(find), "finding needs SELECT only");
 }
 
+/// A session that has just created a row looks at the index before it asks
+/// for the row.
+#[test]
+fn a_look_at_the_index_gives_no_rights() {
+    let database = database();
+    let (name, mut session, _caller) = (role(&database), database.session(), ordinary(&database));
+    session.run(&format!(
+        "CREATE TABLE account (key text UNIQUE, n int DEFAULT 0);
+         GRANT SELECT, INSERT ON account TO {name}"
+    ));
+    let take =
+        |key| format!("SELECT n FROM with_row_lock(NULL::account, '{{\"key\": \"{key}\"}}')");
+    session.run(&take("a"));
+    session.run(&format!("SET ROLE {name}"));
+    for key in ["a", "b"] {
+        session.refused(&take(key), "42501");
+    }
+    session.run(&format!(
+        "RESET ROLE; GRANT UPDATE (n) ON account TO {name}; SET ROLE {name}"
+    ));
+    session.run(&take("b"));
+    session.run(&take("c"));
+    session.run("RESET ROLE");
+    assert_eq!(session.number("SELECT count(*) FROM account"), 3);
+}
+
 #[test]
 fn a_column_that_may_not_be_written_is_refused() {
     let database = database();
