@@ -96,34 +96,41 @@ class Persistence(unittest.TestCase):
         self.assertLessEqual(set(outcomes), {1, "in progress"})
 
     def test_who_was_taken_over_cannot_store_a_result(self):
-        def charge(lease, seconds):
+        def charge(lease, by, work=lambda: None):
             @idempotent_function(
                 data_keyword_argument="order",
                 persistence_store=store(self.ns, lease=timedelta(seconds=lease)),
                 key_prefix="charge",
             )
             def run(order):
-                self.runs.append(seconds)
-                time.sleep(seconds)
-                return {"slept": seconds}
+                self.runs.append(by)
+                work()
+                return {"by": by}
 
             return run(order={"id": 1})
 
         errors = []
+        begun, taken_over = threading.Event(), threading.Event()
+
+        def pause():
+            begun.set()
+            taken_over.wait(60)
 
         def slow():
             try:
-                charge(lease=0.2, seconds=2)
+                charge(lease=0.2, by="first", work=pause)
             except IdempotencyPersistenceLayerError as error:
                 errors.append(str(error))
 
         paused = threading.Thread(target=slow)
         paused.start()
-        time.sleep(1)
-        self.assertEqual(charge(lease=60, seconds=0), {"slept": 0})
+        self.assertTrue(begun.wait(60))
+        time.sleep(0.3)
+        self.assertEqual(charge(lease=60, by="second"), {"by": "second"})
+        taken_over.set()
         paused.join()
-        self.assertEqual(charge(lease=60, seconds=0), {"slept": 0})
-        self.assertEqual(self.runs, [2, 0])
+        self.assertEqual(charge(lease=60, by="third"), {"by": "second"})
+        self.assertEqual(self.runs, ["first", "second"])
         self.assertIn("lease lost", errors[0])
 
 

@@ -37,13 +37,15 @@ module Once
 
     private
 
+    # Uncached: within a request the same SELECT would be answered by the query cache, without a
+    # claim or a lock.
     def once_row(sql, key, defaults, *timeout)
       times = timeout.map { |seconds| seconds && "#{seconds} seconds" }
-      find_by_sql([sql, key.to_json, defaults.to_json, *times]).first
+      uncached { find_by_sql([sql, key.to_json, defaults.to_json, *times]) }.first
     end
 
     def once_value(sql, *binds)
-      connection.select_value(sanitize_sql([sql, *binds]))
+      uncached { connection.select_value(sanitize_sql([sql, *binds])) }
     end
   end
 end

@@ -65,6 +65,17 @@ class OnceTest < Minitest::Test
     holder.join
   end
 
+  def test_the_query_cache_of_a_request_answers_nothing
+    key = { service_id: 3, line_item_id: "A" }
+    ActiveRecord::Base.cache do
+      told = Array.new(2) { CIBuildFailure.track!(build_id: 4713, repo: "org/repo") }
+      assert_equal [true, false], told
+      Payment.with(**key) {}
+      at_once(1) { Payment.with(**key) { |payment| payment.update!(amount: 5) } }
+      Payment.with(**key) { |payment| assert_equal 5, payment.amount }
+    end
+  end
+
   def test_a_named_lock_is_one_callers
     inside = 0
     most = at_once(8) { ApplicationRecord.with_named_lock("report") { (inside += 1).tap { sleep 0.01; inside -= 1 } } }
