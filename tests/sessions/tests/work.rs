@@ -578,13 +578,14 @@ fn a_worker_that_was_stopped_writes_nothing_behind_the_fence() {
         assert_eq!(told[0][0].as_deref(), Some("run"));
         assert_eq!(told[0][2].as_deref(), Some("2"));
         let token = told[0][1].clone().unwrap();
+        // The other one is at work still: it is the token that is refused.
+        worker.signal("CONT");
+        let end = ["refused 55000", "written"][written - 1];
+        assert_eq!(worker.says(), end);
         other.begin();
         other.run(&format!("INSERT INTO effect VALUES ('k', {token})"));
         assert!(other.is_true(&format!("SELECT complete_once('paused', 'k', {token})")));
         other.commit();
-        worker.signal("CONT");
-        let end = ["refused 55000", "written"][written - 1];
-        assert_eq!(worker.says(), end);
         assert_eq!(other.number("SELECT count(*) FROM effect"), written as i64);
     }
 }
