@@ -15,6 +15,7 @@ use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
 
 use crate::error::Error;
+use crate::pg::latch::Event;
 use crate::pg::spi::{self, View};
 use crate::pg::worker::{self, Course, Database, Jobs, State};
 use crate::pg::{Call, ErrorReport, Raised, counters, session, settings};
@@ -128,19 +129,19 @@ fn round(plans: &mut HashMap<Database, Plan>) -> Result<(), Raised> {
     plans.retain(|database, _| databases.get(database) == Some(&true));
     let interval = settings::sweep_interval();
     if interval == 0 {
-        return worker::sleep(IDLE);
+        return worker::sleep(IDLE, Event::Launcher);
     }
     let interval = Duration::from_secs(interval.unsigned_abs().into());
     for (database, _) in databases.into_iter().filter(|(_, is_open)| *is_open) {
         let plan = plans.entry(database).or_default();
         if plan.wait(interval).is_zero() {
-            worker::sleep(Duration::ZERO)?;
+            worker::sleep(Duration::ZERO, Event::Launcher)?;
             worker::show_awake();
             plan.visit(database, interval);
         }
     }
     let waits = plans.values().map(|plan| plan.wait(interval));
-    worker::sleep(waits.min().unwrap_or(interval))
+    worker::sleep(waits.min().unwrap_or(interval), Event::Launcher)
 }
 
 /// When a database is visited next, and what that visit is told. At first: now, and nothing.
@@ -222,7 +223,8 @@ fn visit() {
         progress = next;
         // The claimers get the processor at least half of the time.
         let worked = (session::now() - begun).unsigned_abs();
-        worker::sleep(Duration::from_micros(worked)).unwrap_or_else(|raised| raise(raised.into()));
+        worker::sleep(Duration::from_micros(worked), Event::Sweeper)
+            .unwrap_or_else(|raised| raise(raised.into()));
     }
     course.is_through = true;
     worker::leave(course);

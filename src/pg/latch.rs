@@ -1,5 +1,7 @@
 //! Waiting in the server: sleeping without a lock, and whether there was a wait.
 
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+use std::ffi::CStr;
 use std::ffi::{c_int, c_long};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -28,7 +30,7 @@ pub fn has_waited_since(at: i64) -> bool {
 /// backend is served at once.
 pub fn sleep(length: Duration) -> Result<(), Raised> {
     let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as c_int;
-    let event = wait_event()?;
+    let event = Event::Begin.number()?;
     let begun = Instant::now();
     loop {
         let left = length.saturating_sub(begun.elapsed());
@@ -52,20 +54,43 @@ pub fn sleep(length: Duration) -> Result<(), Raised> {
 }
 
 /// What pg_stat_activity shows as the wait event, of the type Extension.
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// A begin_once that waits for somebody's work.
+    Begin,
+    /// The launcher, between two visits.
+    Launcher,
+    /// A sweeper, between two steps.
+    Sweeper,
+}
+
 #[cfg(any(feature = "pg17", feature = "pg18"))]
-fn wait_event() -> Result<u32, Raised> {
-    use std::sync::OnceLock;
-    static EVENT: OnceLock<u32> = OnceLock::new();
-    if let Some(event) = EVENT.get() {
-        return Ok(*event);
+impl Event {
+    fn name(self) -> &'static CStr {
+        match self {
+            Self::Begin => c"PgOnceBegin",
+            Self::Launcher => c"PgOnceLauncher",
+            Self::Sweeper => c"PgOnceSweeper",
+        }
     }
-    // SAFETY: the name is NUL-terminated and short. A name that is known keeps its number.
-    let event = unsafe { guard(|| raw::WaitEventExtensionNew(c"PgOnceBegin".as_ptr())) }?;
-    Ok(*EVENT.get_or_init(|| event))
+
+    pub(super) fn number(self) -> Result<u32, Raised> {
+        use std::sync::OnceLock;
+        static NUMBERS: [OnceLock<u32>; 3] = [const { OnceLock::new() }; 3];
+        let number = &NUMBERS[self as usize];
+        if let Some(number) = number.get() {
+            return Ok(*number);
+        }
+        // SAFETY: the name is NUL-terminated and short. A name that is known keeps its number.
+        let new = unsafe { guard(|| raw::WaitEventExtensionNew(self.name().as_ptr())) }?;
+        Ok(*number.get_or_init(|| new))
+    }
 }
 
 /// Older servers know one event for all extensions.
 #[cfg(not(any(feature = "pg17", feature = "pg18")))]
-fn wait_event() -> Result<u32, Raised> {
-    Ok(pg_sys::PG_WAIT_EXTENSION)
+impl Event {
+    pub(super) fn number(self) -> Result<u32, Raised> {
+        Ok(pg_sys::PG_WAIT_EXTENSION)
+    }
 }

@@ -16,6 +16,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use pgrx::{IntoDatum, pg_guard};
 
 use super::guard::{Raised, guard};
+use super::latch::Event;
 use super::{raw, session, settings, vacuum};
 
 /// What the workers do.
@@ -170,14 +171,14 @@ const SIGTERM: c_int = 15;
 
 /// Sleeps, and serves interrupts and a reload of the settings. Where the postmaster is gone the
 /// process ends, so that the server can be started again.
-pub fn sleep(time: Duration) -> Result<(), Raised> {
+pub fn sleep(time: Duration, event: Event) -> Result<(), Raised> {
+    let event = event.number()?;
     let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as c_int;
     let milliseconds = time.as_micros().div_ceil(1000) as c_long;
     // SAFETY: in the main loop of a worker, outside of any transaction. The latch is this
     // process's, and is reset before what it was set for is served.
     unsafe {
         guard(|| {
-            let event = pg_sys::PG_WAIT_EXTENSION;
             raw::WaitLatch(pg_sys::MyLatch, events, milliseconds, event);
             raw::ResetLatch(pg_sys::MyLatch);
             raw::ProcessInterrupts();

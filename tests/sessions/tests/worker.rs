@@ -110,6 +110,63 @@ fn a_worker_inside_sql_ends_at_once_and_comes_back() {
     assert!(!cluster.log().contains("TRAP"), "{}", cluster.log());
 }
 
+/// In a statement that would go on for ever, be it that it computes or that it sleeps: nothing but
+/// the signal ends it.
+#[test]
+fn a_sweeper_in_the_middle_of_a_statement_ends_when_told() {
+    for body in ["LOOP NULL; END LOOP", "PERFORM pg_sleep(3600)"] {
+        let cluster = Cluster::start(PRELOADED);
+        let database = cluster.database();
+        let mut session = database.session();
+        session.run(&format!(
+            "CREATE FUNCTION endless() RETURNS trigger LANGUAGE plpgsql AS
+                 'BEGIN {body}; RETURN OLD; END';
+             CREATE TRIGGER endless BEFORE DELETE ON once.claim
+                 FOR EACH ROW EXECUTE FUNCTION endless()"
+        ));
+        session.run(EXPIRED);
+        let stuck = format!("{SWEEPER} AND clock_timestamp() - query_start > '1 s'");
+        let is_stuck = format!("SELECT EXISTS ({stuck})");
+        wait_until(&mut session, &is_stuck);
+        let pid = session.value(&stuck);
+        let told = Instant::now();
+        assert!(session.is_true(&format!("SELECT pg_terminate_backend({pid}, 30000)")));
+        println!("{body}: ended after {:?}", told.elapsed());
+
+        wait_until(&mut session, &is_stuck);
+        let told = Instant::now();
+        cluster.stop_fast();
+        println!("{body}: the server ended after {:?}", told.elapsed());
+        let log = cluster.log();
+        let ended =
+            "terminating background worker \"pg_once sweeper\" due to administrator command";
+        assert_eq!(log.matches(ended).count(), 2, "{log}");
+    }
+}
+
+/// By the name of what they wait for, where the server has such names.
+#[test]
+fn what_the_workers_wait_for_is_seen() {
+    let cluster = Cluster::start(PRELOADED);
+    let database = cluster.database();
+    let mut session = database.session();
+    session.run(SLOW);
+    session.run(EXPIRED);
+    for (process, event) in [("launcher", "PgOnceLauncher"), ("sweeper", "PgOnceSweeper")] {
+        let event = match session.number("SELECT current_setting('server_version_num')::int") {
+            ..170_000 => "Extension",
+            _ => event,
+        };
+        wait_until(
+            &mut session,
+            &format!(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'pg_once {process}'
+                     AND wait_event_type = 'Extension' AND wait_event = '{event}')"
+            ),
+        );
+    }
+}
+
 #[test]
 fn a_standby_has_no_worker_until_it_is_promoted() {
     let primary = Cluster::start(PRELOADED);
@@ -163,17 +220,18 @@ fn what_expires_fast_is_swept_soon_and_makes_room() {
     assert!(!cluster.log().contains("ERROR"), "{}", cluster.log());
 }
 
+/// A step of a sweep takes seconds then.
+const SLOW: &str = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+         'BEGIN PERFORM pg_sleep(0.001); RETURN OLD; END';
+     CREATE TRIGGER slow BEFORE DELETE ON once.claim FOR EACH ROW EXECUTE FUNCTION slow()";
+
 /// A visit may be over before it has come further than the first pages.
 #[test]
 fn a_slow_sweep_is_gone_on_with_where_it_left_off() {
     let cluster = Cluster::start(&[PRELOADED[0], NEVER]);
     let database = cluster.database();
     let mut session = database.session();
-    session.run(
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-             'BEGIN PERFORM pg_sleep(0.001); RETURN OLD; END';
-         CREATE TRIGGER slow BEFORE DELETE ON once.claim FOR EACH ROW EXECUTE FUNCTION slow()",
-    );
+    session.run(SLOW);
     session.run(EXPIRED);
     sweep_each(&mut session, "1h");
     wait_until(&mut session, CLEAN);
