@@ -97,8 +97,8 @@ archive: ## looks at that archive with PGXN's own validator
 	@pgrx-config/suites/archive.sh
 
 .PHONY: try-package
-try-package: package ## unpacks the Debian package into a clean server and tries it
-	$(call for-each,pgrx-config/suites/package.sh $$version)
+try-package: ## makes the Debian package, unpacks it into a clean server and tries it
+	$(call for-each,pgrx-config/suites/package.sh $$version --release)
 
 .PHONY: lint
 lint: ## the layout of the code, clippy, and shellcheck for the scripts

@@ -1,11 +1,16 @@
 #!/bin/sh
-# package.sh [NN...]  makes the archive for PGXN, and a Debian package of the extension for each PostgreSQL NN, in
-# target/package.
+# package.sh [NN...]          makes the archive for PGXN, and a Debian package of the extension for each PostgreSQL NN,
+#                             in target/package.
+# package.sh --debug [NN...]  the same of the build that the tests use, in target/package/debug.
 set -eu
 . "$(dirname "$0")/places.sh"
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
-packages=$TARGET/package
+packages=$TARGET/package build= packed=
+if [ "${1:-}" = --debug ]; then
+    packages=$packages/debug build=--debug packed='-Zgzip -z1'
+    shift
+fi
 mkdir -p "$packages"
 
 archive() {
@@ -27,7 +32,8 @@ debian() {
     "$CONFIG/build_tools.sh"
     PGRX_HOME=$("$CONFIG/pgrx_home.sh" "$major")
     export PGRX_HOME
-    (cd "$ROOT" && cargo pgrx package --pg-config "$pg_config" --out-dir "$built" \
+    # shellcheck disable=SC2086 # nothing, or one word
+    (cd "$ROOT" && cargo pgrx package $build --pg-config "$pg_config" --out-dir "$built" \
         --no-default-features --features "pg$major" >"$LOGS/package-$major.log" 2>&1) || {
         tail -n 20 "$LOGS/package-$major.log" >&2
         die "could not build for PostgreSQL $major (whole log: $LOGS/package-$major.log)"
@@ -60,7 +66,8 @@ Description: exactly one caller wins, inside PostgreSQL $major
  that are atomic with the transaction, rows found or created in turns, named
  locks, and work under a lease.
 CONTROL
-    dpkg-deb --root-owner-group --build "$tree" "$packages/${name}_$version-1_$architecture.deb" >/dev/null
+    # shellcheck disable=SC2086 # nothing, or words
+    dpkg-deb $packed --root-owner-group --build "$tree" "$packages/${name}_$version-1_$architecture.deb" >/dev/null
     echo "$packages/${name}_$version-1_$architecture.deb"
 }
 

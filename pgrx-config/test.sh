@@ -141,7 +141,7 @@ turns_of() {
         if [[ $version = "$packaged" ]]; then echo "$version:cron"; fi
         if [[ $version = "$newest" ]]; then
             echo "$version:history,bench"
-            echo "$version:pgspot,drivers,conformance,examples"
+            echo "$version:package,pgspot,drivers,conformance,examples"
         fi
     done
 }

@@ -1,13 +1,19 @@
 #!/bin/sh
-# package.sh NN unpacks the Debian package for PostgreSQL NN into a copy of that server, which has never seen the
-# extension, and tries it there. The package is made by "make package".
+# package.sh NN            makes the Debian package for PostgreSQL NN of the build that the other suites use, unpacks it
+#                          into a copy of that server, which has never seen the extension, and tries it there.
+# package.sh NN --release  does so with the package that "make package" makes.
 set -eu
 . "$(dirname "$0")/suite.sh"
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
-package=$TARGET/package/postgresql-$major-pg-once_$version-1_$(dpkg --print-architecture).deb
-[ -f "$package" ] || die "there is no package for PostgreSQL $major: make package PG=$major"
-unpacked=$TARGET/package/unpacked-$major
+packages=$TARGET/package build=
+if [ "${2:-}" != --release ]; then
+    packages=$packages/debug build=--debug
+fi
+# shellcheck disable=SC2086 # nothing, or one word
+"$CONFIG/package.sh" $build "$major"
+package=$packages/postgresql-$major-pg-once_$version-1_$(dpkg --print-architecture).deb
+unpacked=$packages/unpacked-$major
 rm -rf "$unpacked"
 copy_server packaged
 trap remove_copy EXIT
@@ -18,7 +24,7 @@ cp "$unpacked/usr/lib/postgresql/$major/lib/"* "$("$pg_config" --pkglibdir)/"
 cp "$unpacked/usr/share/postgresql/$major/extension/"* "$("$pg_config" --sharedir)/extension/"
 
 name=packaged-$major
-settings=$TARGET/package/preload.conf
+settings=$packages/preload.conf
 echo "shared_preload_libraries = 'pg_once'" >"$settings"
 "$CONFIG/cluster.sh" drop "$name"
 trap '"$CONFIG/cluster.sh" drop "$name"; remove_copy' EXIT
