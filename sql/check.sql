@@ -1,8 +1,8 @@
-CREATE FUNCTION once.backlog() RETURNS TABLE (total bigint, expired bigint)
+CREATE FUNCTION once.backlog() RETURNS TABLE (total bigint, expired bigint, endless bigint, crowd text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'backlog_wrapper';
 COMMENT ON FUNCTION once.backlog() IS
-    'How many claims and finished works there are, and how many of them expired more than a minute ago. Of a table with more than 1000 pages, estimated from a sample of its pages. For once.check.';
+    'How many claims and works there are, how many of them expired more than a minute ago, and how many never expire, in namespaces that nobody has configured; in which of these is most. Of a table with more than 1000 pages, estimated from a sample of its pages. For once.check.';
 
 CREATE FUNCTION once.worker_state() RETURNS TABLE (preloaded boolean, finding text, advice text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
@@ -30,6 +30,9 @@ indexed AS (
 ),
 claim AS (
     SELECT oid FROM tables WHERE name = 'claim'
+),
+stored AS (
+    SELECT * FROM once.backlog()
 ),
 kept (name) AS (
     VALUES ('claim'), ('namespace'), ('work_record'), ('work_floor'), ('merged_rows')
@@ -81,11 +84,11 @@ SELECT 'error', format('once.%s is not saved by pg_dump', k.name),
 FROM kept k JOIN tables t USING (name)
 WHERE NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_once' AND t.oid = ANY (e.extconfig))
 UNION ALL
-SELECT 'warning', format('about %s of %s claims and works have expired and are still stored', b.expired, b.total),
+SELECT 'warning', format('about %s of %s claims and works have expired and are still stored', s.expired, s.total),
        CASE WHEN w.preloaded THEN 'The worker does not keep up: see pg_once.sweep_interval and the server''s log.'
             ELSE 'Call once.sweep() from a scheduler more often, or preload pg_once, which brings a worker.' END
-FROM once.backlog() b, once.worker_state() w
-WHERE b.expired >= 1000 AND b.expired > b.total / 4
+FROM stored s, once.worker_state() w
+WHERE s.expired >= 1000 AND s.expired > s.total / 4
 UNION ALL
 SELECT 'warning', w.finding, w.advice FROM once.worker_state() w WHERE w.finding IS NOT NULL
 UNION ALL
@@ -130,10 +133,24 @@ WHERE current_setting('server_version_num')::int / 10000 = v.major
   AND current_setting('server_version_num')::int % 10000 < v.minor
   AND current_setting('max_prepared_transactions') <> '0'
 UNION ALL
+SELECT 'notice', format('PostgreSQL %s has known faults in ON CONFLICT', current_setting('server_version')),
+       'At SERIALIZABLE, which is a default here, an INSERT ... ON CONFLICT DO NOTHING of your own may let write skew pass; claims do not. Update to the newest minor.'
+FROM (VALUES (15, 20), (16, 15), (17, 11), (18, 7)) AS v (major, minor)
+WHERE current_setting('server_version_num')::int / 10000 = v.major
+  AND current_setting('server_version_num')::int % 10000 < v.minor
+  AND (current_setting('default_transaction_isolation') = 'serializable'
+       OR EXISTS (SELECT FROM pg_db_role_setting s, unnest(s.setconfig) c
+                  WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                    AND lower(c) = 'default_transaction_isolation=serializable'))
+UNION ALL
 SELECT 'warning', format('namespace %L is closed: its role was dropped', n.ns),
        'Configure another role, or SELECT once.unconfigure of it.'
 FROM once.namespaces n WHERE n.allowed_role IS NOT NULL
   AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = n.allowed_role)
+UNION ALL
+SELECT 'notice', format('about %s claims and works never expire, most of them in namespace %L', s.endless, s.crowd),
+       'Whoever makes them fills the disk. Give the namespace a ttl with once.configure, or a role where they are meant to stay: what is configured is not looked at here.'
+FROM stored s WHERE s.endless > 10000000
 UNION ALL
 SELECT 'notice', 'once.stats has no room for further namespaces',
        'They are counted together, in the row without a name. SELECT once.reset_stats() forgets those that are no longer used.'

@@ -76,6 +76,87 @@ CREATE VIEW once.claims WITH (security_barrier) AS
     WHERE once.may_use(c.ns);
 COMMENT ON VIEW once.claims IS 'The committed claims of namespaces that the caller may use, expired ones included until they are swept; parts are those of which once_key made the key';
 
+/* A session that has the library of 0.1.0 loaded knows of no policies: it does not find these. */
+CREATE OR REPLACE FUNCTION claim_once(ns text, key text) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'claim_once_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION claim_once(ns text, VARIADIC parts "any") RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'claim_once_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION claim_once(ns text, VARIADIC parts text[]) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'claim_once_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION claim_once(ns text, part1 anynonarray, part2 text) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'claim_once_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION claim_once(ns text, part1 text, part2 anynonarray) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'claim_once_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION claim_once_per(period interval, ns text, key text) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'claim_once_per_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION claim_once_per(period interval, ns text, VARIADIC parts "any") RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'claim_once_per_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION claim_once_per(period interval, ns text, VARIADIC parts text[]) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'claim_once_per_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION claim_once_per(period interval, ns text, part1 anynonarray, part2 text) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'claim_once_per_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION claim_once_per(period interval, ns text, part1 text, part2 anynonarray) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'claim_once_per_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION is_claimed(ns text, key text) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'is_claimed_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION is_claimed(ns text, VARIADIC parts "any") RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'is_claimed_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION is_claimed(ns text, VARIADIC parts text[]) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'is_claimed_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION is_claimed(ns text, part1 anynonarray, part2 text) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'is_claimed_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION is_claimed(ns text, part1 text, part2 anynonarray) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'is_claimed_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION unclaim(ns text, key text) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'unclaim_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION unclaim(ns text, VARIADIC parts "any") RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'unclaim_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION unclaim(ns text, VARIADIC parts text[]) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'unclaim_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION unclaim(ns text, part1 anynonarray, part2 text) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'unclaim_0_2_wrapper';
+
+CREATE OR REPLACE FUNCTION unclaim(ns text, part1 text, part2 anynonarray) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'unclaim_0_2_wrapper';
+
 COMMENT ON FUNCTION claim_once(text, text) IS
     'True for exactly one committed transaction, false for all others. Waits for a competitor whose transaction is open; if that rolls back, one of those who wait wins. A rollback, also to a savepoint, gives the claim back. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction.';
 
@@ -368,11 +449,11 @@ CREATE FUNCTION once.guard_plan(target regclass, key_columns text[]) RETURNS SET
 COMMENT ON FUNCTION once.guard_plan(regclass, text[]) IS
     'The statements, in order, that make duplicates in the key columns impossible while the table is in use: for psql''s \gexec, each in a transaction of its own; each can be run again. No rows where a unique index guards the key already. Writes nothing, reads with the rights of the caller. Errors: 55000 with the number while there are duplicates, 0A000 where the key lacks a column of the partition key or has a virtual generated one, or for a type without equality or order, 22004, 22023, 42703, 42809, 42501 also where row security is active for the caller.';
 
-CREATE FUNCTION once.backlog() RETURNS TABLE (total bigint, expired bigint)
+CREATE FUNCTION once.backlog() RETURNS TABLE (total bigint, expired bigint, endless bigint, crowd text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'backlog_wrapper';
 COMMENT ON FUNCTION once.backlog() IS
-    'How many claims and finished works there are, and how many of them expired more than a minute ago. Of a table with more than 1000 pages, estimated from a sample of its pages. For once.check.';
+    'How many claims and works there are, how many of them expired more than a minute ago, and how many never expire, in namespaces that nobody has configured; in which of these is most. Of a table with more than 1000 pages, estimated from a sample of its pages. For once.check.';
 
 CREATE FUNCTION once.worker_state() RETURNS TABLE (preloaded boolean, finding text, advice text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
@@ -400,6 +481,9 @@ indexed AS (
 ),
 claim AS (
     SELECT oid FROM tables WHERE name = 'claim'
+),
+stored AS (
+    SELECT * FROM once.backlog()
 ),
 kept (name) AS (
     VALUES ('claim'), ('namespace'), ('work_record'), ('work_floor'), ('merged_rows')
@@ -451,11 +535,11 @@ SELECT 'error', format('once.%s is not saved by pg_dump', k.name),
 FROM kept k JOIN tables t USING (name)
 WHERE NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_once' AND t.oid = ANY (e.extconfig))
 UNION ALL
-SELECT 'warning', format('about %s of %s claims and works have expired and are still stored', b.expired, b.total),
+SELECT 'warning', format('about %s of %s claims and works have expired and are still stored', s.expired, s.total),
        CASE WHEN w.preloaded THEN 'The worker does not keep up: see pg_once.sweep_interval and the server''s log.'
             ELSE 'Call once.sweep() from a scheduler more often, or preload pg_once, which brings a worker.' END
-FROM once.backlog() b, once.worker_state() w
-WHERE b.expired >= 1000 AND b.expired > b.total / 4
+FROM stored s, once.worker_state() w
+WHERE s.expired >= 1000 AND s.expired > s.total / 4
 UNION ALL
 SELECT 'warning', w.finding, w.advice FROM once.worker_state() w WHERE w.finding IS NOT NULL
 UNION ALL
@@ -500,10 +584,24 @@ WHERE current_setting('server_version_num')::int / 10000 = v.major
   AND current_setting('server_version_num')::int % 10000 < v.minor
   AND current_setting('max_prepared_transactions') <> '0'
 UNION ALL
+SELECT 'notice', format('PostgreSQL %s has known faults in ON CONFLICT', current_setting('server_version')),
+       'At SERIALIZABLE, which is a default here, an INSERT ... ON CONFLICT DO NOTHING of your own may let write skew pass; claims do not. Update to the newest minor.'
+FROM (VALUES (15, 20), (16, 15), (17, 11), (18, 7)) AS v (major, minor)
+WHERE current_setting('server_version_num')::int / 10000 = v.major
+  AND current_setting('server_version_num')::int % 10000 < v.minor
+  AND (current_setting('default_transaction_isolation') = 'serializable'
+       OR EXISTS (SELECT FROM pg_db_role_setting s, unnest(s.setconfig) c
+                  WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                    AND lower(c) = 'default_transaction_isolation=serializable'))
+UNION ALL
 SELECT 'warning', format('namespace %L is closed: its role was dropped', n.ns),
        'Configure another role, or SELECT once.unconfigure of it.'
 FROM once.namespaces n WHERE n.allowed_role IS NOT NULL
   AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = n.allowed_role)
+UNION ALL
+SELECT 'notice', format('about %s claims and works never expire, most of them in namespace %L', s.endless, s.crowd),
+       'Whoever makes them fills the disk. Give the namespace a ttl with once.configure, or a role where they are meant to stay: what is configured is not looked at here.'
+FROM stored s WHERE s.endless > 10000000
 UNION ALL
 SELECT 'notice', 'once.stats has no room for further namespaces',
        'They are counted together, in the row without a name. SELECT once.reset_stats() forgets those that are no longer used.'

@@ -7,44 +7,81 @@ use crate::error::Error;
 use crate::pg::spi::{self, View};
 use crate::pg::{Call, ErrorReport, Value, owner, session};
 
-/// Those of all namespaces: a number tells nobody a key.
+type Text = Option<Vec<u8>>;
+
+/// Those of all namespaces: a number tells nobody a key. A name is of a namespace that is open to all.
 #[pg_extern(sql = false)]
 fn backlog(
     _call: Call,
-) -> Result<TableIterator<'static, (name!(total, i64), name!(expired, i64))>, ErrorReport> {
-    Ok(TableIterator::once(owner::acting(count)?))
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(total, i64),
+            name!(expired, i64),
+            name!(endless, i64),
+            name!(crowd, Text),
+        ),
+    >,
+    ErrorReport,
+> {
+    let Backlog {
+        total,
+        expired,
+        endless,
+        crowd,
+    } = owner::acting(count)?;
+    Ok(TableIterator::once((total, expired, endless, crowd)))
 }
 
 /// What has expired for longer than this, in microseconds, should have been swept.
 const GRACE: i64 = 60_000_000;
 
-/// How many rows can expire, and how many have. Of about 1000 pages of each table, multiplied.
-fn count() -> Result<(i64, i64), Error> {
+#[derive(Default)]
+struct Backlog {
+    total: i64,
+    expired: i64,
+    /// What never expires, in namespaces that nobody has configured; and in which of them is most.
+    endless: i64,
+    crowd: Text,
+}
+
+/// Of about 1000 pages of each table, multiplied.
+fn count() -> Result<Backlog, Error> {
     macro_rules! counted {
         ($table:literal) => {
             concat!(
                 "SELECT (pg_catalog.count(*) OPERATOR(pg_catalog.*) part.whole)::pg_catalog.int8, \
-                     (pg_catalog.count(*) FILTER (WHERE expires_at OPERATOR(pg_catalog.<) $1) \
-                          OPERATOR(pg_catalog.*) part.whole)::pg_catalog.int8 \
+                     (pg_catalog.count(*) FILTER (WHERE t.expires_at OPERATOR(pg_catalog.<) $1) \
+                          OPERATOR(pg_catalog.*) part.whole)::pg_catalog.int8, \
+                     (pg_catalog.count(*) FILTER (WHERE t.expires_at IS NULL AND n.ns IS NULL) \
+                          OPERATOR(pg_catalog.*) part.whole)::pg_catalog.int8, \
+                     pg_catalog.mode() WITHIN GROUP (ORDER BY t.ns) \
+                          FILTER (WHERE t.expires_at IS NULL AND n.ns IS NULL) \
                  FROM (SELECT GREATEST(1, pg_catalog.pg_relation_size('",
                 $table,
                 "') OPERATOR(pg_catalog./) 8192000)::pg_catalog.float8 AS whole) part, \
-                     LATERAL (SELECT expires_at FROM ",
+                     LATERAL (SELECT ns, expires_at FROM ",
                 $table,
                 " TABLESAMPLE pg_catalog.system (100::pg_catalog.float8 OPERATOR(pg_catalog./) part.whole)) t \
+                 LEFT JOIN once.namespace n ON n.ns OPERATOR(pg_catalog.=) t.ns \
                  GROUP BY part.whole"
             )
         };
     }
     let before = Value::timestamp(Some(session::now() - GRACE));
-    let (mut total, mut expired) = (0, 0);
+    let mut all = Backlog::default();
     for statement in [counted!("once.claim"), counted!("once.work_record")] {
-        let (all, gone) = spi::run(statement, &[before], View::Isolated, |rows| {
-            let count = |column| rows.integer(0, column).unwrap_or(0);
-            Ok::<_, Error>((count(0), count(1)))
+        spi::run(statement, &[before], View::Isolated, |rows| {
+            let number = |column| rows.integer(0, column).unwrap_or(0);
+            all.total += number(0);
+            all.expired += number(1);
+            if all.endless < number(2) {
+                all.crowd = rows.bytes(0, 3)?;
+            }
+            all.endless += number(2);
+            Ok::<_, Error>(())
         })?;
-        total += all;
-        expired += gone;
     }
-    Ok((total, expired))
+    Ok(all)
 }

@@ -26,12 +26,19 @@ SELECT oid::regprocedure FROM function WHERE obj_description(oid, 'pg_proc') IS 
 -- Everybody may execute them, but for administration.
 SELECT grantee::regrole, privilege_type, is_grantable, count(*)
 FROM function, aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee <> proowner GROUP BY grantee, privilege_type, is_grantable ORDER BY grantee;
+-- Who may execute each of them, but for its owner. Whoever adds a function says it here.
+SELECT function.oid::regprocedure::text COLLATE "C" AS function,
+	string_agg(CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END, ', ' ORDER BY grantee) AS may_execute
+FROM function LEFT JOIN LATERAL aclexplode(coalesce(proacl, acldefault('f', proowner))) ON grantee <> proowner
+GROUP BY function.oid ORDER BY function;
 -- What the schema and the tables allow to others than their owner.
 SELECT nspname, grantee, privilege_type, is_grantable FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
 WHERE nspname = 'once' AND grantee <> nspowner ORDER BY grantee, privilege_type;
 SELECT relname, relkind, relpersistence, grantee, privilege_type
 FROM pg_class LEFT JOIN LATERAL aclexplode(coalesce(relacl, acldefault('r', relowner))) ON grantee <> relowner
 WHERE relnamespace = 'once'::regnamespace AND relkind <> 'i' ORDER BY relname, privilege_type;
+SELECT attrelid::regclass, attname, attacl FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+WHERE relnamespace = 'once'::regnamespace AND attacl IS NOT NULL;
 
 -- The claim table: its columns, and one unique index, its primary key.
 SELECT attnum, attname, format_type(atttypid, atttypmod), attnotnull, attcollation::regcollation FROM pg_attribute

@@ -22,6 +22,11 @@ impl Server {
         }
     }
 
+    /// The library of the extension in the server under test.
+    pub fn library() -> PathBuf {
+        asked(&under_test(), "--pkglibdir").join("pg_once.so")
+    }
+
     /// Those that pg_upgrade can lead from to the server under test: the older ones that have this
     /// version of the extension, as `make install` and `make test` leave them, and itself, so that
     /// there is always one. Says which are left out, and why.

@@ -234,6 +234,35 @@ fn faulty_minors_are_found() {
     assert_eq!(soon(&mut session), no_rows());
 }
 
+/// Where SERIALIZABLE is a default, also of a role, the faults of ON CONFLICT there count.
+#[test]
+fn faults_of_on_conflict_are_found() {
+    let database = database();
+    let mut session = database.session();
+    quiet(&mut session);
+    let major = session.number("SELECT current_setting('server_version_num')::int / 10000");
+    let faulty = session.number(&format!(
+        "SELECT m[1] FROM pg_proc, regexp_matches(prosrc, '\\({major}, (\\d+)\\)', 'g') WITH ORDINALITY AS m (m, place)
+         WHERE oid = 'once.check'::regproc AND place = 2"
+    ));
+    changed(
+        &mut session,
+        &format!("({major}, {faulty})"),
+        &format!("({major}, 9999)"),
+    );
+    let seen = "SELECT count(*) FROM check_soon() WHERE severity = 'notice' AND finding LIKE '%faults in ON CONFLICT'";
+    assert_eq!(session.number(seen), 0);
+    session.run("SET default_transaction_isolation = serializable");
+    assert_eq!(session.number(seen), 1);
+    session.run("RESET default_transaction_isolation");
+    assert_eq!(session.number(seen), 0);
+    let name = &database.name;
+    session.run(&format!(
+        "ALTER DATABASE {name} SET default_transaction_isolation = 'SERIALIZABLE'"
+    ));
+    assert_eq!(session.number(seen), 1);
+}
+
 /// There is to be a worker, and none has room.
 #[test]
 fn an_absent_worker_is_found() {
@@ -267,6 +296,33 @@ fn full_statistics_are_found() {
     assert_eq!(heads(findings(&mut session)), [full]);
     session.run("SELECT once.reset_stats()");
     assert_eq!(findings(&mut session), no_rows());
+}
+
+/// Claims without an end in a namespace that nobody has configured: where there are many, whose they
+/// are is said.
+#[test]
+fn what_nobody_bounds_is_found() {
+    let database = database();
+    let mut session = database.session();
+    quiet(&mut session);
+    changed(&mut session, "10000000", "1000");
+    let claims = |session: &mut Session, ns: &str, claims: i64, call: &str| {
+        let sql =
+            format!("SELECT count(*) FROM generate_series(1, {claims}) n WHERE {call}'{ns}', n)");
+        assert_eq!(session.number(&sql), claims);
+    };
+    session.run("SELECT once.configure('meant', allowed_role => 'postgres')");
+    claims(&mut session, "meant", 3000, "claim_once(");
+    claims(&mut session, "passing", 3000, "claim_once_per('1 day', ");
+    claims(&mut session, "few", 100, "claim_once(");
+    claims(&mut session, "many", 899, "claim_once(");
+    session.run("SELECT begin_once('many', 'w')");
+    assert_eq!(soon(&mut session), no_rows());
+    claims(&mut session, "one more", 1, "claim_once(");
+    let told = "about 1001 claims and works never expire, most of them in namespace 'many'";
+    assert_eq!(heads(soon(&mut session)), [found("notice", told)]);
+    session.run("SELECT once.configure('many', '1 day')");
+    assert_eq!(soon(&mut session), no_rows());
 }
 
 /// Everything that the extension has is used, and nothing is the matter.

@@ -1,7 +1,10 @@
 //! ALTER EXTENSION UPDATE: the first release works with this library, keeps its claims when it is
 //! upgraded, and is then what CREATE EXTENSION makes.
 
-use pg_once_sessions::{Cluster, Database, Session};
+use pg_once_sessions::{Cluster, Database, Server, Session};
+use std::collections::HashSet;
+use std::fs;
+use std::io::Write;
 use std::sync::OnceLock;
 
 const FIRST: &str = "0.1.0";
@@ -255,6 +258,100 @@ fn an_upgrade_keeps_what_was_granted() {
         session.refused(sql, "42501");
     }
     session.run("RESET ROLE; DROP OWNED BY reader; DROP ROLE reader");
+}
+
+/// A session that has the library of the first release loaded, as those that a pooler keeps: until
+/// the upgrade it answers as it always did, after it nothing that could miss a policy answers at all.
+#[test]
+fn a_session_with_the_old_library_is_told_so() {
+    if Server::under_test().major < 18 {
+        writeln!(
+            std::io::stderr(),
+            "the old library: only PostgreSQL 18 looks for libraries where a session says"
+        )
+        .unwrap();
+        return;
+    }
+    let (database, another) = (first_release(), first_release());
+    let path = cluster().path("old");
+    old_library(&path);
+    let old_session = |database: &Database| {
+        let mut session = database.session();
+        session.run(&format!("SET dynamic_library_path = '{path}'"));
+        assert!(session.is_true("SELECT claim_once('ns', 'k')"));
+        session
+    };
+    let mut old = old_session(&database);
+    let mut admin = database.session();
+    upgrade(&mut admin);
+    admin.run("SELECT once.configure('ns', '1 day', 'pg_monitor')");
+    for call in [
+        "claim_once('ns', 'k')",
+        "claim_once('ns', 1, 2, 3)",
+        "claim_once_per('1 hour', 'ns', 'a', 1)",
+        "is_claimed('ns', VARIADIC ARRAY['k'])",
+        "unclaim('ns', 'k')",
+        "claim_many('ns', ARRAY['k'])",
+        "begin_once('ns', 'k')",
+        "with_lock('ns', 'k')",
+        "once.sweep()",
+    ] {
+        let refusal = old.refused(&format!("SELECT {call}"), "42883");
+        assert!(
+            refusal.message().starts_with("could not find function"),
+            "{call}: {refusal}"
+        );
+    }
+    for view in ["claims", "work", "namespaces", "locks", "stats"] {
+        old.refused(&format!("SELECT * FROM once.{view}"), "42883");
+    }
+    // What asks for no policy answers as before.
+    old.run("CREATE TEMPORARY TABLE book (title text)");
+    assert_eq!(
+        old.value("SELECT with_row_lock(NULL::book, '{\"title\": \"Dune\"}')"),
+        "(Dune)"
+    );
+    let mut new = database.session();
+    assert!(!new.is_true("SELECT claim_once('ns', 'k')"));
+
+    // Nor can such a session upgrade.
+    let mut old = old_session(&another);
+    old.refused("ALTER EXTENSION pg_once UPDATE", "42883");
+    assert_eq!(version(&mut old), FIRST);
+    assert!(!old.is_true("SELECT claim_once('ns', 'k')"));
+}
+
+/// Makes in this directory a library that knows what the first release calls and nothing else: this
+/// one, in which the names of all other functions are written over.
+fn old_library(directory: &str) {
+    let names = |mut session: Session| -> HashSet<Vec<u8>> {
+        let rows = session.rows(
+            "SELECT DISTINCT prosrc FROM pg_depend JOIN pg_proc p ON p.oid = objid
+             JOIN pg_language l ON l.oid = prolang AND l.lanname = 'c'
+             WHERE deptype = 'e' AND classid = 'pg_proc'::regclass
+               AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_once')",
+        );
+        let names = rows.into_iter().flatten().flatten();
+        names.map(String::into_bytes).collect()
+    };
+    let known = names(first_release().session());
+    let newest = cluster().database_like("TEMPLATE template0");
+    newest.session().run("CREATE EXTENSION pg_once");
+    let mut new = &names(newest.session()) - &known;
+    let mut library = fs::read(Server::library()).unwrap();
+    let mut begin = 0;
+    // The names that the loader looks at stand at the beginning.
+    while !new.is_empty()
+        && let Some(length) = library[begin..].iter().position(|byte| *byte == 0)
+    {
+        let word = &library[begin..begin + length];
+        if word.ends_with(b"_wrapper") && new.remove(word) {
+            library[begin] = b'-';
+        }
+        begin += length + 1;
+    }
+    fs::create_dir(directory).unwrap();
+    fs::write(format!("{directory}/pg_once.so"), library).unwrap();
 }
 
 /// Who makes the extension and the upgrade, and where.
