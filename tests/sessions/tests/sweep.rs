@@ -56,6 +56,45 @@ fn two_sweeps_of_work_do_not_wait_for_each_other() {
     assert_eq!(other.number("SELECT once.sweep()"), 14);
 }
 
+/// However short the namespace's ttl is, and however long ago the lease was over.
+#[test]
+fn unfinished_work_is_never_swept() {
+    let database = database();
+    let mut session = database.session();
+    session.run("SELECT once.configure('ns', '1 microsecond')");
+    let [running, retaken, ..] = [
+        "running",
+        "retaken",
+        "given back",
+        "put off",
+        "done",
+        "failed",
+    ]
+    .map(|key| {
+        let begin = format!("SELECT token FROM begin_once('ns', '{key}', '1 microsecond')");
+        session.number(&begin)
+    });
+    session.run(
+        "SELECT fail_once(ns, key, token, retry_after => CASE key WHEN 'put off' THEN interval '1 hour' END)
+             FROM once.work WHERE key IN ('given back', 'put off');
+         SELECT complete_once(ns, key, token) FROM once.work WHERE key = 'done';
+         SELECT fail_once(ns, key, token, retry => false) FROM once.work WHERE key = 'failed'",
+    );
+    let token = session.number("SELECT token FROM begin_once('ns', 'retaken', '1 microsecond')");
+    assert!(token > retaken);
+    session.run("SELECT pg_sleep(0.01)");
+    assert_eq!(session.number("SELECT once.sweep()"), 2);
+    assert_eq!(session.number("SELECT once.sweep()"), 0);
+    assert_eq!(
+        session.value("SELECT string_agg(key, ', ' ORDER BY key) FROM once.work"),
+        "given back, put off, retaken, running"
+    );
+    for (key, token) in [("running", running), ("retaken", token)] {
+        let complete = format!("SELECT complete_once('ns', '{key}', {token})");
+        assert!(session.is_true(&complete), "{key}");
+    }
+}
+
 /// A claimer that meets an open sweep wins once, however the sweep ends.
 #[test]
 fn a_claim_that_is_being_swept_is_won_once() {
