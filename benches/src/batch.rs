@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const DATABASE: &str = "batches";
-const SETUP: &str = include_str!("../sql/batches.sql");
+pub const SETUP: &str = include_str!("../sql/batches.sql");
 
 /// How many claims stand in each table before.
 const STORED: usize = 100_000;
@@ -26,12 +26,12 @@ const PLAIN: usize = 0;
 const SORTED: usize = 1;
 const OURS: usize = 2;
 
-struct Contestant {
-    name: &'static str,
-    statement: &'static str,
+pub struct Contestant {
+    pub name: &'static str,
+    pub statement: &'static str,
 }
 
-const CONTESTANTS: [Contestant; 3] = [
+pub const CONTESTANTS: [Contestant; 3] = [
     Contestant {
         name: "INSERT … SELECT unnest … ON CONFLICT DO NOTHING RETURNING",
         statement: "INSERT INTO batch_plain SELECT $1, unnest($2::text[]) \
@@ -50,14 +50,14 @@ const CONTESTANTS: [Contestant; 3] = [
 ];
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub enum Kind {
     New,
     Half,
     Duplicate,
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Kind::New => "new",
             Kind::Half => "half of them new",
@@ -143,12 +143,17 @@ pub fn measure(run: &Run, server: &Server, report: &mut Report) -> Result<(), St
     tell(&cells, &overlaps, &memory, report)
 }
 
-struct Batch {
-    keys: String,
-    won: u64,
+pub struct Batch {
+    pub keys: String,
+    pub won: u64,
 }
 
-fn batch(generator: &mut fastrand::Rng, stored: &mut [String], keys: usize, kind: Kind) -> Batch {
+pub fn batch(
+    generator: &mut fastrand::Rng,
+    stored: &mut [String],
+    keys: usize,
+    kind: Kind,
+) -> Batch {
     let new = match kind {
         Kind::New => keys,
         Kind::Half => keys / 2,

@@ -2,6 +2,7 @@
 //! machine, however busy. One backend answers n messages, another 2n; the
 //! difference is the cost of n, without the session's beginning and end.
 
+use crate::batch;
 use crate::claim::{self, Contestant, NS};
 use crate::key;
 use crate::report::{Bound, Report, number, table};
@@ -119,9 +120,23 @@ pub fn measure(run: &Run, server: &Server, report: &mut Report) -> Result<(), St
             uncounted,
         });
     }
+    let batches = match run.gates_only {
+        true => Vec::new(),
+        false => lab.batches(run)?,
+    };
     drop(traced);
     tell(&messages, &inside, &lab, report);
+    if !batches.is_empty() {
+        tell_of_batches(&batches, report);
+    }
     Ok(())
+}
+
+/// What a key of a batch costs, by contestant.
+struct Batches {
+    keys: usize,
+    kind: batch::Kind,
+    costs: Vec<Cost>,
 }
 
 /// The same for whole turns at rows.
@@ -231,6 +246,60 @@ impl<'r> Lab<'r> {
                 false => Err(format!("{}: {key} is no {}", contestant.name, kind.name())),
             }
         })
+    }
+
+    /// What one key of a batch costs the backend, the message and its answer
+    /// among it.
+    fn batches(&mut self, run: &Run) -> Result<Vec<Batches>, String> {
+        let mut client = self.server.connect(self.database)?;
+        for contestant in &batch::CONTESTANTS {
+            client.prepare(&[contestant.statement])?;
+            client.ask(0, &[NS, &key::array(&self.stored)])?;
+            client.run("DEALLOCATE ALL")?;
+        }
+        client.run("VACUUM ANALYZE")?;
+        drop(client);
+        let mut found = Vec::new();
+        for keys in [10, 1000] {
+            for kind in [batch::Kind::New, batch::Kind::Duplicate] {
+                run.progress(&format!(
+                    "instructions: batches of {keys} keys, {}",
+                    kind.name()
+                ));
+                let mut costs = Vec::new();
+                for contestant in &batch::CONTESTANTS {
+                    costs.push(self.batch(contestant, keys, kind)?);
+                }
+                found.push(Batches { keys, kind, costs });
+            }
+        }
+        Ok(found)
+    }
+
+    fn batch(
+        &mut self,
+        contestant: &batch::Contestant,
+        keys: usize,
+        kind: batch::Kind,
+    ) -> Result<Cost, String> {
+        let count = (self.count / keys).max(2);
+        let mut stored = self.stored.clone();
+        let calls = [count, 2 * count].map(|count| {
+            let warming = std::iter::repeat_n(10, WARMING);
+            warming
+                .chain(std::iter::repeat_n(keys, count))
+                .map(|keys| batch::batch(&mut self.generator, &mut stored, keys, kind).keys)
+                .collect()
+        });
+        let name = format!("{} {keys} {}", contestant.name, kind.name());
+        let mut cost = self.cost(&name, &[contestant.statement], calls, |client, keys| {
+            client.ask(0, &[NS, keys]).map(drop)
+        })?;
+        cost.instructions /= keys as f64;
+        for place in &mut cost.places {
+            place.1 /= keys as f64;
+        }
+        Ok(cost)
     }
 
     /// What one call costs the backend, by the difference of many and twice
@@ -454,6 +523,49 @@ fn tell(messages: &[(&str, [Cost; 2])], inside: &[Inside], lab: &Lab, report: &m
             "counted": lab.count,
         }),
     );
+}
+
+fn tell_of_batches(batches: &[Batches], report: &mut Report) {
+    let rows = batches.iter().map(|batch| {
+        let mut row = vec![format!(
+            "{} keys, {}",
+            number(batch.keys as f64),
+            batch.kind.name()
+        )];
+        row.extend(batch.costs.iter().map(|cost| number(cost.instructions)));
+        if let [others @ .., ours] = batch.costs.as_slice() {
+            let gain = |other: &Cost| number(other.instructions / ours.instructions);
+            row.extend(others.iter().map(gain));
+        }
+        row
+    });
+    let head = [
+        "",
+        "INSERT",
+        "sorted INSERT",
+        "claim_many",
+        "× INSERT",
+        "× sorted INSERT",
+    ];
+    report.section(
+        "Instructions of batches",
+        &format!(
+            "Instructions of the backend for one key of a batch, the whole message and its answer divided by \
+             the keys; × is how many times as much another statement takes. INSERT is `{}`.\n\n{}",
+            batch::CONTESTANTS[0].name,
+            table(&head, rows)
+        ),
+    );
+    let figures = batches.iter().map(|batch| {
+        let costs = batch
+            .costs
+            .iter()
+            .map(|cost| json!({"instructions": cost.instructions, "functions": cost.places}));
+        json!({"keys": batch.keys, "kind": batch.kind.name(), "a key": costs.collect::<Vec<_>>()})
+    });
+    report
+        .figures
+        .insert("instructions of batches".to_owned(), figures.collect());
 }
 
 #[cfg(test)]

@@ -32,9 +32,11 @@ use super::guard::{Raised, guard};
 use super::raw;
 use super::spi::View;
 
+mod run;
 mod shape;
 mod walk;
 
+use run::Run;
 use shape::{COLUMNS, Fitness, Indexes};
 use walk::Walk;
 
@@ -151,10 +153,12 @@ pub fn open<T, E: From<Raised>>(
         memory: unsafe { pg_sys::CurrentMemoryContext },
         cursor: &mut cursor,
         walk: Walk::Never,
+        run: Run::default(),
     };
     if let Purpose::ClaimMany(names) = purpose {
         claims.keep_scan()?;
         claims.walk = Walk::of(&claims, names)?;
+        claims.run = Run::of(&claims.indexes);
     }
     let done = act(Opened::Plain(&mut claims))?;
     claims.close()?;
@@ -193,6 +197,7 @@ pub struct Claims<'a> {
     memory: MemoryContext,
     cursor: &'a mut Cursor,
     walk: Walk,
+    run: Run,
 }
 
 /// What a scan of the index points to: it stays where it is while the scan lives.
@@ -248,6 +253,7 @@ impl Claims<'_> {
 
     /// Waits for the end of the transaction.
     pub fn wait(&mut self, holder: Holder) -> Result<(), Raised> {
+        self.end_run()?;
         let (heap, mut at) = (self.heap, holder.at);
         let at = &raw mut at;
         // SAFETY: the table is open; no pin is held.
@@ -273,13 +279,14 @@ impl Claims<'_> {
         let heap = self.heap;
         let mut digest = name.digest;
         let (digest, indexes) = (&raw mut digest, self.open_indexes()?);
+        // What an error breaks off ends with the (sub)transaction.
+        let mut run = mem::take(&mut self.run);
         // SAFETY: the relations are open and locked for writing. The order is the executor's.
-        let inserted = unsafe {
+        let (inserted, run) = unsafe {
             guard(|| {
                 let transaction = raw::GetCurrentTransactionId();
                 let row = form(heap, name, entry);
-                let insertion = raw::SpeculativeInsertionLockAcquire(transaction);
-                (*(*row).t_data).t_ctid = insertion_number(insertion);
+                (*(*row).t_data).t_ctid = insertion_number(run.begin_row(transaction));
                 let command = raw::GetCurrentCommandId(true);
                 let speculative = pg_sys::HEAP_INSERT_SPECULATIVE as i32;
                 raw::heap_insert(heap, row, command, speculative, ptr::null_mut());
@@ -291,11 +298,12 @@ impl Claims<'_> {
                 } else {
                     raw::heap_abort_speculative(heap, at);
                 }
-                raw::SpeculativeInsertionLockRelease(transaction);
+                run.end_row();
                 raw::heap_freetuple(row);
-                is_first
+                (is_first, run)
             })
         }?;
+        self.run = run;
         self.close_indexes(indexes)?;
         Ok(inserted)
     }
@@ -304,6 +312,7 @@ impl Claims<'_> {
     /// removed since it was found.
     pub fn renew(&mut self, claim: &Claim, name: &Name, entry: &Entry) -> Result<bool, Raised> {
         self.may_write()?;
+        self.end_run()?;
         let heap = self.heap;
         let (mut digest, mut at) = (name.digest, claim.at);
         let (digest, at) = (&raw mut digest, &raw mut at);
@@ -332,6 +341,7 @@ impl Claims<'_> {
     /// changed or removed since it was found.
     pub fn remove(&mut self, claim: &Claim) -> Result<bool, Raised> {
         self.may_write()?;
+        self.end_run()?;
         let heap = self.heap;
         let mut at = claim.at;
         let at = &raw mut at;
@@ -414,6 +424,21 @@ impl Claims<'_> {
         Ok(())
     }
 
+    /// Lets those go on who wait for rows that are inserted by now.
+    fn end_run(&mut self) -> Result<(), Raised> {
+        let mut run = self.run;
+        if run.is_open() {
+            // SAFETY: no row is incomplete between two calls.
+            self.run = unsafe {
+                guard(|| {
+                    run.end();
+                    run
+                })
+            }?;
+        }
+        Ok(())
+    }
+
     /// One opened to look may write where its transaction may.
     fn may_write(&mut self) -> Result<(), Raised> {
         let mode = pg_sys::RowExclusiveLock as i32;
@@ -447,7 +472,8 @@ impl Claims<'_> {
         Ok(())
     }
 
-    fn close(self) -> Result<(), Raised> {
+    fn close(mut self) -> Result<(), Raised> {
+        self.end_run()?;
         let (scan, heap) = (self.cursor.scan, self.heap);
         let (index, keep_lock) = (self.index, pg_sys::NoLock as i32);
         // SAFETY: all are open, and nobody has them after `self`. The locks stay: the next call of

@@ -35,6 +35,11 @@ impl Walk {
     pub(super) fn of(claims: &Claims, names: usize) -> Result<Self, Raised> {
         const PAGES: usize = 16;
         const ENTRIES: usize = 200;
+        // The least there is: a page about the index, and one of entries.
+        const LEAST: usize = 2;
+        if names * PAGES < LEAST * ENTRIES {
+            return Ok(Self::Never);
+        }
         let index = claims.index;
         // SAFETY: the index is open.
         let pages = unsafe {
