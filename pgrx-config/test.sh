@@ -2,8 +2,8 @@
 # test.sh [NN...] runs every suite on these versions of PostgreSQL, by default on all, and ends with
 # "N passed, N failed". A suite that fails does not keep the others from running.
 #
-# Three run side by side, since tests wait more than they work: one builds for one version after the other, two test
-# what is built.
+# Three run side by side, since tests wait more than they work: one provides each version and builds for it, two
+# test what is built.
 set -euo pipefail
 . "$(dirname "$0")/places.sh"
 
@@ -92,9 +92,9 @@ prepare_tools() {
 
 provision() {
     local version=$1 started=$SECONDS found
-    echo "[$version] postgres (so far $(clock $SECONDS))"
+    echo "[$version] postgres begins at $(clock $SECONDS)"
     if found=$("$CONFIG/pg_config.sh" "$version"); then
-        echo "      $("$found" --version) in $(dirname "$(dirname "$found")"), $(clock $((SECONDS - started)))"
+        echo "[$version] postgres: $("$found" --version) in $(dirname "$(dirname "$found")"), $(clock $((SECONDS - started)))"
     else
         record "$version" postgres 0 1 $((SECONDS - started))
         return 1
@@ -106,14 +106,13 @@ build() {
     local version
     run once format || true
     run once model || true
-    for version in $provisioned; do
-        run "$version" clippy || true
-        run "$version" pgrx || true
-        if run "$version" install; then
-            touch "$turns/$version.installed"
-        else
-            echo "[$version] nothing else can run: nothing is installed"
+    for version in $versions; do
+        if provision "$version"; then
+            run "$version" clippy || true
+            run "$version" pgrx || true
+            if run "$version" install; then touch "$turns/$version.installed"; fi
         fi
+        [[ -e $turns/$version.installed ]] || echo "[$version] nothing else can run: nothing is installed"
         touch "$turns/$version.built"
     done
     run once demo || true
@@ -136,7 +135,7 @@ try_out() {
 # VERSION:SUITE,SUITE...
 turns_of() {
     local version
-    for version in $provisioned; do
+    for version in $versions; do
         echo "$version:regress,isolation,sessions"
         if [[ $version = "$packaged" ]]; then echo "$version:cron"; fi
         if [[ $version = "$newest" ]]; then
@@ -188,10 +187,6 @@ summary() {
 
 echo "PostgreSQL $versions; logs in $LOGS"
 prepare_tools
-provisioned=
-for version in $versions; do
-    if provision "$version"; then provisioned="$provisioned $version"; fi
-done
 start build
 start try_out
 start try_out
