@@ -32,10 +32,12 @@ use super::guard::{Raised, guard};
 use super::raw;
 use super::spi::View;
 
+mod form;
 mod run;
 mod shape;
 mod walk;
 
+use form::Row;
 use run::Run;
 use shape::{COLUMNS, Fitness, Indexes};
 use walk::Walk;
@@ -281,11 +283,12 @@ impl Claims<'_> {
         let (digest, indexes) = (&raw mut digest, self.open_indexes()?);
         // What an error breaks off ends with the (sub)transaction.
         let mut run = mem::take(&mut self.run);
+        let mut row = Row::new();
         // SAFETY: the relations are open and locked for writing. The order is the executor's.
         let (inserted, run) = unsafe {
             guard(|| {
                 let transaction = raw::GetCurrentTransactionId();
-                let row = form(heap, name, entry);
+                let row = row.form(name, entry);
                 (*(*row).t_data).t_ctid = insertion_number(run.begin_row(transaction));
                 let command = raw::GetCurrentCommandId(true);
                 let speculative = pg_sys::HEAP_INSERT_SPECULATIVE as i32;
@@ -299,7 +302,6 @@ impl Claims<'_> {
                     raw::heap_abort_speculative(heap, at);
                 }
                 run.end_row();
-                raw::heap_freetuple(row);
                 (is_first, run)
             })
         }?;
@@ -317,19 +319,19 @@ impl Claims<'_> {
         let (mut digest, mut at) = (name.digest, claim.at);
         let (digest, at) = (&raw mut digest, &raw mut at);
         let indexes = self.open_indexes()?;
+        let mut row = Row::new();
         // SAFETY: the relations are open and locked for writing.
         let renewed = unsafe {
             guard(|| {
                 // So that the own claim of this very statement can be made anew.
                 raw::CommandCounterIncrement();
-                let row = form(heap, name, entry);
+                let row = row.form(name, entry);
                 let is_done = update(heap, at, row);
                 if is_done && u32::from((*(*row).t_data).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE == 0
                 {
                     let whole = pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES;
                     insert_into(indexes, digest, &raw mut (*row).t_self, heap, whole);
                 }
-                raw::heap_freetuple(row);
                 is_done
             })
         }?;
@@ -677,56 +679,6 @@ unsafe fn text<'a>(datum: Datum) -> &'a [u8] {
         let text = raw::pg_detoast_datum_packed(datum.cast_mut_ptr());
         let length = pgrx::varsize_any_exhdr(text);
         slice::from_raw_parts(pgrx::vardata_any(text).cast(), length)
-    }
-}
-
-unsafe fn form(heap: Relation, name: &Name, entry: &Entry) -> HeapTuple {
-    let (mut ns, mut key) = (Text::new(), Text::new());
-    let owner = entry.owner.as_ref();
-    // SAFETY: both outlive the values.
-    let (ns, key) = unsafe { (ns.of(name.ns), key.of(name.key)) };
-    let values = [
-        Datum::from(name.digest.as_ptr()),
-        Datum::from(entry.claimed_at),
-        Datum::from(entry.expires_at.unwrap_or_default()),
-        owner.map_or(Datum::null(), |owner| Datum::from(owner.as_ptr())),
-        ns,
-        key,
-    ];
-    let is_null = [
-        false,
-        false,
-        entry.expires_at.is_none(),
-        entry.owner.is_none(),
-        false,
-        false,
-    ];
-    // SAFETY: the table has these columns; the values are copied into the row.
-    unsafe { raw::heap_form_tuple((*heap).rd_att, values.as_ptr(), is_null.as_ptr()) }
-}
-
-/// Room for a text value.
-struct Text([MaybeUninit<u64>; 256]);
-
-impl Text {
-    fn new() -> Self {
-        Self([MaybeUninit::uninit(); 256])
-    }
-
-    /// The value, which lies in `self` where it is short enough.
-    unsafe fn of(&mut self, text: &[u8]) -> Datum {
-        let size = text.len() + pg_sys::VARHDRSZ;
-        // SAFETY: the bytes are copied to where there is room for them.
-        unsafe {
-            if size > size_of::<Self>() {
-                let (start, length) = (text.as_ptr().cast(), text.len() as i32);
-                return Datum::from(raw::cstring_to_text_with_len(start, length));
-            }
-            let place = self.0.as_mut_ptr().cast::<u8>();
-            pgrx::set_varsize_4b(place.cast(), size as i32);
-            ptr::copy_nonoverlapping(text.as_ptr(), place.add(pg_sys::VARHDRSZ), text.len());
-            Datum::from(place)
-        }
     }
 }
 

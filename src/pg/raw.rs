@@ -194,6 +194,7 @@ unsafe extern "C-unwind" {
     pub(super) fn makeParamList(count: c_int) -> ParamListInfo;
     pub(super) fn make_parsestate(parent: *mut ParseState) -> *mut ParseState;
     pub(super) fn numeric_out(info: FunctionCallInfo) -> Datum;
+    pub(super) fn palloc(size: Size) -> *mut c_void;
     pub(super) fn pg_any_to_server(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;
     pub(super) fn pg_detoast_datum(value: *mut varlena) -> *mut varlena;
@@ -301,7 +302,6 @@ unsafe extern "C-unwind" {
         values: *const Datum,
         nulls: *const bool,
     ) -> HeapTuple;
-    pub(super) fn heap_freetuple(row: HeapTuple);
     pub(super) fn heap_hot_search_buffer(
         row: ItemPointer,
         relation: Relation,
