@@ -156,7 +156,7 @@ mod tests {
         // SAFETY: the values are of the table's columns.
         bytes(unsafe {
             let columns = table.tuple_desc().as_ptr();
-            pg_sys::heap_form_tuple(columns, datums.as_ptr(), nulls.as_ptr())
+            raw::heap_form_tuple(columns, datums.as_ptr(), nulls.as_ptr())
         })
     }
 
