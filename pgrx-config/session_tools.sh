@@ -7,10 +7,11 @@
 [ -x /bin/kill ] || "$CONFIG/packages.sh" procps
 PG_CONFIG=$("$CONFIG/pg_config.sh" "$major")
 export PG_CONFIG
-"$CONFIG/as_server.sh" true
-# Clusters that come and go by the dozen are in memory, where that has room, and copies of one.
+
+# Clusters that come and go by the dozen are in memory, where that has 8 GB free, and copies of one.
 PG_ONCE_CLUSTERS=/tmp
-[ "$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')0" -lt 80000000 ] || PG_ONCE_CLUSTERS=/dev/shm
+free_kilobytes=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
+[ "${free_kilobytes:-0}" -lt 8000000 ] || PG_ONCE_CLUSTERS=/dev/shm
 PG_ONCE_INITDB=$("$CONFIG/as_server.sh" mktemp -d "$PG_ONCE_CLUSTERS/pgonce-initdb.XXXXXX")
 trap 'rm -rf "$PG_ONCE_INITDB"' EXIT
 export PG_ONCE_CLUSTERS PG_ONCE_INITDB

@@ -49,6 +49,16 @@ pub const CONTESTANTS: [Contestant; 3] = [
     },
 ];
 
+/// Above what the contestants take, and what that is against ours.
+pub const HEAD: [&str; 6] = [
+    "",
+    "INSERT",
+    "sorted INSERT",
+    "claim_many",
+    "× INSERT",
+    "× sorted INSERT",
+];
+
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
     New,
@@ -80,8 +90,12 @@ impl Cell {
     }
 
     fn title(&self) -> String {
-        format!("{} keys, {}", number(self.keys as f64), self.kind.name())
+        title(self.keys, self.kind)
     }
+}
+
+pub fn title(keys: usize, kind: Kind) -> String {
+    format!("{} keys, {}", number(keys as f64), kind.name())
 }
 
 /// Batches that overlap, from eight clients at once.
@@ -355,15 +369,7 @@ fn tell(
         row.extend([PLAIN, SORTED].map(|against| spread(&cell.gain(against))));
         row
     });
-    let head = [
-        "",
-        "INSERT",
-        "sorted INSERT",
-        "claim_many",
-        "× INSERT",
-        "× sorted INSERT",
-    ];
-    let times = table(&head, rows);
+    let times = table(&HEAD, rows);
     let rows = CONTESTANTS
         .iter()
         .zip(overlaps)

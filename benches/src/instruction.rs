@@ -527,11 +527,7 @@ fn tell(messages: &[(&str, [Cost; 2])], inside: &[Inside], lab: &Lab, report: &m
 
 fn tell_of_batches(batches: &[Batches], report: &mut Report) {
     let rows = batches.iter().map(|batch| {
-        let mut row = vec![format!(
-            "{} keys, {}",
-            number(batch.keys as f64),
-            batch.kind.name()
-        )];
+        let mut row = vec![batch::title(batch.keys, batch.kind)];
         row.extend(batch.costs.iter().map(|cost| number(cost.instructions)));
         if let [others @ .., ours] = batch.costs.as_slice() {
             let gain = |other: &Cost| number(other.instructions / ours.instructions);
@@ -539,21 +535,13 @@ fn tell_of_batches(batches: &[Batches], report: &mut Report) {
         }
         row
     });
-    let head = [
-        "",
-        "INSERT",
-        "sorted INSERT",
-        "claim_many",
-        "× INSERT",
-        "× sorted INSERT",
-    ];
     report.section(
         "Instructions of batches",
         &format!(
             "Instructions of the backend for one key of a batch, the whole message and its answer divided by \
              the keys; × is how many times as much another statement takes. INSERT is `{}`.\n\n{}",
             batch::CONTESTANTS[0].name,
-            table(&head, rows)
+            table(&batch::HEAD, rows)
         ),
     );
     let figures = batches.iter().map(|batch| {
