@@ -136,7 +136,7 @@ mod tests {
         // SAFETY: the row is whole.
         unsafe {
             let length = (*row).t_len as usize;
-            // Neither says anything of the transaction's bits, which the insertion sets.
+            // The transaction's bits are the insertion's to set; what core leaves there differs by version.
             (*(*row).t_data).t_infomask &= !(pg_sys::HEAP_XACT_MASK as u16);
             slice::from_raw_parts((*row).t_data.cast::<u8>(), length)[FILLED..].to_vec()
         }
