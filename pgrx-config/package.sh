@@ -6,7 +6,7 @@ set -eu
 . "$(dirname "$0")/places.sh"
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
-packages=$TARGET/package build= packed=
+packages=$TARGET/package build='' packed=''
 if [ "${1:-}" = --debug ]; then
     packages=$packages/debug build=--debug packed='-Zgzip -z1'
     shift

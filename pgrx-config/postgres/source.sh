@@ -39,6 +39,7 @@ apt_of_suite() {
 
 # A mirror may list a source package that it does not have.
 download_pinned() {
+    version='' sum=''
     eval "version=\${PG_SOURCE_$major:-} sum=\${PG_SOURCE_SHA256_$major:-}"
     [ -n "$version" ] || decline "the archive has not the source that it lists (whole log: $log)"
     tarball=postgresql-${major}_$version.orig.tar.bz2
