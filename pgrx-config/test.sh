@@ -155,32 +155,43 @@ start() {
     workers="$workers $!"
 }
 
+# What went wrong, in short, so that it stands at the end too.
+failures() {
+    local version suite passed failed seconds
+    while read -r version suite passed failed seconds; do
+        ((failed > 0)) && [[ -e $LOGS/$version-$suite.log ]] || continue
+        echo "[$version] $suite: $failed failed"
+        grep -E -A 5 '^(not ok |test .* (\.\.\. )?FAILED|thread .* panicked at |error(\[|:)|FAILED |.*ERROR: )' \
+            "$LOGS/$version-$suite.log" | cut -c -600 | tail -n 24 | sed 's/^/      | /' || true
+    done <"$results"
+}
+
 summary() {
     awk -v versions="$versions" '
         {
             if (!($2 in seen)) { seen[$2]; suites[++count] = $2 }
-            cell[$2, $1] = $3 ($4 ? " (" $4 " failed)" : "")
+            cell[$2, $1] = $3 ($4 ? " (" $4 " failed)" : "") sprintf(" %dm%02d", $5 / 60, $5 % 60)
             passed[$1] += $3; failed[$1] += $4; seconds[$1] += $5
         }
         END {
             columns = split(versions " once", column, " ")
-            printf "%-12s", "passed"
-            for (c = 1; c <= columns; c++) printf "%16s", (column[c] == "once" ? "once" : "PostgreSQL " column[c])
+            printf "%-12s", "passed, time"
+            for (c = 1; c <= columns; c++) printf "%20s", (column[c] == "once" ? "once" : "PostgreSQL " column[c])
             print ""
             for (s = 1; s <= count; s++) {
                 printf "%-12s", suites[s]
                 for (c = 1; c <= columns; c++) {
                     value = cell[suites[s], column[c]]
-                    printf "%16s", value == "" ? "-" : value
+                    printf "%20s", value == "" ? "-" : value
                 }
                 print ""
             }
             printf "%-12s", "together"
             for (c = 1; c <= columns; c++)
-                printf "%16s", passed[column[c]] + 0 (failed[column[c]] ? " (" failed[column[c]] " failed)" : "")
+                printf "%20s", passed[column[c]] + 0 (failed[column[c]] ? " (" failed[column[c]] " failed)" : "")
             print ""
             printf "%-12s", "minutes"
-            for (c = 1; c <= columns; c++) printf "%16.1f", seconds[column[c]] / 60
+            for (c = 1; c <= columns; c++) printf "%20.1f", seconds[column[c]] / 60
             print ""
         }' "$results"
 }
@@ -197,6 +208,7 @@ workers=
 
 echo
 summary
+failures
 echo "took $(clock $SECONDS)"
 read -r passed failed < <(awk '{ passed += $3; failed += $4 } END { print passed + 0, failed + 0 }' "$results")
 echo "$passed passed, $failed failed" | tee "$LOGS/outcome"
