@@ -5,7 +5,7 @@ use pg_once_sessions::history::{Client, check_claims};
 use pg_once_sessions::session::{end_deadlock, first_to_answer};
 use pg_once_sessions::{Barrier, Cluster, Database, Failure, Session, database};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const CLIENTS: usize = 8;
 
@@ -441,6 +441,44 @@ fn a_terminated_waiter_does_not_win() {
     assert!(claims(&mut other, "k"));
 }
 
+/// Whoever goes away while it waits wins nothing, where the server looks after its clients.
+#[test]
+fn a_waiter_whose_client_has_gone_does_not_win() {
+    let database = database();
+    let mut winner = database.session();
+    winner.begin();
+    assert!(claims(&mut winner, "k"));
+    let pid = waiter_that_goes_away(&database, &winner, "100ms");
+    let gone = format!("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})");
+    let mut other = database.session();
+    until(&mut other, &gone);
+    winner.rollback();
+    assert!(!other.is_true("SELECT is_claimed('ns', 'k')"));
+    assert!(claims(&mut other, "k"));
+}
+
+/// Where it does not, and by default it does not, such a waiter wins and nobody is told. Its owner, who
+/// asks again, is.
+#[test]
+fn a_waiter_whose_client_has_gone_unnoticed_wins_for_its_owner() {
+    let database = database();
+    let mut winner = database.session();
+    winner.begin();
+    assert!(claims(&mut winner, "k"));
+    waiter_that_goes_away(&database, &winner, "0");
+    winner.rollback();
+    let mut other = database.session();
+    until(&mut other, "SELECT is_claimed('ns', 'k')");
+    assert!(!claims(&mut other, "k"));
+    let mut ask = |owner: &str| {
+        other.value(&format!(
+            "SELECT try_claim_once('ns', 'k', owner => '{owner}')"
+        ))
+    };
+    assert_eq!(ask("someone"), "duplicate");
+    assert_eq!(ask("gone"), "won");
+}
+
 #[test]
 fn opposite_orders_deadlock_and_the_survivor_proceeds() {
     let database = database();
@@ -544,6 +582,45 @@ fn hand_over(begin: fn(&mut Session), give_up: fn(&mut Session)) {
     taker.commit();
     for mut other in others {
         assert!(!other.answered_true());
+    }
+}
+
+/// A client that claims with the owner "gone", waits for this winner, and is killed. Its backend looks after it
+/// this often.
+fn waiter_that_goes_away(database: &Database, winner: &Session, interval: &str) -> String {
+    let mut client = database
+        .cluster
+        .client_command("psql")
+        .env(
+            "PGOPTIONS",
+            format!("-c client_connection_check_interval={interval}"),
+        )
+        .env("PGAPPNAME", "goes away")
+        .args(["-X", "-U", "postgres", "-d", &database.name, "-c"])
+        .arg("SELECT try_claim_once('ns', 'k', NULL, owner => 'gone')")
+        .spawn()
+        .unwrap();
+    let mut observer = database.session();
+    let waiting = format!(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'goes away'
+                            AND datname = current_database() AND {} = ANY (pg_blocking_pids(pid)))",
+        winner.pid()
+    );
+    until(&mut observer, &waiting);
+    let pid = observer.value("SELECT pid FROM pg_stat_activity WHERE application_name = 'goes away' AND datname = current_database()");
+    client.kill().unwrap();
+    client.wait().unwrap();
+    pid
+}
+
+fn until(session: &mut Session, holds: &str) {
+    let started = Instant::now();
+    while !session.is_true(holds) {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "never: {holds}"
+        );
+        thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A role that takes more than its part: what it can exhaust is bounded, others
 //! go on, and `once.check` names it.
 
-use pg_once_sessions::{Cluster, Database, Session};
+use pg_once_sessions::{Cluster, Database, Session, database};
 
 const PRELOADED: &str = "shared_preload_libraries = 'pg_once'";
 
@@ -86,6 +86,56 @@ fn who_fills_the_lock_table_is_named() {
     neighbour.rollback();
     assert!(!finds(&mut owner, "the shared lock table"));
     assert!(owner.is_true("SELECT with_lock('ns', '1', timeout => '0')"));
+}
+
+/// However much a role claims in however many namespaces and turns in one transaction, its backend
+/// keeps no memory for it.
+#[test]
+fn keys_without_number_leave_no_memory_behind() {
+    let database = database();
+    database.session().run(
+        "CREATE TABLE counted (key text PRIMARY KEY, n bigint); GRANT ALL ON counted TO public",
+    );
+    let mut neighbour = neighbour(&database);
+    let grant = format!("GRANT pg_read_all_stats TO {}_neighbour", database.name);
+    database.session().run(&grant);
+    let rounds = [
+        "SELECT count(*) FROM generate_series(1, 5000) n WHERE claim_once('ns', $round || n)",
+        "SELECT count(*) FROM generate_series(1, 5000) n WHERE is_claimed('ns', n)",
+        "SELECT count(*) FROM generate_series(1, 2000) n WHERE claim_once($round || n, 'k')",
+        "SELECT count(*) FROM claim_many('many', ARRAY(SELECT $round || n FROM generate_series(1, 20000) n))",
+        "SELECT count(*) FROM generate_series(1, 1000) n, begin_once('work', $round || n)",
+        "SELECT count(*) FROM generate_series(1, 1000) n,
+                with_row_lock(NULL::counted, jsonb_build_object('key', $round || n))",
+    ];
+    neighbour.begin();
+    for sql in rounds {
+        neighbour.run(&sql.replace("$round", "'first '"));
+        let before = memory(&mut neighbour);
+        neighbour.run(&sql.replace("$round", "'second '"));
+        neighbour.run(&sql.replace("$round", "'third '"));
+        let kept = memory(&mut neighbour) - before;
+        assert!(kept < 1 << 18, "{kept} bytes are kept: {sql}");
+    }
+    neighbour.commit();
+}
+
+/// One call takes no more keys than it says, and claims none of more.
+#[test]
+fn more_keys_than_a_call_takes_are_refused() {
+    let database = database();
+    let mut neighbour = neighbour(&database);
+    let refused = neighbour.refused(
+        "SELECT count(*) FROM claim_many('ns', array_fill('k'::text, ARRAY[10000001]))",
+        "54000",
+    );
+    assert!(refused.message().contains("10000000"), "{refused:?}");
+    assert!(!neighbour.is_true("SELECT is_claimed('ns', 'k')"));
+}
+
+/// What the contexts of this backend take, in bytes.
+fn memory(session: &mut Session) -> i64 {
+    session.number("SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts")
 }
 
 fn neighbour(database: &Database) -> Session {

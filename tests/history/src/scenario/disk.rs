@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a server may take to recover by itself.
+const RECOVERY: Duration = Duration::from_secs(20);
+
 /// The claims, the records of work and one table of counters are on a small disk.
 pub fn data_full(scale: &Scale) -> Ending {
     const FULL: Terms = Terms {
@@ -137,13 +140,18 @@ fn exhaust_wal(scene: &Scene) {
     }
 }
 
-/// The server recovers by itself, or has given up and is started again.
+/// The server recovers by itself, or has given up and is started again. PostgreSQL 18.4 may do neither: where there
+/// was no room for its startup process, that ends, nobody starts another, and all clients are told that the
+/// consistent state is not yet reached. Such a server is stopped first, as an operator would.
 fn come_back(cluster: &Cluster) {
     let started = Instant::now();
     while Path::new(&cluster.path("data/postmaster.pid")).exists() {
-        assert!(started.elapsed() < PATIENCE, "{}", cluster.log());
         if cluster.is_ready() {
             return;
+        }
+        if started.elapsed() > RECOVERY {
+            cluster.stop_immediately();
+            break;
         }
         thread::sleep(Duration::from_millis(50));
     }
