@@ -116,6 +116,7 @@ build() {
         touch "$turns/$version.built"
     done
     run once demo || true
+    run once archive || true
 }
 
 # Takes one turn after the other that the other tester has not taken.
@@ -136,11 +137,10 @@ try_out() {
 turns_of() {
     local version
     for version in $versions; do
-        echo "$version:regress,isolation,sessions"
+        echo "$version:regress,isolation,sessions,history"
         if [[ $version = "$packaged" ]]; then echo "$version:cron"; fi
         if [[ $version = "$newest" ]]; then
-            echo "$version:history,bench"
-            echo "$version:package,pgspot,drivers,conformance,examples"
+            echo "$version:bench,package,pgspot,drivers,conformance,examples"
         fi
     done
 }

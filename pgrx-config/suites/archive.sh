@@ -5,7 +5,8 @@ set -eu
 
 tools=$TARGET/tools/pgxn_meta-$PGXN_META
 [ -x "$tools/bin/pgxn_meta" ] ||
-    cargo install --quiet --locked --root "$tools" "pgxn_meta@$PGXN_META" || die "pgxn_meta could not be built"
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --root "$tools" "pgxn_meta@$PGXN_META" ||
+    die "pgxn_meta could not be built"
 "$CONFIG/packages.sh" unzip:unzip
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
 "$CONFIG/package.sh"
