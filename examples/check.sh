@@ -26,15 +26,25 @@ provision() {
     javac -d "$work" "$here/java/Ci.java"
 }
 
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
 # JDBC knows no Unix sockets, so this cluster listens on the loopback address.
 start_cluster() {
-    PGPORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    PGPORT=$(free_port)
+    pooled_port=$(free_port)
     printf '%s\n' "listen_addresses = '127.0.0.1'" "port = $PGPORT" >"$work/postgresql.conf"
     "$config/cluster.sh" drop "$name"
-    trap '"$config/cluster.sh" drop "$name"' EXIT
+    trap stop EXIT
     "$config/cluster.sh" start "$name" "$major" "$work/postgresql.conf" >/dev/null
     PSQL=$("$("$config/pg_config.sh" "$major")" --bindir)/psql
     export PGHOST=127.0.0.1 PGPORT PGUSER=postgres PSQL
+}
+
+stop() {
+    [[ -z ${pooler:-} ]] || kill "$pooler" 2>/dev/null || true
+    "$config/cluster.sh" drop "$name"
 }
 
 sql() {
@@ -72,14 +82,23 @@ program() {
     check "$example: the last one says" 15.00 "$(sort -n "$said" | tail -n 1)"
 }
 
-# framework NAME COMMAND...: tests of their own.
+# framework NAME COMMAND...: tests of their own, directly and through pgbouncer in transaction mode.
 framework() {
-    local example=$1 outcome=passes
+    local example=$1 way
     shift
-    create_database "$example"
-    (cd "$here/$example" && "$@") >"$work/$example.log" 2>&1 || outcome=fails
-    [[ $outcome = passes ]] || tail -n 40 "$work/$example.log"
-    check "$example: its tests ($(grep -E '^Ran |runs, ' "$work/$example.log"))" passes "$outcome"
+    for way in direct pooled; do
+        create_database "${example}_$way"
+        framework_tests "$example" "$way" "$@"
+    done
+}
+
+framework_tests() {
+    local example=$1 way=$2 said=$work/$1-$2.log port=$PGPORT outcome=passes
+    shift 2
+    [[ $way = direct ]] || port=$pooled_port
+    (cd "$here/$example" && PGPORT=$port "$@") >"$said" 2>&1 || outcome=fails
+    [[ $outcome = passes ]] || tail -n 40 "$said"
+    check "$example $way: its tests ($(grep -E '^Ran |runs, ' "$said"))" passes "$outcome"
 }
 
 play() {
@@ -101,6 +120,8 @@ play() {
 
 provision
 start_cluster
+"$config/pooler.sh" "$work" "$pooled_port" "$PGPORT" &
+pooler=$!
 export PYTHONDONTWRITEBYTECODE=1
 for example in $examples; do
     play "$example"

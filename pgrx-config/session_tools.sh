@@ -5,6 +5,7 @@
 # The tests of crashes need kill as a program; shells have one of their own.
 [ -x /usr/sbin/pgbouncer ] || RUNLEVEL=1 "$CONFIG/packages.sh" pgbouncer:pgbouncer
 [ -x /bin/kill ] || "$CONFIG/packages.sh" procps
+# shellcheck disable=SC2154 # of the script that sources this
 PG_CONFIG=$("$CONFIG/pg_config.sh" "$major")
 export PG_CONFIG
 

@@ -157,13 +157,13 @@ start() {
 
 # What went wrong, in short, so that it stands at the end too.
 failures() {
-    local version suite passed failed seconds
-    while read -r version suite passed failed seconds; do
-        ((failed > 0)) && [[ -e $LOGS/$version-$suite.log ]] || continue
+    local version suite failed
+    while read -r version suite failed; do
+        [[ -e $LOGS/$version-$suite.log ]] || continue
         echo "[$version] $suite: $failed failed"
         grep -E -A 5 '^(not ok |test .* (\.\.\. )?FAILED|thread .* panicked at |error(\[|:)|FAILED |.*ERROR: )' \
             "$LOGS/$version-$suite.log" | cut -c -600 | tail -n 24 | sed 's/^/      | /' || true
-    done <"$results"
+    done < <(awk '$4 > 0 { print $1, $2, $4 }' "$results")
 }
 
 summary() {

@@ -42,23 +42,6 @@ start_cluster() {
     export PGHOST=127.0.0.1 PGUSER=postgres PSQL OBSERVER_PORT=$port
 }
 
-start_pooler() {
-    cat >"$work/pgbouncer.ini" <<END
-[databases]
-* = host=127.0.0.1 port=$port
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = $pooled_port
-auth_type = any
-pool_mode = transaction
-ignore_startup_parameters = extra_float_digits
-unix_socket_dir =
-END
-    sed -i "s/^\* = .*/& user=postgres/" "$work/pgbouncer.ini"
-    "$config/as_server.sh" pgbouncer --quiet "$work/pgbouncer.ini" >"$work/pgbouncer.log" 2>&1 &
-    pooler=$!
-}
-
 stop() {
     [[ -z ${pooler:-} ]] || kill "$pooler" 2>/dev/null || true
     "$config/cluster.sh" drop "$name"
@@ -113,7 +96,8 @@ play() {
 
 provision
 start_cluster
-start_pooler
+"$config/pooler.sh" "$work" "$pooled_port" "$port" &
+pooler=$!
 export PYTHONDONTWRITEBYTECODE=1
 for client in $clients; do
     play "$client" direct
