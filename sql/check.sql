@@ -135,7 +135,7 @@ WHERE current_setting('server_version_num')::int / 10000 = v.major
 UNION ALL
 SELECT 'notice', format('PostgreSQL %s has known faults in ON CONFLICT', current_setting('server_version')),
        'At SERIALIZABLE, which is a default here, an INSERT ... ON CONFLICT DO NOTHING of your own may let write skew pass; claims do not. Update to the newest minor.'
-FROM (VALUES (15, 20), (16, 15), (17, 11), (18, 7)) AS v (major, minor)
+FROM (VALUES (15, 20), (16, 16), (17, 12), (18, 7)) AS v (major, minor)
 WHERE current_setting('server_version_num')::int / 10000 = v.major
   AND current_setting('server_version_num')::int % 10000 < v.minor
   AND (current_setting('default_transaction_isolation') = 'serializable'

@@ -72,8 +72,12 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Of a thousand rows, how many are to expire from one sweep to the next.
 const CROWDING: u64 = 125;
 
+/// Of a thousand rows, how many may be dead without VACUUM: fewer than a sweep leaves, so that VACUUM comes
+/// after each one that was worth it, and not after every second.
+const DEAD: i64 = 80;
+
 /// So many rows more or less make no difference to the space.
-const FEW: i64 = 400;
+const FEW: i64 = 200;
 
 /// The largest table that the sweeper has vacuumed, its indexes included: larger ones take VACUUM
 /// longer than a visit should be. Those are left to autovacuum.
@@ -246,7 +250,7 @@ fn tidy(table: Table, removed: u64) -> u64 {
 /// The VACUUM that the table needs. It waits for nobody. Only where most of the table is empty does
 /// it give space back to the operating system, for which it keeps others out for a moment.
 fn vacuum(table: Table, count: Count) -> Option<CString> {
-    let wanted = FEW + count.live * CROWDING as i64 / 1000;
+    let wanted = FEW + count.live * DEAD / 1000;
     if count.dead < wanted || count.bytes > VACUUMED {
         return None;
     }
@@ -368,7 +372,7 @@ mod unit_tests {
         );
         assert_eq!(
             statement(Count {
-                dead: 9_000,
+                dead: 6_000,
                 ..count
             }),
             None
