@@ -28,7 +28,7 @@ fn take(call: Call) -> Result<Option<Taken>, Error> {
         identifier(&table, "line_item_id", line_item)?,
         identifier(&table, "service_id", service)?,
     ];
-    Turn::new(&table, &key, &[], Shape::Json, true, timeout)?.take()
+    Turn::new(&table, &key, &[], Shape::Json, true, timeout).take()
 }
 
 /// The cell of an identifier of any scalar type: as it is where it has the column's type, else by

@@ -26,7 +26,8 @@ fn with_row_lock(call: Call) -> Result<Answer, ErrorReport> {
     let taken = take(call, true, call.interval(3), |table| {
         table.fits_result(call)
     })?;
-    Ok(call.answer(taken.map(|taken| taken.row)))
+    let row = taken.map(|taken| taken.row);
+    Ok(call.answer(row).map_err(Error::from)?)
 }
 
 #[pg_extern(sql = false)]
@@ -38,8 +39,8 @@ fn find_or_create(call: Call) -> Result<Answer, ErrorReport> {
 
 /// Whether the row was created, and the row.
 pub fn answer(call: Call, taken: Option<Taken>) -> Result<Answer, Error> {
-    let row = taken.map(|taken| call.row([Value::boolean(taken.created), taken.row]));
-    Ok(call.answer(row.transpose()?))
+    let row = taken.map(|taken| [Value::boolean(taken.created), taken.row]);
+    Ok(call.answer_columns(row)?)
 }
 
 fn take(
@@ -76,7 +77,7 @@ fn take(
         .iter()
         .map(|member| Ok((column(&table, &member.name)?, member)))
         .collect::<Result<Vec<_>, Error>>()?;
-    Turn::new(&table, &key, &defaults, Shape::Row, lock, timeout)?.take()
+    Turn::new(&table, &key, &defaults, Shape::Row, lock, timeout).take()
 }
 
 /// Opens the table that `find` finds. None when the timeout is over before that can be done.

@@ -1,13 +1,12 @@
 //! What a function answers that is declared to return a set and returns one row at most.
 //!
 //! A set of pgrx is asked again until it ends, and has a memory of its own meanwhile. One row is
-//! said in one call.
+//! said in one call: put into a store where the query prefers one, else as a value.
 
-use std::ptr;
+use std::{mem, ptr};
 
 use pgrx::callconv::{BoxRet, FcInfo};
-use pgrx::datum::Datum;
-use pgrx::pg_sys::{self, TupleDesc};
+use pgrx::pg_sys::{self, Datum, HeapTupleData, SetFunctionReturnMode, TupleDesc, Tuplestorestate};
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
@@ -21,30 +20,50 @@ use super::value::Value;
 pub struct Answer(Option<Value>);
 
 impl Call<'_> {
-    pub fn answer(self, value: Option<Value>) -> Answer {
-        if value.is_none()
-            && let Some(set) = self.result_set()
-        {
-            // SAFETY: it lives as long as the call. Left as it is, `isDone` says that this is the
-            // only value.
-            unsafe { (*set).isDone = pg_sys::ExprDoneCond::ExprEndResult }
+    pub fn answer(self, value: Option<Value>) -> Result<Answer, Raised> {
+        let Some(value) = value else {
+            return Ok(self.nothing());
+        };
+        if let Some(store) = self.store()? {
+            let datum = value.datum;
+            // SAFETY: the value is a row of the type that the query expects; one that was stored
+            // in another row may have a short header there.
+            unsafe {
+                let mut tuple: HeapTupleData = mem::zeroed();
+                guard(|| {
+                    let row = raw::pg_detoast_datum(datum.cast_mut_ptr());
+                    tuple.t_len = pgrx::varsize_any(row) as u32;
+                    tuple.t_data = row.cast();
+                    raw::tuplestore_puttuple(store, &raw mut tuple);
+                })?;
+            }
         }
-        Answer(value)
+        Ok(Answer(Some(value)))
     }
 
-    /// These values as a row of the type that the call returns, which has as many columns.
-    pub fn row<const COLUMNS: usize>(self, values: [Value; COLUMNS]) -> Result<Value, Raised> {
-        let info = self.raw();
-        let set = self.result_set();
+    /// A row of these values, which are as many as the columns that the call returns.
+    pub fn answer_columns<const COLUMNS: usize>(
+        self,
+        values: Option<[Value; COLUMNS]>,
+    ) -> Result<Answer, Raised> {
+        let Some(values) = values else {
+            return Ok(self.nothing());
+        };
         let datums = values.map(|value| value.datum);
         let nulls = values.map(|value| value.null);
         let (datums, nulls) = (datums.as_ptr(), nulls.as_ptr());
-        // SAFETY: the descriptions live as long as the call; both arrays outlive heap_form_tuple,
-        // which copies the values.
-        let row = unsafe {
-            let expected = set.map_or(ptr::null_mut(), |set| (*set).expectedDesc);
+        let info = self.raw();
+        let expected = self.expected();
+        let store = self.store()?;
+        // SAFETY: the descriptions live as long as the call; both arrays outlive the calls that
+        // copy the values.
+        let datum = unsafe {
             guard(|| {
-                let mut description: TupleDesc = expected;
+                if let Some(store) = store {
+                    raw::tuplestore_putvalues(store, expected, datums, nulls);
+                    return Datum::null();
+                }
+                let mut description = expected;
                 if description.is_null() {
                     raw::get_call_result_type(info, ptr::null_mut(), &raw mut description);
                 }
@@ -53,17 +72,59 @@ impl Call<'_> {
                 raw::HeapTupleHeaderGetDatum((*row).t_data)
             })
         }?;
-        Ok(Value {
-            datum: row,
+        Ok(Answer(Some(Value {
+            datum,
             null: false,
             kind: pg_sys::RECORDOID,
-        })
+        })))
+    }
+
+    fn nothing(self) -> Answer {
+        if let Some(set) = self.result_set() {
+            // SAFETY: it lives as long as the call. Left as it is, `isDone` says that this is the
+            // only value.
+            unsafe { (*set).isDone = pg_sys::ExprDoneCond::ExprEndResult }
+        }
+        Answer(None)
+    }
+
+    /// What the query wants the rows put into, where it prefers that to a value and knows of what
+    /// type they are: a scan of the function, which would copy the type's description for a value.
+    fn store(self) -> Result<Option<*mut Tuplestorestate>, Raised> {
+        const PREFERRED: SetFunctionReturnMode::Type =
+            SetFunctionReturnMode::SFRM_Materialize_Preferred;
+        let Some(set) = self.result_set() else {
+            return Ok(None);
+        };
+        // SAFETY: what the query says of the set lives as long as the call, and the store as long
+        // as the query.
+        unsafe {
+            let modes = (*set).allowedModes as SetFunctionReturnMode::Type;
+            if modes & PREFERRED == 0 || (*set).expectedDesc.is_null() {
+                return Ok(None);
+            }
+            let random = modes & SetFunctionReturnMode::SFRM_Materialize_Random != 0;
+            let query = (*(*set).econtext).ecxt_per_query_memory;
+            let caller = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, query);
+            let store = guard(|| raw::tuplestore_begin_heap(random, false, pg_sys::work_mem));
+            pg_sys::CurrentMemoryContext = caller;
+            let store = store?;
+            (*set).returnMode = SetFunctionReturnMode::SFRM_Materialize;
+            (*set).setResult = store;
+            Ok(Some(store))
+        }
+    }
+
+    fn expected(self) -> TupleDesc {
+        let set = self.result_set();
+        // SAFETY: it lives as long as the call.
+        set.map_or(ptr::null_mut(), |set| unsafe { (*set).expectedDesc })
     }
 }
 
 // SAFETY: the value lives in the memory of the call, which stays until its result was used.
 unsafe impl BoxRet for Answer {
-    unsafe fn box_into<'fcx>(self, info: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+    unsafe fn box_into<'fcx>(self, info: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
         match self.0 {
             // SAFETY: features answer with values of the type that the function is declared with.
             Some(value) if !value.null => unsafe { info.return_raw_datum(value.datum) },

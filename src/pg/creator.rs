@@ -3,6 +3,7 @@
 //! So a transaction that is creating a row is waited for before an INSERT of the same row does
 //! that, which would compute the row's defaults and take a transaction id first. And a row that
 //! nobody has nor creates is known to be new for less than a statement costs that finds nothing.
+//! What is there and can be locked is taken by [`super::grasp`].
 
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
@@ -10,7 +11,7 @@ use std::{mem, ptr, slice};
 
 use pgrx::pg_sys::{
     self, IndexScanDesc, ItemPointerData, Relation, ScanKeyData, Snapshot, SnapshotData,
-    TransactionId,
+    TransactionId, TupleTableSlot,
 };
 
 use super::guard::{Raised, guard};
@@ -20,20 +21,42 @@ use super::value::Value;
 
 /// What stands in a unique index under a key.
 #[derive(Clone, Copy)]
-enum Found {
+pub(super) enum Found {
     Nothing,
     /// The row of a transaction that has ended, or of this one.
-    Row,
+    Row(ItemPointerData),
     Open(Creator),
 }
 
 /// An open transaction of another session, and its row.
 #[derive(Clone, Copy)]
-struct Creator {
+pub(super) struct Creator {
     transaction: TransactionId,
     /// The number of its insertion, 0 once that is complete.
     insertion: u32,
     at: ItemPointerData,
+    /// It changes or removes the row of a transaction that has ended.
+    removes: bool,
+}
+
+/// A look at an index: the table, which is open, and what was found.
+pub(super) struct Look<'a> {
+    pub(super) table: Relation,
+    pub(super) keys: &'a mut [ScanKeyData],
+    /// An empty one for rows of the table.
+    pub(super) slot: *mut TupleTableSlot,
+    pub(super) found: Found,
+}
+
+impl Found {
+    /// Where a row stands that others have finished creating.
+    pub(super) fn standing(self) -> Option<ItemPointerData> {
+        match self {
+            Self::Row(at) => Some(at),
+            Self::Open(creator) => creator.removes.then_some(creator.at),
+            Self::Nothing => None,
+        }
+    }
 }
 
 impl Table {
@@ -41,10 +64,10 @@ impl Table {
     /// with this key, and says whether there was one. In a partitioned table none is seen, nor
     /// where the transaction cannot write.
     pub fn await_creator(&self, unique: &Unique, key: &[(&Column, Value)]) -> Result<bool, Raised> {
-        let found = self.look(unique, key, |table, found| {
-            if let Found::Open(mut creator) = found {
+        let found = self.look(unique, key, |look| {
+            if let Found::Open(mut creator) = look.found {
                 // SAFETY: the table is open; no page is pinned.
-                unsafe { await_end(table, &mut creator) }
+                unsafe { await_end(look.table, &mut creator) }
             }
         })?;
         Ok(matches!(found, Some(Found::Open(_))))
@@ -52,17 +75,17 @@ impl Table {
 
     /// Whether there is certainly no row with this key, not even one of an open transaction.
     pub fn has_none(&self, unique: &Unique, key: &[(&Column, Value)]) -> Result<bool, Raised> {
-        let found = self.look(unique, key, |_, _| ())?;
+        let found = self.look(unique, key, |_| ())?;
         Ok(matches!(found, Some(Found::Nothing)))
     }
 
     /// What stands in the index under the key; none where that cannot be said. `then` is called
     /// while the table is open, under a guard.
-    fn look(
+    pub(super) fn look(
         &self,
         unique: &Unique,
         key: &[(&Column, Value)],
-        then: impl FnOnce(Relation, Found),
+        then: impl FnOnce(Look),
     ) -> Result<Option<Found>, Raised> {
         const LOCK: c_int = pg_sys::AccessShareLock as c_int;
         const LOCKED: c_int = pg_sys::NoLock as c_int;
@@ -78,26 +101,32 @@ impl Table {
                 let table = raw::try_relation_open(table, LOCKED);
                 (table, raw::try_relation_open(index, LOCK))
             })?;
-            let found = if table.is_null() || index.is_null() {
-                None
-            } else {
-                let mut keys = scan_keys(index, unique, key)?;
-                keys.as_deref_mut()
-                    .map(|keys| look(table, index, keys))
-                    .transpose()?
+            let mut keys = match table.is_null() || index.is_null() {
+                true => None,
+                false => scan_keys(index, unique, key)?,
             };
+            let keys = keys.as_deref_mut();
             guard(|| {
-                if let Some(found) = found {
-                    then(table, found);
-                }
+                let found = keys.map(|keys| {
+                    let slot = raw::table_slot_create(table, ptr::null_mut());
+                    let found = find(table, index, keys, slot);
+                    then(Look {
+                        table,
+                        keys,
+                        slot,
+                        found,
+                    });
+                    raw::ExecDropSingleTupleTableSlot(slot);
+                    found
+                });
                 if !index.is_null() {
                     raw::relation_close(index, LOCK);
                 }
                 if !table.is_null() {
                     raw::relation_close(table, LOCKED);
                 }
-            })?;
-            Ok(found)
+                found
+            })
         }
     }
 }
@@ -151,42 +180,49 @@ unsafe fn scan_keys(
     }
 }
 
-/// The first row of the key.
-unsafe fn look(
+/// The first row of the key; the slot is empty again then.
+unsafe fn find(
     table: Relation,
     index: Relation,
     keys: &mut [ScanKeyData],
-) -> Result<Found, Raised> {
+    slot: *mut TupleTableSlot,
+) -> Found {
     let (first, count) = (keys.as_mut_ptr(), keys.len() as c_int);
-    // SAFETY: relations, keys and snapshot outlive the scan, which ends here; an error releases
-    // what it holds with the (sub)transaction.
+    // SAFETY: relations, keys, slot and snapshot outlive the scan, which ends here; an error
+    // releases what it holds with the (sub)transaction.
     unsafe {
-        let mut snapshot: SnapshotData = mem::zeroed();
-        snapshot.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_DIRTY;
+        let mut snapshot = dirty();
         let snapshot = &raw mut snapshot;
-        guard(|| {
-            let slot = raw::table_slot_create(table, ptr::null_mut());
-            let scan = begin_scan(table, index, snapshot, count);
-            raw::index_rescan(scan, first, count, ptr::null_mut(), 0);
-            let forward = pg_sys::ScanDirection::ForwardScanDirection;
-            let is_there = raw::index_getnext_slot(scan, forward, slot);
-            let at = (*slot).tts_tid;
-            raw::index_endscan(scan);
-            raw::ExecDropSingleTupleTableSlot(slot);
-            let none = TransactionId::from(0);
-            let (maker, remover) = ((*snapshot).xmin, (*snapshot).xmax);
-            let transaction = if maker == none { remover } else { maker };
-            match (is_there, transaction != none) {
-                (false, _) => Found::Nothing,
-                (true, false) => Found::Row,
-                (true, true) => Found::Open(Creator {
-                    transaction,
-                    insertion: (*snapshot).speculativeToken,
-                    at,
-                }),
-            }
-        })
+        let scan = begin_scan(table, index, snapshot, count);
+        raw::index_rescan(scan, first, count, ptr::null_mut(), 0);
+        let forward = pg_sys::ScanDirection::ForwardScanDirection;
+        let is_there = raw::index_getnext_slot(scan, forward, slot);
+        let at = (*slot).tts_tid;
+        raw::index_endscan(scan);
+        raw::clear(slot);
+        let none = TransactionId::from(0);
+        let (maker, remover) = ((*snapshot).xmin, (*snapshot).xmax);
+        let removes = maker == none;
+        let transaction = if removes { remover } else { maker };
+        match (is_there, transaction != none) {
+            (false, _) => Found::Nothing,
+            (true, false) => Found::Row(at),
+            (true, true) => Found::Open(Creator {
+                transaction,
+                insertion: (*snapshot).speculativeToken,
+                at,
+                removes,
+            }),
+        }
     }
+}
+
+/// A snapshot that shows what is not committed too.
+pub(super) fn dirty() -> SnapshotData {
+    // SAFETY: numbers and pointers, null where nothing is.
+    let mut snapshot: SnapshotData = unsafe { mem::zeroed() };
+    snapshot.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_DIRTY;
+    snapshot
 }
 
 unsafe fn begin_scan(

@@ -1,13 +1,13 @@
 //! A JSON object as an argument: its members, read from jsonb as it is stored.
 
-use std::mem::MaybeUninit;
-use std::slice;
+use std::mem::{self, MaybeUninit};
+use std::{ptr, slice};
 
-use pgrx::pg_sys::{self, Datum, JsonbValue, jbvType};
+use pgrx::pg_sys::{self, Datum, JsonbValue, Oid, jbvType};
 
 use super::call::Call;
 use super::guard::{Raised, guard};
-use super::value::from_server;
+use super::value::{Value, from_server};
 use super::{raw, text};
 
 /// A JSON object's members, as [`Call::members`] finds them.
@@ -115,6 +115,33 @@ impl Member {
             })?;
             text::from_c(printed.cast_mut_ptr())
         }
+    }
+}
+
+impl Value {
+    /// This row as `to_jsonb` shows it.
+    pub fn into_jsonb(self) -> Result<Self, Raised> {
+        const FUNCTION: Oid = Oid::from_u32(pg_sys::F_TO_JSONB);
+        let (datum, kind, none) = (self.datum, self.kind, pg_sys::InvalidOid);
+        // SAFETY: what the function is called by says the type of its argument, which it asks for.
+        let datum = unsafe {
+            guard(|| {
+                let typed = raw::makeConst(kind, -1, none, -1, Datum::null(), true, false);
+                let arguments = raw::lappend(ptr::null_mut(), typed.cast());
+                let form = pg_sys::CoercionForm::COERCE_EXPLICIT_CALL;
+                let call =
+                    raw::makeFuncExpr(FUNCTION, pg_sys::JSONBOID, arguments, none, none, form);
+                let mut function = mem::zeroed::<pg_sys::FmgrInfo>();
+                raw::fmgr_info(FUNCTION, &raw mut function);
+                function.fn_expr = call.cast();
+                raw::FunctionCall1Coll(&raw mut function, none, datum)
+            })
+        }?;
+        Ok(Self {
+            datum,
+            null: false,
+            kind: pg_sys::JSONBOID,
+        })
     }
 }
 

@@ -88,5 +88,10 @@ unsafe extern "C-unwind" fn name_changed(_: Datum, _: c_int, _: u32) {
 fn forget(is_over: impl Fn(&Table) -> bool) {
     NEWS.fetch_add(1, Relaxed);
     // It is gone where the process exits.
-    let _ = TABLES.try_with(|tables| tables.borrow_mut().retain(|_, table| !is_over(table)));
+    let _ = TABLES.try_with(|tables| {
+        tables.borrow_mut().retain(|_, table| {
+            table.is_over.set(is_over(table));
+            table.is_known()
+        });
+    });
 }

@@ -7,12 +7,13 @@
 use std::ffi::{c_char, c_int, c_long, c_void};
 
 use pgrx::pg_sys::{
-    ArrayType, Datum, ErrorData, FmgrInfo, ForkNumber, FunctionCallInfo, GucContext,
-    HeapTupleHeader, Jsonb, JsonbContainer, JsonbIterator, JsonbIteratorToken, JsonbValue, LOCKTAG,
-    LWLock, LWLockMode, Latch, List, LockAcquireResult, MemoryContext, Oid, PGFunction,
-    ParamListInfo, ParseState, Portal, RangeVar, RangeVarGetRelidCallback, RawParseMode, Relation,
-    SPIExecuteOptions, SPIPlanPtr, Size, Snapshot, TableScanDesc, TimestampTz, TupleDesc,
-    TupleTableSlot, Tuplestorestate, TypeCacheEntry, TypeFuncClass, VacuumStmt, varlena,
+    ArrayType, CoercionForm, Const, Datum, ErrorData, FmgrInfo, ForkNumber, FuncExpr,
+    FunctionCallInfo, GucContext, HeapTupleHeader, Jsonb, JsonbContainer, JsonbIterator,
+    JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode, Latch, List, LockAcquireResult,
+    MemoryContext, Oid, PGFunction, ParamListInfo, ParseState, Portal, RangeVar,
+    RangeVarGetRelidCallback, RawParseMode, Relation, SPIExecuteOptions, SPIPlanPtr, Size,
+    Snapshot, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot, Tuplestorestate,
+    TypeCacheEntry, TypeFuncClass, VacuumStmt, varlena,
 };
 
 /// `void (*timeout_handler_proc)(void)` of `utils/timeout.h`; runs inside a signal handler.
@@ -51,6 +52,7 @@ unsafe extern "C-unwind" {
         first: Datum,
         second: Datum,
     ) -> Datum;
+    pub(super) fn FunctionCall1Coll(f: *mut FmgrInfo, collation: Oid, argument: Datum) -> Datum;
     pub(super) fn GetCurrentTimestamp() -> TimestampTz;
     pub(super) fn GetCurrentTransactionStartTimestamp() -> TimestampTz;
     pub(super) fn GetUserId() -> Oid;
@@ -167,6 +169,7 @@ unsafe extern "C-unwind" {
     pub(super) fn errposition(position: c_int) -> c_int;
     pub(super) fn errstart(level: c_int, domain: *const c_char) -> bool;
     pub(super) fn find_inheritance_children(parent: Oid, lock_mode: c_int) -> *mut List;
+    pub(super) fn fmgr_info(function: Oid, info: *mut FmgrInfo);
     pub(super) fn format_type_extended(kind: Oid, typmod: i32, flags: u16) -> *mut c_char;
     pub(super) fn getTypeInputInfo(kind: Oid, input: *mut Oid, io_param: *mut Oid);
     pub(super) fn getTypeOutputInfo(kind: Oid, output: *mut Oid, is_varlena: *mut bool);
@@ -190,6 +193,24 @@ unsafe extern "C-unwind" {
     pub(super) fn jsonb_in(info: FunctionCallInfo) -> Datum;
     pub(super) fn jsonb_out(info: FunctionCallInfo) -> Datum;
     pub(super) fn lookup_type_cache(kind: Oid, flags: c_int) -> *mut TypeCacheEntry;
+    pub(super) fn lappend(list: *mut List, element: *mut c_void) -> *mut List;
+    pub(super) fn makeConst(
+        kind: Oid,
+        typmod: i32,
+        collation: Oid,
+        length: c_int,
+        value: Datum,
+        is_null: bool,
+        by_value: bool,
+    ) -> *mut Const;
+    pub(super) fn makeFuncExpr(
+        function: Oid,
+        result: Oid,
+        arguments: *mut List,
+        result_collation: Oid,
+        collation: Oid,
+        form: CoercionForm::Type,
+    ) -> *mut FuncExpr;
     pub(super) fn makeRangeVarFromNameList(names: *mut List) -> *mut RangeVar;
     pub(super) fn makeParamList(count: c_int) -> ParamListInfo;
     pub(super) fn make_parsestate(parent: *mut ParseState) -> *mut ParseState;
@@ -215,6 +236,12 @@ unsafe extern "C-unwind" {
     pub(super) fn timestamp_pl_interval(info: FunctionCallInfo) -> Datum;
     pub(super) fn toast_raw_datum_size(value: Datum) -> Size;
     pub(super) fn try_relation_open(relation: Oid, lock_mode: c_int) -> Relation;
+    pub(super) fn tuplestore_begin_heap(
+        random_access: bool,
+        across_transactions: bool,
+        kilobytes: c_int,
+    ) -> *mut Tuplestorestate;
+    pub(super) fn tuplestore_puttuple(state: *mut Tuplestorestate, row: HeapTuple);
     pub(super) fn tuplestore_putvalues(
         state: *mut Tuplestorestate,
         description: TupleDesc,
@@ -229,9 +256,9 @@ use pgrx::pg_sys::IndexScanInstrumentation;
 #[cfg(not(feature = "pg15"))]
 use pgrx::pg_sys::TU_UpdateIndexes;
 use pgrx::pg_sys::{
-    AclMaskHow, AclMode, AttrNumber, BlockNumber, Buffer, BulkInsertState, CommandId, HeapTuple,
-    IndexInfo, IndexScanDesc, IndexUniqueCheck, ItemPointer, LockTupleMode, ScanDirection, ScanKey,
-    StrategyNumber, TM_FailureData, TM_Result, TransactionId, XLTW_Oper,
+    AclMaskHow, AclMode, AclResult, AttrNumber, BlockNumber, Buffer, BulkInsertState, CommandId,
+    HeapTuple, IndexInfo, IndexScanDesc, IndexUniqueCheck, ItemPointer, LockTupleMode,
+    ScanDirection, ScanKey, StrategyNumber, TM_FailureData, TM_Result, TransactionId, XLTW_Oper,
 };
 
 unsafe extern "C-unwind" {
@@ -372,6 +399,40 @@ unsafe extern "C-unwind" {
         rights: AclMode,
         how: AclMaskHow::Type,
     ) -> AclMode;
+    #[cfg(not(feature = "pg15"))]
+    fn object_aclcheck(class: Oid, object: Oid, role: Oid, rights: AclMode) -> AclResult::Type;
+    #[cfg(feature = "pg15")]
+    fn pg_namespace_aclcheck(schema: Oid, role: Oid, rights: AclMode) -> AclResult::Type;
+}
+
+/// Whether the role may use what stands in the schema.
+///
+/// # Safety
+/// As for the functions above.
+pub(super) unsafe fn is_open(schema: Oid, role: Oid) -> bool {
+    const USAGE: AclMode = pgrx::pg_sys::ACL_USAGE as AclMode;
+    // SAFETY: a look-up by object id.
+    let answer = unsafe {
+        #[cfg(not(feature = "pg15"))]
+        let answer = object_aclcheck(pgrx::pg_sys::NamespaceRelationId, schema, role, USAGE);
+        #[cfg(feature = "pg15")]
+        let answer = pg_namespace_aclcheck(schema, role, USAGE);
+        answer
+    };
+    answer == AclResult::ACLCHECK_OK
+}
+
+/// `ExecClearTuple`, which is inline in C.
+///
+/// # Safety
+/// As for the functions above.
+pub(super) unsafe fn clear(slot: *mut TupleTableSlot) {
+    // SAFETY: the caller passes a slot, whose methods are complete.
+    unsafe {
+        if let Some(clear) = (*(*slot).tts_ops).clear {
+            clear(slot);
+        }
+    }
 }
 
 /// `pqsighandler` of `port.h`.

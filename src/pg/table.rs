@@ -36,13 +36,18 @@ pub struct Table {
     pub has_before_triggers: bool,
     /// Triggers that run after an INSERT and may change the row again.
     pub has_after_triggers: bool,
+    /// A table of core's heap whose rows stay where they are and hold all their columns.
+    pub is_plain: bool,
     /// Row security that may decide what somebody sees of the table.
     pub may_hide_rows: bool,
     /// Whether the last row that this session asked for was a new one.
     pub last_was_new: Cell<bool>,
     /// Tells this description from all others that the session has had.
     pub version: u64,
+    /// Whether the session has heard of a change since.
+    pub(super) is_over: Cell<bool>,
     pub(super) oid: Oid,
+    schema: Oid,
     uniques: Vec<Unique>,
     indexes: Vec<Oid>,
     /// The tables that it is a partition of.
@@ -165,6 +170,11 @@ impl Table {
             || self.ancestors.contains(&relation)
     }
 
+    /// Whether the description is still the one that this session goes by.
+    pub fn is_known(&self) -> bool {
+        !self.is_over.get()
+    }
+
     /// Takes the table lock that a statement which locks rows takes, ahead of it.
     pub fn lock_for_rows(&self) -> Result<(), Raised> {
         let (oid, mode) = (self.oid, pg_sys::RowShareLock as i32);
@@ -217,18 +227,24 @@ impl Table {
         })
     }
 
-    /// Whether the current user may read all columns and change each, by rights on the table.
+    /// Whether the current user may read all columns and change each, by rights on the table, and
+    /// nobody but core is asked.
     pub fn is_open_to_user(&self) -> Result<bool, Raised> {
         const RIGHTS: pg_sys::AclMode =
             (pg_sys::ACL_SELECT | pg_sys::ACL_UPDATE) as pg_sys::AclMode;
-        let oid = self.oid;
-        // SAFETY: a look-up by object id.
+        let (oid, schema) = (self.oid, self.schema);
+        // SAFETY: reads a global of this backend; look-ups by object id.
         unsafe {
+            let hook = pg_sys::ExecutorCheckPerms_hook;
+            if hook.is_some() {
+                return Ok(false);
+            }
             guard(|| {
                 let user = raw::GetUserId();
-                raw::pg_class_aclmask(oid, user, RIGHTS, pg_sys::AclMaskHow::ACLMASK_ALL)
+                let all = pg_sys::AclMaskHow::ACLMASK_ALL;
+                raw::pg_class_aclmask(oid, user, RIGHTS, all) == RIGHTS
+                    && raw::is_open(schema, user)
             })
-            .map(|held| held == RIGHTS)
         }
     }
 
@@ -326,6 +342,9 @@ impl Column {
     }
 }
 
+/// `attgenerated` of a column that is computed when it is read.
+const VIRTUAL: u8 = b'v';
+
 /// The versions that were given to descriptions.
 static VERSIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -348,11 +367,13 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             return Ok(Opened::Other { name, is });
         }
         let mut columns = Vec::new();
+        let mut has_virtual = false;
         let description = PgTupleDesc::from_pg_unchecked((*relation).rd_att);
         for attribute in description
             .iter()
             .filter(|attribute| !attribute.attisdropped)
         {
+            has_virtual |= attribute.attgenerated as u8 == VIRTUAL;
             let raw_name = (&raw const attribute.attname.data).cast();
             let (name, quoted) = (text::from_c(raw_name)?, quoted(raw_name)?);
             if let Some((name, quoted)) = name.zip(quoted) {
@@ -387,10 +408,16 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             // Partitions may have triggers of their own.
             has_before_triggers: is_partitioned || triggers.before,
             has_after_triggers: is_partitioned || triggers.after,
+            is_plain: form.relkind as u8 == pg_sys::RELKIND_RELATION
+                && form.relam == pg_sys::HEAP_TABLE_AM_OID
+                && !is_partition
+                && !has_virtual,
             may_hide_rows: form.relrowsecurity,
             last_was_new: Cell::new(false),
             version: VERSIONS.fetch_add(1, Relaxed),
+            is_over: Cell::new(false),
             oid,
+            schema: form.relnamespace,
             uniques,
             indexes,
             ancestors,

@@ -350,7 +350,8 @@ pub(super) fn from_server(bytes: &[u8]) -> Result<Option<String>, Raised> {
     let (start, length) = (bytes.as_ptr().cast(), bytes.len() as c_int);
     // SAFETY: the bytes outlive the call. The result is `bytes` itself or a NUL-terminated copy.
     let converted = unsafe {
-        if pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_SQL_ASCII as c_int {
+        let encoding = pg_sys::GetDatabaseEncoding();
+        if encoding == pg_sys::pg_enc::PG_SQL_ASCII as c_int || encoding == UTF8 {
             bytes
         } else {
             let converted = guard(|| raw::pg_server_to_any(start, length, UTF8))?;

@@ -52,7 +52,8 @@ impl<'a> Statements<'a> {
         &self.wording.find[lock as usize]
     }
 
-    /// Creates the row with `defaults`, and says whether its key is the one asked for.
+    /// Creates the row with `defaults`, and says whether its key is the one asked for where a
+    /// trigger may change that.
     pub fn insert(&self, defaults: &[Cell], conflict: Conflict) -> (Rc<str>, Vec<Value>) {
         let mut arguments = self.arguments.clone();
         arguments.extend(defaults.iter().map(|cell| cell.value));
@@ -231,7 +232,10 @@ impl Wording {
         };
         let returning = match conflict {
             Conflict::Rules => String::new(),
-            _ => format!(" RETURNING {projection}, ({matches}) IS TRUE"),
+            _ if table.has_before_triggers => {
+                format!(" RETURNING {projection}, ({matches}) IS TRUE")
+            }
+            _ => format!(" RETURNING {projection}"),
         };
         format!("INSERT INTO {name} AS {alias} ({columns}) VALUES ({values}){tail}{returning}")
     }

@@ -4,7 +4,7 @@
 //! DO NOTHING where a unique index covers the key; else behind an advisory lock of the extension's
 //! own, after a second look that is newer than the lock.
 
-use std::cell::Cell as Flag;
+use std::cell::{Cell as Flag, OnceCell};
 
 use pgrx::PgSqlErrorCode;
 
@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::key::scalar_text;
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::first::first;
+use crate::pg::grasp::{Grasp, Patience};
 use crate::pg::json::Member;
 use crate::pg::lock::{Class, Lock as Taking, Mode, names};
 use crate::pg::settings::{self, DuplicateRows};
@@ -46,12 +47,12 @@ pub struct Turn<'a> {
     table: &'a Table,
     key: &'a [Cell<'a>],
     defaults: &'a [(&'a Column, &'a Member)],
-    statements: Statements<'a>,
+    form: Form,
+    statements: OnceCell<Statements<'a>>,
     /// The unique index that keeps a second row out.
     guard: Option<&'a Unique>,
     lock: bool,
     timeout: Timeout,
-    duplicates: DuplicateRows,
     has_warned: Flag<bool>,
 }
 
@@ -63,7 +64,7 @@ impl<'a> Turn<'a> {
         shape: Shape,
         lock: bool,
         timeout: Timeout,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let columns: Vec<&Column> = key.iter().map(|cell| cell.column).collect();
         let has_null = key.iter().any(|cell| cell.value.is_null());
         let guard = table
@@ -74,17 +75,25 @@ impl<'a> Turn<'a> {
             duplicates: settings::duplicate_rows(),
             is_unique: guard.is_some(),
         };
-        Ok(Self {
+        Self {
             table,
             key,
             defaults,
-            statements: Statements::new(table, key, form)?,
+            form,
+            statements: OnceCell::new(),
             guard,
             lock,
             timeout,
-            duplicates: form.duplicates,
             has_warned: Flag::new(false),
-        })
+        }
+    }
+
+    fn statements(&self) -> Result<&Statements<'a>, Error> {
+        if let Some(statements) = self.statements.get() {
+            return Ok(statements);
+        }
+        let statements = Statements::new(self.table, self.key, self.form)?;
+        Ok(self.statements.get_or_init(|| statements))
     }
 
     /// Finds or creates the row. None when the timeout is over.
@@ -104,10 +113,15 @@ impl<'a> Turn<'a> {
             return self.take_in_rounds().map(Some);
         };
         if self.takes_without_waiting()? {
-            if let Some(row) = self.find(Lock::Skip, View::Isolated)? {
+            let row = match self.grasp(Patience::Skip)? {
+                Grasp::Row(row) => Some(row),
+                Grasp::Nothing => None,
+                Grasp::Unsure => self.find(Lock::Skip, View::Isolated)?,
+            };
+            if let Some(row) = row {
                 return Ok(Some(Taken::found(row)));
             }
-        } else if !self.table.is_partitioned && self.duplicates == DuplicateRows::Error {
+        } else if !self.table.is_partitioned && self.form.duplicates == DuplicateRows::Error {
             let there = attempt(Some(deadline), || self.find(Lock::No, View::Isolated))?;
             let row = match there {
                 Attempt::TimedOut => return Ok(None),
@@ -137,9 +151,12 @@ impl<'a> Turn<'a> {
 
     fn take_in_rounds(&self) -> Result<Taken, Error> {
         for _ in 0..ROUNDS {
-            if !self.is_nowhere()?
-                && let Some(row) = self.settled()?
-            {
+            let row = match self.grasp(Patience::Wait)? {
+                Grasp::Row(row) => Some(row),
+                Grasp::Nothing => None,
+                Grasp::Unsure => self.settled()?,
+            };
+            if let Some(row) = row {
                 return Ok(Taken::found(row));
             }
             let taken = match self.guard {
@@ -165,18 +182,37 @@ impl<'a> Turn<'a> {
         Ok(None)
     }
 
-    /// Whether the unique index alone tells that the row is to be created. That costs less than a
-    /// statement that finds nothing and is lost before one that finds the row, so it is asked where
-    /// the last row of the table was a new one. What such a statement would see or raise besides is
+    /// What can be done by way of the unique index alone, for less than a statement costs: to lock
+    /// the row, or to tell that it is to be created.
+    ///
+    /// That there is none is believed only where the last row of the table was a new one: such a
+    /// look can miss a row that is being moved under its eyes, and an INSERT in vain uses up values
+    /// of sequences and needs a right of its own. What a statement would see or raise besides is
     /// left to it: an older snapshot, row security, rights on single columns.
-    fn is_nowhere(&self) -> Result<bool, Error> {
-        let Some(guard) = self.guard.filter(|_| self.table.last_was_new.get()) else {
-            return Ok(false);
+    fn grasp(&self, patience: Patience) -> Result<Grasp, Error> {
+        let locks = self.lock && self.table.is_plain;
+        let expects_new = self.table.last_was_new.get();
+        let Some(guard) = self.guard.filter(|_| locks || expects_new) else {
+            return Ok(Grasp::Unsure);
         };
-        Ok(!session::isolation().has_one_snapshot()
-            && !self.table.may_hide_rows
-            && self.table.is_open_to_user()?
-            && self.table.has_none(guard, &self.values())?)
+        if session::isolation().has_one_snapshot()
+            || self.table.may_hide_rows
+            || !self.table.is_open_to_user()?
+        {
+            return Ok(Grasp::Unsure);
+        }
+        let key = self.values();
+        if !locks {
+            return Ok(match self.table.has_none(guard, &key)? {
+                true => Grasp::Nothing,
+                false => Grasp::Unsure,
+            });
+        }
+        Ok(match self.table.grasp(guard, &key, patience)? {
+            Grasp::Row(row) if self.form.shape == Shape::Json => Grasp::Row(row.into_jsonb()?),
+            Grasp::Nothing if !expects_new => Grasp::Unsure,
+            grasp => grasp,
+        })
     }
 
     fn awaits_creator(&self) -> Result<bool, Error> {
@@ -199,7 +235,7 @@ impl<'a> Turn<'a> {
             return self.find(Lock::No, View::Isolated);
         }
         let is_one = self.guard.is_some();
-        let takes_first = !is_one && self.duplicates == DuplicateRows::First;
+        let takes_first = !is_one && self.form.duplicates == DuplicateRows::First;
         let is_there = || Ok::<_, Error>(self.find(Lock::No, View::Isolated)?.is_some());
         // Where not all rows of the key are looked at below, they are here.
         let looks_ahead = takes_first || (self.table.rows_may_move && !is_one);
@@ -224,7 +260,8 @@ impl<'a> Turn<'a> {
     }
 
     fn find(&self, lock: Lock, view: View) -> Result<Option<Value>, Error> {
-        let (statement, arguments) = (self.statements.find(lock), &self.statements.arguments);
+        let statements = self.statements()?;
+        let (statement, arguments) = (statements.find(lock), &statements.arguments);
         let (count, row) = match view {
             View::Isolated => {
                 let found = first::<1>(statement, arguments)?;
@@ -249,7 +286,7 @@ impl<'a> Turn<'a> {
             .map(|cell| cell.column.name.as_str())
             .collect();
         let columns = columns.join(", ");
-        if self.duplicates == DuplicateRows::Error {
+        if self.form.duplicates == DuplicateRows::Error {
             return Err(Error::Duplicates { table, columns });
         }
         if self.table.primary_key.is_empty() {
@@ -320,13 +357,18 @@ impl<'a> Turn<'a> {
             .iter()
             .map(|(column, json)| Cell::of_json(column, json, "defaults"))
             .collect::<Result<Vec<_>, Error>>()?;
-        let (statement, arguments) = self.statements.insert(&defaults, conflict);
-        let [created, has_key] = first(&statement, &arguments)?.values;
-        if created.is_some() && !has_key.is_some_and(Value::is_true) {
-            return Err(Error::RowRewritten { table: table() });
-        }
+        let (statement, arguments) = self.statements()?.insert(&defaults, conflict);
+        let created = if self.table.has_before_triggers {
+            let [created, has_key] = first(&statement, &arguments)?.values;
+            if created.is_some() && !has_key.is_some_and(Value::is_true) {
+                return Err(Error::RowRewritten { table: table() });
+            }
+            created
+        } else {
+            first::<1>(&statement, &arguments)?.values[0]
+        };
         let row = match created {
-            Some(row) if !self.table.has_after_triggers => row,
+            Some(row) if !self.table.has_after_triggers && self.table.is_known() => row,
             None if conflict != Conflict::Rules => return Ok(None),
             _ => self
                 .existing()?
