@@ -3,10 +3,14 @@
 //! A set of pgrx is asked again until it ends, and has a memory of its own meanwhile. One row is
 //! said in one call: put into a store where the query prefers one, else as a value.
 
+use std::ffi::c_int;
 use std::{mem, ptr};
 
+use pgrx::PgTupleDesc;
 use pgrx::callconv::{BoxRet, FcInfo};
-use pgrx::pg_sys::{self, Datum, HeapTupleData, SetFunctionReturnMode, TupleDesc, Tuplestorestate};
+use pgrx::pg_sys::{
+    self, Datum, HeapTupleData, Oid, SetFunctionReturnMode, TupleDesc, Tuplestorestate,
+};
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
@@ -24,10 +28,12 @@ impl Call<'_> {
         let Some(value) = value else {
             return Ok(self.nothing());
         };
-        if let Some(store) = self.store()? {
+        if self.expects(value.kind)?
+            && let Some(store) = self.store()?
+        {
             let datum = value.datum;
-            // SAFETY: the value is a row of the type that the query expects; one that was stored
-            // in another row may have a short header there.
+            // SAFETY: the value is a row laid out as the query expects; one that was stored in
+            // another row may have a short header there.
             unsafe {
                 let mut tuple: HeapTupleData = mem::zeroed();
                 guard(|| {
@@ -115,11 +121,30 @@ impl Call<'_> {
         }
     }
 
+    /// Whether rows of this type have the columns that the query was planned for: the table may have
+    /// been altered during the call. Rows in a store are not looked at again, as values are.
+    fn expects(self, kind: Oid) -> Result<bool, Raised> {
+        const COLUMNS: c_int = pg_sys::TYPECACHE_TUPDESC as c_int;
+        let Some(expected) = self.expected_row() else {
+            return Ok(false);
+        };
+        // SAFETY: the type cache keeps the description until the next change is heard of.
+        unsafe {
+            let columns = guard(|| (*raw::lookup_type_cache(kind, COLUMNS)).tupDesc)?;
+            Ok(!columns.is_null()
+                && types(&PgTupleDesc::from_pg_unchecked(columns)).eq(types(&expected)))
+        }
+    }
+
     fn expected(self) -> TupleDesc {
         let set = self.result_set();
         // SAFETY: it lives as long as the call.
         set.map_or(ptr::null_mut(), |set| unsafe { (*set).expectedDesc })
     }
+}
+
+fn types(columns: &PgTupleDesc) -> impl Iterator<Item = Oid> {
+    columns.iter().map(|column| column.atttypid)
 }
 
 // SAFETY: the value lives in the memory of the call, which stays until its result was used.

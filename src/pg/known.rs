@@ -64,6 +64,7 @@ pub(super) fn news() -> u64 {
 /// overtaken is not kept.
 pub(super) fn keep(oid: Oid, table: &Rc<Table>, since: u64) {
     if since != NEWS.load(Relaxed) {
+        table.is_over.set(true);
         return;
     }
     TABLES.with_borrow_mut(|tables| {

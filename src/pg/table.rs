@@ -228,15 +228,18 @@ impl Table {
     }
 
     /// Whether the current user may read all columns and change each, by rights on the table, and
-    /// nobody but core is asked.
+    /// nobody but core is asked for that, nor for where the rows are.
     pub fn is_open_to_user(&self) -> Result<bool, Raised> {
         const RIGHTS: pg_sys::AclMode =
             (pg_sys::ACL_SELECT | pg_sys::ACL_UPDATE) as pg_sys::AclMode;
         let (oid, schema) = (self.oid, self.schema);
         // SAFETY: reads a global of this backend; look-ups by object id.
         unsafe {
-            let hook = pg_sys::ExecutorCheckPerms_hook;
-            if hook.is_some() {
+            let (rights, paths) = (
+                pg_sys::ExecutorCheckPerms_hook,
+                pg_sys::set_rel_pathlist_hook,
+            );
+            if rights.is_some() || paths.is_some() {
                 return Ok(false);
             }
             guard(|| {
@@ -624,5 +627,41 @@ fn quoted(name: *const c_char) -> Result<Option<String>, Raised> {
             return Ok(None);
         }
         text::from_c(pg_sys::quote_identifier(name))
+    }
+}
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use pgrx::prelude::*;
+
+    use super::Relaxed;
+
+    /// As Citus leaves the rows of a distributed table on other servers.
+    #[pg_test]
+    fn whoever_says_where_rows_are_is_asked() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        unsafe extern "C-unwind" fn ask(
+            _: *mut pg_sys::PlannerInfo,
+            _: *mut pg_sys::RelOptInfo,
+            _: u32,
+            table: *mut pg_sys::RangeTblEntry,
+        ) {
+            // SAFETY: the planner says what it plans for.
+            if unsafe { (*table).rellockmode } == pg_sys::RowShareLock as i32 {
+                ASKED.fetch_add(1, Relaxed);
+            }
+        }
+        Spi::run("CREATE TABLE elsewhere (k int PRIMARY KEY); INSERT INTO elsewhere VALUES (1)")
+            .unwrap();
+        // SAFETY: a static function; this backend has no other thread.
+        unsafe { pg_sys::set_rel_pathlist_hook = Some(ask) };
+        let row = Spi::get_one::<i32>("SELECT k FROM with_row_lock(NULL::elsewhere, '{\"k\": 1}')");
+        // SAFETY: as above.
+        unsafe { pg_sys::set_rel_pathlist_hook = None };
+        assert_eq!(row, Ok(Some(1)));
+        assert_eq!(ASKED.load(Relaxed), 1);
     }
 }

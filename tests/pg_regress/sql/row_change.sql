@@ -55,6 +55,24 @@ SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::brief, '{"id": 1}') $$);
 CREATE FUNCTION drop_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DROP TABLE book CASCADE; RETURN new; END $$;
 CREATE TRIGGER drop_it AFTER INSERT ON book FOR EACH ROW EXECUTE FUNCTION drop_it();
 SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::book, '{"name": "Emma"}') $$);
+-- What a domain checks alters the table during the call that is to return a row of it.
+CREATE TABLE switch (is_on boolean);
+CREATE FUNCTION alter_it(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+	UPDATE switch SET is_on = false WHERE is_on;
+	IF FOUND THEN ALTER TABLE shelf ALTER COLUMN v TYPE bigint, ALTER COLUMN note TYPE int USING 77; END IF;
+	RETURN true; END $$;
+CREATE DOMAIN altering AS text CHECK (alter_it(VALUE));
+CREATE TABLE shelf (k altering PRIMARY KEY, v int, note text);
+INSERT INTO shelf VALUES ('a', 5, 'five');
+INSERT INTO switch VALUES (true);
+SELECT pg_temp.raised($$ SELECT * FROM with_row_lock(NULL::shelf, '{"k": "a"}') $$);
+SELECT pg_temp.raised($$ SELECT (entity).* FROM find_or_create(NULL::shelf, '{"k": "a"}', lock => true) $$);
+UPDATE switch SET is_on = false;
+SELECT * FROM with_row_lock(NULL::shelf, '{"k": "a"}');
+DROP TABLE shelf;
+DROP DOMAIN altering;
+DROP FUNCTION alter_it;
+DROP TABLE switch;
 SET client_min_messages = error;
 DROP TABLE book CASCADE;
 DROP FUNCTION drop_it;
