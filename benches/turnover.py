@@ -156,7 +156,7 @@ def page(without, swept, samples, per_claim):
 
 A ttl of {ttl} seconds for {seconds} seconds, so {seconds // ttl} turnovers, as many as in an hour with a ttl of
 {3600 * ttl // seconds} seconds: {len(beside)} claims by {CLIENTS} clients, planned at {rate} a second. The worker with its default settings.
-It sweeps no more often than once a second, {ttl} times in a ttl of {ttl} seconds, and about eight times in longer ones.
+It sweeps no more often than once a second, and about eight times in a ttl of more than that many seconds.
 PostgreSQL {sql("SHOW server_version")}, load average {load} at the end. Made by
 
 ```
