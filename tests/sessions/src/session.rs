@@ -210,6 +210,15 @@ impl Session {
         self.run("ROLLBACK");
     }
 
+    /// Asks until the condition holds, for no longer than this.
+    pub fn wait_until(&mut self, condition: &str, patience: Duration) {
+        let started = Instant::now();
+        while !self.is_true(condition) {
+            assert!(started.elapsed() < patience, "never true: {condition}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Asserts that the statement that was sent comes to wait for a lock, as
     /// the server's own views show it.
     pub fn waits(&mut self) {

@@ -614,14 +614,7 @@ fn waiter_that_goes_away(database: &Database, winner: &Session, interval: &str) 
 }
 
 fn until(session: &mut Session, holds: &str) {
-    let started = Instant::now();
-    while !session.is_true(holds) {
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "never: {holds}"
-        );
-        thread::sleep(Duration::from_millis(2));
-    }
+    session.wait_until(holds, Duration::from_secs(20));
 }
 
 fn claimer_behind_an_unclaim(database: &Database) -> (Session, Session) {

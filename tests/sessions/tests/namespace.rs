@@ -2,8 +2,7 @@
 //! on a standby, and after a restore; whoever is not allowed does not even wait.
 
 use pg_once_sessions::{Cluster, Database, Session, database};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn other_sessions_hear_of_it_at_commit() {
@@ -292,12 +291,5 @@ fn stranger(database: &Database) -> Session {
 }
 
 fn wait_until(session: &mut Session, condition: &str) {
-    let started = Instant::now();
-    while !session.is_true(condition) {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "never true: {condition}"
-        );
-        thread::sleep(Duration::from_millis(10));
-    }
+    session.wait_until(condition, Duration::from_secs(60));
 }

@@ -2,8 +2,7 @@
 //! was acknowledged.
 
 use pg_once_sessions::{Cluster, Session};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn a_standby_looks_and_is_promoted() {
@@ -100,12 +99,5 @@ const WRITING: [&str; 9] = [
 ];
 
 fn wait_until(session: &mut Session, condition: &str) {
-    let started = Instant::now();
-    while !session.is_true(condition) {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "never true: {condition}"
-        );
-        thread::sleep(Duration::from_millis(10));
-    }
+    session.wait_until(condition, Duration::from_secs(60));
 }

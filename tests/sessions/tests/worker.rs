@@ -333,12 +333,5 @@ fn sweep_each(session: &mut Session, interval: &str) {
 }
 
 fn wait_until(session: &mut Session, condition: &str) {
-    let started = Instant::now();
-    while !session.is_true(condition) {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "never true: {condition}"
-        );
-        thread::sleep(Duration::from_millis(10));
-    }
+    session.wait_until(condition, Duration::from_secs(60));
 }
