@@ -18,6 +18,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 use super::Call;
 use super::guard::{Raised, guard};
 use super::raw;
+use super::table::types;
 use super::value::Value;
 
 /// A set of one value, or of none. It is the answer to the call that made it, and to no other.
@@ -141,10 +142,6 @@ impl Call<'_> {
         // SAFETY: it lives as long as the call.
         set.map_or(ptr::null_mut(), |set| unsafe { (*set).expectedDesc })
     }
-}
-
-fn types(columns: &PgTupleDesc) -> impl Iterator<Item = Oid> {
-    columns.iter().map(|column| column.atttypid)
 }
 
 // SAFETY: the value lives in the memory of the call, which stays until its result was used.

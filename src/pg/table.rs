@@ -209,7 +209,7 @@ impl Table {
     /// Whether the query that makes the call was planned for the row type that the table has now.
     pub fn fits_result(&self, call: Call) -> bool {
         call.expected_row()
-            .is_none_or(|expected| types(&expected) == self.row)
+            .is_none_or(|expected| types(&expected).eq(self.row.iter().copied()))
     }
 
     pub fn column(&self, name: &str) -> Option<&Column> {
@@ -424,17 +424,15 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             uniques,
             indexes,
             ancestors,
-            row: types(&description),
+            row: types(&description).collect(),
             columns,
         })))
     }
 }
 
-fn types(description: &PgTupleDesc) -> Vec<Oid> {
-    description
-        .iter()
-        .map(|attribute| attribute.atttypid)
-        .collect()
+/// The types of all columns, 0 for a dropped one.
+pub(super) fn types(description: &PgTupleDesc) -> impl Iterator<Item = Oid> {
+    description.iter().map(|attribute| attribute.atttypid)
 }
 
 struct InsertTriggers {
