@@ -68,16 +68,25 @@ check() {
     fi
 }
 
+# at_once COUNT COMMAND...: so many processes; waits for these alone, since the pooler never ends.
+at_once() {
+    local count=$1 processes=()
+    shift
+    for _ in $(seq "$count"); do
+        "$@" &
+        processes+=($!)
+    done
+    wait "${processes[@]}" || true
+}
+
 # program NAME COMMAND...: one of the small programs, with many processes at once.
 program() {
     local example=$1 said=$work/$1.log
     shift
     create_database "$example"
-    for _ in $(seq $jobs); do "$@" notify 4711 org/repo & done >"$said"
-    wait
+    at_once $jobs "$@" notify 4711 org/repo >"$said"
     check "$example: $jobs jobs fail" "1 of $jobs" "$(grep -c '^sent: build 4711 of org/repo failed$' "$said") of $(grep -c sent "$said")"
-    for _ in $(seq $payments); do "$@" pay 1 A 1.25 & done >"$said"
-    wait
+    at_once $payments "$@" pay 1 A 1.25 >"$said"
     check "$example: $payments payments" "1 row of 15.00" "$(sql -c "SELECT count(*) || ' row of ' || sum(amount) FROM payments")"
     check "$example: the last one says" 15.00 "$(sort -n "$said" | tail -n 1)"
 }
