@@ -26,25 +26,11 @@ provision() {
     javac -d "$work" "$here/java/Ci.java"
 }
 
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
-# JDBC knows no Unix sockets, so this cluster listens on the loopback address.
 start_cluster() {
-    PGPORT=$(free_port)
-    pooled_port=$(free_port)
-    printf '%s\n' "listen_addresses = '127.0.0.1'" "port = $PGPORT" >"$work/postgresql.conf"
-    "$config/cluster.sh" drop "$name"
-    trap stop EXIT
-    "$config/cluster.sh" start "$name" "$major" "$work/postgresql.conf" >/dev/null
+    trap '"$config/pooled_cluster.sh" drop "$name"' EXIT
+    read -r PGPORT pooled_port < <("$config/pooled_cluster.sh" start "$name" "$major")
     PSQL=$("$("$config/pg_config.sh" "$major")" --bindir)/psql
     export PGHOST=127.0.0.1 PGPORT PGUSER=postgres PSQL
-}
-
-stop() {
-    [[ -z ${pooler:-} ]] || kill "$pooler" 2>/dev/null || true
-    "$config/cluster.sh" drop "$name"
 }
 
 sql() {
@@ -68,15 +54,12 @@ check() {
     fi
 }
 
-# at_once COUNT COMMAND...: so many processes; waits for these alone, since the pooler never ends.
+# at_once COUNT COMMAND...: so many processes.
 at_once() {
-    local count=$1 processes=()
+    local count=$1
     shift
-    for _ in $(seq "$count"); do
-        "$@" &
-        processes+=($!)
-    done
-    wait "${processes[@]}" || true
+    for _ in $(seq "$count"); do "$@" & done
+    wait
 }
 
 # program NAME COMMAND...: one of the small programs, with many processes at once.
@@ -129,8 +112,6 @@ play() {
 
 provision
 start_cluster
-"$config/pooler.sh" "$work" "$pooled_port" "$PGPORT" &
-pooler=$!
 export PYTHONDONTWRITEBYTECODE=1
 for example in $examples; do
     play "$example"

@@ -26,25 +26,11 @@ provision() {
     javac -cp "$jars" -d "$work" "$here/clients/Jdbc.java"
 }
 
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
-# Not every driver knows Unix sockets, so this cluster listens on the loopback address.
 start_cluster() {
-    port=$(free_port)
-    pooled_port=$(free_port)
-    printf '%s\n' "listen_addresses = '127.0.0.1'" "port = $port" >"$work/postgresql.conf"
-    "$config/cluster.sh" drop "$name"
-    trap stop EXIT
-    "$config/cluster.sh" start "$name" "$major" "$work/postgresql.conf" >/dev/null
+    trap '"$config/pooled_cluster.sh" drop "$name"' EXIT
+    read -r port pooled_port < <("$config/pooled_cluster.sh" start "$name" "$major")
     PSQL=$("$("$config/pg_config.sh" "$major")" --bindir)/psql
     export PGHOST=127.0.0.1 PGUSER=postgres PSQL OBSERVER_PORT=$port
-}
-
-stop() {
-    [[ -z ${pooler:-} ]] || kill "$pooler" 2>/dev/null || true
-    "$config/cluster.sh" drop "$name"
 }
 
 command_of() {
@@ -96,8 +82,6 @@ play() {
 
 provision
 start_cluster
-"$config/pooler.sh" "$work" "$pooled_port" "$port" &
-pooler=$!
 export PYTHONDONTWRITEBYTECODE=1
 for client in $clients; do
     play "$client" direct
