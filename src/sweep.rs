@@ -36,7 +36,7 @@ fn share(limit: i64) -> Result<i64, Error> {
     Ok(work + claims + more)
 }
 
-/// Pages read by one statement.
+/// Pages read by one statement, at most.
 const RANGE: i64 = 1_024;
 /// Rows removed by one statement.
 const BATCH: i64 = 10_000;
@@ -55,21 +55,13 @@ impl Table {
     fn sweep(self, limit: i64) -> Result<i64, Error> {
         let pages = self.pages()?;
         let mut removed = 0;
-        let mut first = 0;
-        while first <= pages && removed < limit {
-            let beyond = match first + RANGE {
-                beyond if beyond <= pages => beyond,
-                _ => LAST_PAGE,
-            };
-            loop {
-                let batch = BATCH.min(limit - removed);
-                let gone = self.remove(first, beyond, batch)?;
-                removed += gone;
-                if gone < batch || removed >= limit {
-                    break;
-                }
-            }
-            first = beyond;
+        let mut page = if pages == Some(0) { LAST_PAGE } else { 0 };
+        while page < LAST_PAGE && removed < limit {
+            let beyond = Self::beyond(page, RANGE, pages);
+            let batch = BATCH.min(limit - removed);
+            let gone = self.remove(page, beyond, batch)?;
+            removed += gone.rows();
+            page = gone.next(batch, beyond);
         }
         Ok(removed)
     }
@@ -99,21 +91,34 @@ impl Table {
         })
     }
 
-    /// How many pages the table has; 0 where it is not one plain table, which is read as one range.
-    fn pages(self) -> Result<i64, Error> {
-        const PAGES: &str = "SELECT pg_catalog.pg_relation_size(pg_catalog.to_regclass($1)) \
-             OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.int8";
+    /// How many pages the table has; none where others belong to it, with which it is read as one range.
+    fn pages(self) -> Result<Option<i64>, Error> {
+        const PAGES: &str = "SELECT pg_catalog.pg_relation_size(oid) \
+                 OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.int8 \
+             FROM pg_catalog.pg_class \
+             WHERE oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1) AND NOT relhassubclass";
         let name = Value::text(self.name().as_bytes())?;
-        spi::run(PAGES, &[name], View::Isolated, |rows| {
-            Ok(rows.integer(0, 0).unwrap_or(0))
-        })
+        spi::run(
+            PAGES,
+            &[name],
+            View::Isolated,
+            |rows| Ok(rows.integer(0, 0)),
+        )
     }
 
-    /// Removes what has expired of these pages, and tells how many rows it were.
+    /// Where a range ends that begins with this page.
+    fn beyond(page: i64, range: i64, pages: Option<i64>) -> i64 {
+        match page + range {
+            beyond if pages.is_some_and(|pages| beyond <= pages) => beyond,
+            _ => LAST_PAGE,
+        }
+    }
+
+    /// Removes up to `limit` rows that have expired of these pages, the first ones.
     ///
     /// A sweep whose transaction is open has the floor of the tokens, once it has removed work. The
     /// others leave work to it then: a sweep waits for nobody.
-    fn remove(self, first: i64, beyond: i64, limit: i64) -> Result<i64, Error> {
+    fn remove(self, first: i64, beyond: i64, limit: i64) -> Result<Gone, Error> {
         let gone = match self {
             Self::Claim => self.delete(first, beyond, limit)?,
             Self::Work => {
@@ -133,7 +138,7 @@ impl Table {
         for (ns, rows) in &gone.namespaces {
             stats::swept(ns, *rows);
         }
-        Ok(gone.namespaces.iter().map(|(_, rows)| rows).sum())
+        Ok(gone)
     }
 
     /// What somebody takes over or fences at this moment is locked by him, and left alone.
@@ -152,8 +157,10 @@ impl Table {
                           LIMIT $4 FOR UPDATE SKIP LOCKED)) \
                         AND expires_at OPERATOR(pg_catalog.<=) $3 RETURNING ",
                     $told,
-                    " AS told, ns) \
-                     SELECT ns, pg_catalog.count(*), pg_catalog.max(told) FROM gone GROUP BY ns"
+                    " AS told, ns, ctid AS place) \
+                     SELECT ns, pg_catalog.count(*), pg_catalog.max(told), \
+                         (pg_catalog.max(place)::pg_catalog.text::pg_catalog.point)[0]::pg_catalog.int8 \
+                     FROM gone GROUP BY ns"
                 )
             };
         }
@@ -189,9 +196,21 @@ struct Gone {
     namespaces: Vec<(Vec<u8>, i64)>,
     /// The highest token.
     highest: Option<i64>,
+    /// The last page. Rows of a table in parts come in the order of the parts; what is passed over
+    /// there comes with the next sweep.
+    page: Option<i64>,
 }
 
 impl Gone {
+    fn rows(&self) -> i64 {
+        self.namespaces.iter().map(|(_, rows)| rows).sum()
+    }
+
+    /// Where it goes on after a statement that removed these of the pages before `beyond`.
+    fn next(&self, limit: i64, beyond: i64) -> i64 {
+        self.page.filter(|_| self.rows() >= limit).unwrap_or(beyond)
+    }
+
     fn read(rows: &Rows) -> Result<Self, Error> {
         let mut gone = Self::default();
         for row in 0..rows.count() {
@@ -200,6 +219,7 @@ impl Gone {
                 gone.namespaces.push((ns, count));
             }
             gone.highest = gone.highest.max(rows.integer(row, 2));
+            gone.page = gone.page.max(rows.integer(row, 3));
         }
         Ok(gone)
     }
@@ -212,34 +232,33 @@ pub struct Progress {
     page: i64,
 }
 
-/// Rows removed by one step.
-const STEP: i64 = 2_000;
+/// Pages read by one step, at most.
+const STEP: i64 = 256;
 
 impl Progress {
     pub fn table(self) -> Table {
         self.table
     }
 
-    /// Sweeps a range of pages, or a part of it. How many rows it removed, and where it goes on;
-    /// none at the end.
-    pub fn step(self) -> Result<(i64, Option<Self>), Error> {
+    /// Removes up to `limit` rows of the next pages. How many it were, and where it goes on; none at the
+    /// end.
+    pub fn step(self, limit: i64) -> Result<(i64, Option<Self>), Error> {
         let Self { table, page } = self;
         let pages = table.pages()?;
-        let beyond = match page + RANGE {
-            beyond if beyond <= pages => beyond,
-            _ => LAST_PAGE,
+        let beyond = Table::beyond(page, STEP, pages);
+        let gone = match pages {
+            Some(0) => Gone::default(),
+            _ => table.remove(page, beyond, limit)?,
         };
-        let removed = table.remove(page, beyond, STEP)?;
-        let next = match (removed < STEP, beyond, table) {
-            (false, ..) => Some(self),
-            (true, LAST_PAGE, Table::Claim) => Some(Self {
+        let next = match (table, gone.next(limit, beyond)) {
+            (Table::Claim, LAST_PAGE) => Some(Self {
                 table: Table::Work,
                 page: 0,
             }),
-            (true, LAST_PAGE, Table::Work) => None,
-            (true, page, _) => Some(Self { table, page }),
+            (Table::Work, LAST_PAGE) => None,
+            (table, page) => Some(Self { table, page }),
         };
-        Ok((removed, next))
+        Ok((gone.rows(), next))
     }
 }
 

@@ -57,6 +57,22 @@ pub fn register() {
 /// The longest visit, in microseconds.
 const VISIT: i64 = 1_500_000;
 
+/// How a sweeper goes on: how many rows it removes in one transaction, and how many times as long as that took it
+/// rests then. Claims share the processors and the log with it.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    rows: i64,
+    rest: i64,
+}
+
+const CALM: Pace = Pace { rows: 200, rest: 3 };
+
+/// Where the sweep is more than one visit's work.
+const HURRIED: Pace = Pace {
+    rows: 2_000,
+    rest: 1,
+};
+
 /// The shortest time between two visits to a database.
 const SHORTEST: Duration = Duration::from_secs(1);
 
@@ -207,6 +223,7 @@ fn visit() {
     let end = session::now() + VISIT;
     let mut course = worker::course();
     let mut progress = Some(Progress::from(course.place));
+    let pace = if course.place == 0 { CALM } else { HURRIED };
     course.is_installed = worker::transaction(c"pg_once: looking for the extension", is_installed);
     if !course.is_installed {
         progress = None;
@@ -217,7 +234,7 @@ fn visit() {
             course.place = at.into();
             return worker::leave(course);
         }
-        let (removed, next) = worker::transaction(activity(at.table()), || step(at));
+        let (removed, next) = worker::transaction(activity(at.table()), || step(at, pace.rows));
         course.removed += removed.unsigned_abs();
         if next.map(Progress::table) != Some(at.table()) {
             let crowding = tidy(at.table(), course.removed);
@@ -225,13 +242,20 @@ fn visit() {
             course.removed = 0;
         }
         progress = next;
-        // The claimers get the processor at least half of the time.
-        let worked = (session::now() - begun).unsigned_abs();
-        worker::sleep(Duration::from_micros(worked), Event::Sweeper)
-            .unwrap_or_else(|raised| raise(raised.into()));
+        if progress.is_some() {
+            rest(pace, begun, end);
+        }
     }
     course.is_through = true;
     worker::leave(course);
+}
+
+/// Rests after work that began then, but not beyond the end of the visit.
+fn rest(pace: Pace, begun: i64, end: i64) {
+    let now = session::now();
+    let rest = (pace.rest * (now - begun)).min(end - now).max(0);
+    worker::sleep(Duration::from_micros(rest.unsigned_abs()), Event::Sweeper)
+        .unwrap_or_else(|raised| raise(raised.into()));
 }
 
 /// Has the table vacuumed where it needs it, once it is swept. Of a thousand rows, how many the
@@ -275,8 +299,8 @@ fn activity(table: Table) -> &'static CStr {
 }
 
 /// An error ends the process, as in any worker; the server logs it.
-fn step(at: Progress) -> (i64, Option<Progress>) {
-    at.step().unwrap_or_else(|error| raise(error))
+fn step(at: Progress, rows: i64) -> (i64, Option<Progress>) {
+    at.step(rows).unwrap_or_else(|error| raise(error))
 }
 
 fn raise(error: Error) -> ! {
