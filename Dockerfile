@@ -1,12 +1,13 @@
 # PostgreSQL's official image with pg_once. Built with
 #   docker build --build-arg PG=18 -t pg_once:18 .
-# It has not been built where pg_once is developed, which has no Docker.
+# Where pg_once is developed it was built by buildah with PG=15, on Debian's own PostgreSQL 15 in place of the official image
+# and with a toolchain in place of what rustup downloads: neither can be reached from there.
 ARG PG=18
 
 FROM postgres:${PG}-bookworm AS build
 ARG PG
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        build-essential ca-certificates clang curl git libclang-dev libssl-dev make pkg-config \
+        build-essential ca-certificates clang curl git libclang-dev libssl-dev make pkg-config zlib1g-dev \
         "postgresql-server-dev-${PG}"
 ENV PATH=/root/.cargo/bin:$PATH
 RUN curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain 1.95
