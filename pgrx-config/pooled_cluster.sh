@@ -40,8 +40,9 @@ END
 }
 
 drop() {
-    if [[ -f $cluster/pgbouncer.pid ]]; then
-        kill "$(cat "$cluster/pgbouncer.pid")" || true
+    local pid
+    if pid=$(cat "$cluster/pgbouncer.pid" 2>/dev/null) && [[ $(ps -o comm= -p "$pid") = pgbouncer ]]; then
+        kill "$pid"
     fi
     "$CONFIG/cluster.sh" drop "$name"
 }
