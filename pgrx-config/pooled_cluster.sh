@@ -9,15 +9,11 @@ set -euo pipefail
 command=${1:?start or drop?} name=${2:?which cluster?}
 cluster=$CLUSTERS/$name
 
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
 start() {
     local major=$1 port pooled_port settings
     drop
-    port=$(free_port)
-    pooled_port=$(free_port)
+    port=$("$CONFIG/free_port.sh")
+    pooled_port=$("$CONFIG/free_port.sh")
     settings=$(mktemp)
     printf '%s\n' "listen_addresses = '127.0.0.1'" "port = $port" >"$settings"
     "$CONFIG/cluster.sh" start "$name" "$major" "$settings" >/dev/null

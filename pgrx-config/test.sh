@@ -104,20 +104,18 @@ provision() {
 # What pgrx has installed holds its test functions too, so the extension is installed once more. What nothing waits for
 # comes last.
 build() {
-    local version
+    local version provided=
     run once format || true
     for version in $versions; do
         if provision "$version"; then
-            touch "$turns/$version.provided"
+            provided="$provided $version"
             run "$version" pgrx || true
             if run "$version" install; then touch "$turns/$version.installed"; fi
         fi
         [[ -e $turns/$version.installed ]] || echo "[$version] nothing else can run: nothing is installed"
         touch "$turns/$version.built"
     done
-    for version in $versions; do
-        [[ ! -e $turns/$version.provided ]] || run "$version" clippy || true
-    done
+    for version in $provided; do run "$version" clippy || true; done
     run once model || true
     run once demo || true
     run once archive || true

@@ -54,16 +54,34 @@ impl Table {
     /// Removes up to `limit` rows, and tells how many it were.
     fn sweep(self, limit: i64) -> Result<i64, Error> {
         let pages = self.pages()?;
-        let mut removed = 0;
-        let mut page = if pages == Some(0) { LAST_PAGE } else { 0 };
+        let (mut removed, mut page) = (0, 0);
         while page < LAST_PAGE && removed < limit {
-            let beyond = Self::beyond(page, RANGE, pages);
             let batch = BATCH.min(limit - removed);
-            let gone = self.remove(page, beyond, batch)?;
-            removed += gone.rows();
-            page = gone.next(batch, beyond);
+            let (rows, next) = self.advance(page, RANGE, pages, batch)?;
+            removed += rows;
+            page = next;
         }
         Ok(removed)
+    }
+
+    /// Removes up to `limit` rows of a range of the table's `pages`. How many it were, and the page where
+    /// it goes on: the last possible one at the end.
+    fn advance(
+        self,
+        page: i64,
+        range: i64,
+        pages: Option<i64>,
+        limit: i64,
+    ) -> Result<(i64, i64), Error> {
+        if pages == Some(0) {
+            return Ok((0, LAST_PAGE));
+        }
+        let beyond = match page + range {
+            beyond if pages.is_some_and(|pages| beyond <= pages) => beyond,
+            _ => LAST_PAGE,
+        };
+        let gone = self.remove(page, beyond, limit)?;
+        Ok((gone.rows(), gone.next(limit, beyond)))
     }
 
     pub fn name(self) -> &'static str {
@@ -104,14 +122,6 @@ impl Table {
             View::Isolated,
             |rows| Ok(rows.integer(0, 0)),
         )
-    }
-
-    /// Where a range ends that begins with this page.
-    fn beyond(page: i64, range: i64, pages: Option<i64>) -> i64 {
-        match page + range {
-            beyond if pages.is_some_and(|pages| beyond <= pages) => beyond,
-            _ => LAST_PAGE,
-        }
     }
 
     /// Removes up to `limit` rows that have expired of these pages, the first ones.
@@ -244,13 +254,8 @@ impl Progress {
     /// end.
     pub fn step(self, limit: i64) -> Result<(i64, Option<Self>), Error> {
         let Self { table, page } = self;
-        let pages = table.pages()?;
-        let beyond = Table::beyond(page, STEP, pages);
-        let gone = match pages {
-            Some(0) => Gone::default(),
-            _ => table.remove(page, beyond, limit)?,
-        };
-        let next = match (table, gone.next(limit, beyond)) {
+        let (removed, next) = table.advance(page, STEP, table.pages()?, limit)?;
+        let next = match (table, next) {
             (Table::Claim, LAST_PAGE) => Some(Self {
                 table: Table::Work,
                 page: 0,
@@ -258,7 +263,7 @@ impl Progress {
             (Table::Work, LAST_PAGE) => None,
             (table, page) => Some(Self { table, page }),
         };
-        Ok((gone.rows(), next))
+        Ok((removed, next))
     }
 }
 

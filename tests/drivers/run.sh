@@ -23,14 +23,10 @@ provision() {
         { cat "$work/npm.log" >&2; exit 1; }
 }
 
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
 # JDBC knows no Unix sockets, so this cluster listens on the loopback address too.
 start_cluster() {
     local port settings
-    port=$(free_port)
+    port=$("$config/free_port.sh")
     settings=$(mktemp)
     printf '%s\n' "listen_addresses = '127.0.0.1'" "port = $port" >"$settings"
     "$config/cluster.sh" drop "drivers-$major"

@@ -19,9 +19,9 @@ ROLLBACK;
 SELECT once.sweep();
 -- More than one statement removes or reads, and goes on within a page.
 INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key)
-	SELECT gen_random_uuid(), now(), now(), repeat('s', 100), repeat('k', 450 + n % 100) || n FROM generate_series(1, 21000) n;
+	SELECT gen_random_uuid(), now(), now(), repeat('s', 100), repeat('k', 450 + n % 100) || n FROM generate_series(1, 32000) n;
 SELECT pg_relation_size('once.claim') / 8192 > 1024 AS several_ranges;
-SELECT once.sweep(500), once.sweep(30000), once.sweep();
+SELECT once.sweep(10001), once.sweep(30000), once.sweep();
 SELECT count(*) FROM once.claim;
 -- Mistakes.
 SELECT f, pg_temp.raised(f) FROM unnest(ARRAY[
