@@ -35,7 +35,7 @@ stored AS (
     SELECT * FROM once.backlog()
 ),
 kept (name) AS (
-    VALUES ('claim'), ('namespace'), ('work_record'), ('work_floor'), ('merged_rows')
+    VALUES ('access_policy'), ('claim'), ('work_record'), ('work_floor'), ('merged_rows')
 ),
 /* A lock has an entry, and an entry of another table, which is twice as large, for each of its holders. Those of
    SERIALIZABLE are elsewhere. */

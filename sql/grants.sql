@@ -37,7 +37,7 @@ $$;
 
 GRANT USAGE ON SCHEMA once TO PUBLIC;
 /* The extension's owner may dump and restore the claims. */
-GRANT SELECT, INSERT ON once.claim, once.namespace, once.work_record, once.work_floor TO @extowner@;
+GRANT SELECT, INSERT ON once.claim, once.access_policy, once.work_record, once.work_floor TO @extowner@;
 
 /* The removed rows are data of users: only the extension's owner reads them, restores a dump of them,
    and clears them away. */

@@ -1,16 +1,16 @@
 /* What is configured. A namespace that is not here is open to every role that has EXECUTE. */
-CREATE TABLE once.namespace (
+CREATE TABLE once.access_policy (
     ns           text COLLATE "C" NOT NULL,
     ttl          interval,
     allowed_role regrole,
-    CONSTRAINT namespace_pkey PRIMARY KEY (ns)
+    CONSTRAINT access_policy_pkey PRIMARY KEY (ns)
 );
-COMMENT ON TABLE once.namespace IS 'The policy of namespaces: written by once.configure and once.unconfigure only';
-COMMENT ON COLUMN once.namespace.ns IS 'Namespace, 1 to 128 bytes';
-COMMENT ON COLUMN once.namespace.ttl IS 'How long claims last that name no period of their own, and how long work that is over is remembered; for ever where null';
-COMMENT ON COLUMN once.namespace.allowed_role IS 'The role that, with its members, may use the namespace; every role where null';
+COMMENT ON TABLE once.access_policy IS 'The policy of namespaces: written by once.configure and once.unconfigure only';
+COMMENT ON COLUMN once.access_policy.ns IS 'Namespace, 1 to 128 bytes';
+COMMENT ON COLUMN once.access_policy.ttl IS 'How long claims last that name no period of their own, and how long work that is over is remembered; for ever where null';
+COMMENT ON COLUMN once.access_policy.allowed_role IS 'The role that, with its members, may use the namespace; every role where null';
 
-SELECT pg_catalog.pg_extension_config_dump('once.namespace', '');
+SELECT pg_catalog.pg_extension_config_dump('once.access_policy', '');
 
 CREATE FUNCTION once.configure(ns text, ttl interval DEFAULT NULL, allowed_role regrole DEFAULT NULL) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
@@ -34,25 +34,25 @@ CREATE FUNCTION once.namespace_changed() RETURNS trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'namespace_changed_wrapper';
 COMMENT ON FUNCTION once.namespace_changed() IS
-    'Trigger of once.namespace: tells all sessions, as of commit, that the configuration has changed.';
+    'Trigger of once.access_policy: tells all sessions, as of commit, that the configuration has changed.';
 
 CREATE FUNCTION once.namespace_written() RETURNS trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'namespace_written_wrapper';
 COMMENT ON FUNCTION once.namespace_written() IS
-    'Trigger of once.namespace: closes for good what a restored dump gives to a role that no longer exists.';
+    'Trigger of once.access_policy: closes for good what a restored dump gives to a role that no longer exists.';
 
-CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON once.namespace
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON once.access_policy
     FOR EACH ROW EXECUTE FUNCTION once.namespace_changed();
-CREATE TRIGGER written AFTER INSERT OR UPDATE ON once.namespace
+CREATE TRIGGER written AFTER INSERT OR UPDATE ON once.access_policy
     FOR EACH STATEMENT EXECUTE FUNCTION once.namespace_written();
 /* Also for what logical replication writes. */
-ALTER TABLE once.namespace ENABLE ALWAYS TRIGGER changed;
-ALTER TABLE once.namespace ENABLE ALWAYS TRIGGER written;
+ALTER TABLE once.access_policy ENABLE ALWAYS TRIGGER changed;
+ALTER TABLE once.access_policy ENABLE ALWAYS TRIGGER written;
 
 CREATE VIEW once.namespaces WITH (security_barrier) AS
     SELECT n.ns, n.ttl, n.allowed_role
-    FROM once.namespace n
+    FROM once.access_policy n
     WHERE once.may_use(n.ns)
        OR pg_catalog.pg_has_role('pg_database_owner', 'USAGE')
        OR pg_catalog.pg_has_role(

@@ -64,7 +64,7 @@ fn count() -> Result<Backlog, Error> {
                      LATERAL (SELECT ns, expires_at FROM ",
                 $table,
                 " TABLESAMPLE pg_catalog.system (100::pg_catalog.float8 OPERATOR(pg_catalog./) part.whole)) t \
-                 LEFT JOIN once.namespace n ON n.ns OPERATOR(pg_catalog.=) t.ns \
+                 LEFT JOIN once.access_policy n ON n.ns OPERATOR(pg_catalog.=) t.ns \
                  GROUP BY part.whole"
             )
         };

@@ -40,7 +40,7 @@ fn namespace_written(_call: Call) -> Result<bool, ErrorReport> {
 }
 
 fn write(call: Call) -> Result<(), Error> {
-    const WRITE: &str = "INSERT INTO once.namespace AS old (ns, ttl, allowed_role) \
+    const WRITE: &str = "INSERT INTO once.access_policy AS old (ns, ttl, allowed_role) \
          VALUES ($1, $2, $3) ON CONFLICT (ns) DO UPDATE \
          SET ttl = COALESCE(EXCLUDED.ttl, old.ttl), \
              allowed_role = COALESCE(EXCLUDED.allowed_role, old.allowed_role)";
@@ -64,7 +64,7 @@ fn demand_positive(ttl: Interval) -> Result<(), Error> {
 }
 
 fn remove(call: Call) -> Result<bool, Error> {
-    const REMOVE: &str = "DELETE FROM once.namespace WHERE ns OPERATOR(pg_catalog.=) $1";
+    const REMOVE: &str = "DELETE FROM once.access_policy WHERE ns OPERATOR(pg_catalog.=) $1";
     let ns = Value::text(key::namespace(call, 0)?)?;
     owner::acting(|| spi::run(REMOVE, &[ns], View::Isolated, was_written))
 }
@@ -79,11 +79,11 @@ fn admits(call: Call) -> Result<Option<bool>, Error> {
 /// A dump names a dropped role by its number, which may be given to another role later: such a
 /// namespace is shut for good instead.
 fn shut_without_role() -> Result<(), Error> {
-    const FIND: &str = "SELECT FROM once.namespace \
+    const FIND: &str = "SELECT FROM once.access_policy \
          WHERE allowed_role OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles \
                            WHERE oid OPERATOR(pg_catalog.=) allowed_role) LIMIT 1";
-    const SHUT: &str = "UPDATE once.namespace SET allowed_role = 0::pg_catalog.oid \
+    const SHUT: &str = "UPDATE once.access_policy SET allowed_role = 0::pg_catalog.oid \
          WHERE allowed_role OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles \
                            WHERE oid OPERATOR(pg_catalog.=) allowed_role)";

@@ -147,12 +147,12 @@ fn look_up(ns: &[u8], version: u64) -> Result<Rule, Error> {
 }
 
 fn is_anything_configured() -> Result<bool, Error> {
-    const ANY: &str = "SELECT FROM once.namespace LIMIT 1";
+    const ANY: &str = "SELECT FROM once.access_policy LIMIT 1";
     spi::run(ANY, &[], View::Newest, |rows| Ok(rows.count() > 0))
 }
 
 fn read(ns: &[u8]) -> Result<Rule, Error> {
-    const READ: &str = "SELECT ttl, allowed_role FROM once.namespace \
+    const READ: &str = "SELECT ttl, allowed_role FROM once.access_policy \
          WHERE ns OPERATOR(pg_catalog.=) $1";
     spi::run(READ, &[Value::text(ns)?], View::Newest, |rows| {
         Ok(Rule {

@@ -1,4 +1,4 @@
-//! Knowing that the table `once.namespace` has changed, in every session and on a standby.
+//! Knowing that the table `once.access_policy` has changed, in every session and on a standby.
 //!
 //! A writer announces the change with its transaction, as PostgreSQL does for its catalogs: the
 //! own session hears of it at once, and again if it is rolled back; all others when it commits.
@@ -55,7 +55,7 @@ fn table() -> Oid {
     unsafe {
         match pg_sys::get_namespace_oid(c"once".as_ptr(), true) {
             Oid::INVALID => Oid::INVALID,
-            schema => pg_sys::get_relname_relid(c"namespace".as_ptr(), schema),
+            schema => pg_sys::get_relname_relid(c"access_policy".as_ptr(), schema),
         }
     }
 }

@@ -47,8 +47,8 @@ SELECT count(*) FROM once.claims WHERE pg_temp.told(ns) AND ns = 'closed';
 SELECT f, pg_temp.raised(f) FROM unnest(ARRAY[
 	$$SELECT once.configure('open', '1 hour')$$,
 	$$SELECT once.unconfigure('closed')$$,
-	$$SELECT * FROM once.namespace$$,
-	$$INSERT INTO once.namespace VALUES ('mine')$$,
+	$$SELECT * FROM once.access_policy$$,
+	$$INSERT INTO once.access_policy VALUES ('mine')$$,
 	$$SELECT once.namespace_changed()$$,
 	$$SELECT once.namespace_written()$$]) f;
 RESET ROLE;
@@ -121,8 +121,8 @@ SET ROLE regress_once_eve;
 SELECT pg_temp.raised($$ SELECT is_claimed('closed', 'a') $$);
 RESET ROLE;
 -- A dump names such a role by its number, which may be another's where it is restored.
-DELETE FROM once.namespace;
-COPY once.namespace (ns, ttl, allowed_role) FROM stdin;
+DELETE FROM once.access_policy;
+COPY once.access_policy (ns, ttl, allowed_role) FROM stdin;
 closed	1 day	4000000000
 hours	01:00:00	\N
 eves	\N	regress_once_eve
@@ -132,7 +132,7 @@ SET ROLE regress_once_eve;
 SELECT pg_temp.raised($$ SELECT is_claimed('closed', 'a') $$), once.may_use('eves'), once.may_use('hours');
 RESET ROLE;
 -- However it is emptied.
-TRUNCATE once.namespace;
+TRUNCATE once.access_policy;
 SET ROLE regress_once_eve;
 SELECT is_claimed('closed', 'a');
 RESET ROLE;

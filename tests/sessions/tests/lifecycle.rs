@@ -210,7 +210,7 @@ fn marks_its_tables(cluster: &Cluster) -> bool {
 
 const FACTS: &[&str] = &[
     "SELECT * FROM once.claim ORDER BY digest",
-    "SELECT * FROM once.namespace ORDER BY ns",
+    "SELECT * FROM once.access_policy ORDER BY ns",
     "SELECT * FROM once.work_record ORDER BY digest",
     "SELECT * FROM once.work_floor",
     "SELECT * FROM once.merged_rows ORDER BY id",
@@ -346,7 +346,7 @@ fn it_is_dropped_or_handed_over_with_its_owner() {
 
 /// What docs/operations.md says to run after REASSIGN OWNED.
 const TO_THE_HEIR: &[&str] = &[
-    "GRANT SELECT, INSERT ON once.claim, once.namespace, once.work_record, once.work_floor TO heir",
+    "GRANT SELECT, INSERT ON once.claim, once.access_policy, once.work_record, once.work_floor TO heir",
     "GRANT SELECT, INSERT, DELETE ON once.merged_rows TO heir",
     "GRANT EXECUTE ON FUNCTION once.configure, once.unconfigure, once.sweep, once.reset_stats TO heir",
 ];

@@ -577,7 +577,7 @@ fn names_are_private() {
 fn a_timeout_bounds_the_look_at_the_namespace() {
     let database = database();
     let [mut admin, mut caller] = database.sessions();
-    admin.run("BEGIN; LOCK TABLE once.namespace");
+    admin.run("BEGIN; LOCK TABLE once.access_policy");
     caller.run("SET statement_timeout = '20s'; BEGIN");
     for timeout in ["0", "20 ms"] {
         for call in ["with_lock", "hold_lock"] {
@@ -597,7 +597,7 @@ fn a_timeout_bounds_the_look_at_the_namespace() {
     assert_eq!(caller.value("SELECT try_claim_once('n', 'k')"), "won");
     caller.commit();
     // What is known is not read again.
-    admin.run("BEGIN; LOCK TABLE once.namespace");
+    admin.run("BEGIN; LOCK TABLE once.access_policy");
     assert!(caller.is_true("SELECT with_lock('n', 'k', '0')"));
     admin.rollback();
     assert_eq!(left(&database), 0);

@@ -22,13 +22,13 @@ fn other_sessions_hear_of_it_at_commit() {
     assert!(!stranger.is_true(claim));
 
     for direct in [
-        "INSERT INTO once.namespace VALUES ('ns', NULL, 'postgres')",
-        "UPDATE once.namespace SET ttl = '1 hour'",
+        "INSERT INTO once.access_policy VALUES ('ns', NULL, 'postgres')",
+        "UPDATE once.access_policy SET ttl = '1 hour'",
     ] {
         owner.run(direct);
         stranger.refused(claim, "42501");
     }
-    owner.run("TRUNCATE once.namespace");
+    owner.run("TRUNCATE once.access_policy");
     assert!(!stranger.is_true(claim));
 }
 
@@ -241,7 +241,7 @@ fn a_dump_brings_it_back() {
          SELECT once.configure('kept', '1 day', 'member'), once.configure('shut', NULL, 'gone');
          DROP ROLE gone",
     );
-    let number = owner.value("SELECT allowed_role::oid FROM once.namespace WHERE ns = 'shut'");
+    let number = owner.value("SELECT allowed_role::oid FROM once.access_policy WHERE ns = 'shut'");
     let dump = cluster.path("dump");
     cluster.client(
         "pg_dump",
@@ -276,7 +276,7 @@ fn a_dump_brings_it_back() {
 
 fn scans(database: &Database) -> i64 {
     database.session().number(
-        "SELECT seq_scan + idx_scan FROM pg_stat_all_tables WHERE relid = 'once.namespace'::regclass",
+        "SELECT seq_scan + idx_scan FROM pg_stat_all_tables WHERE relid = 'once.access_policy'::regclass",
     )
 }
 
