@@ -20,7 +20,7 @@ CREATE FUNCTION once.lock_hash(ns text, key text) RETURNS bigint
     LANGUAGE c STABLE PARALLEL UNSAFE COST 10
     AS 'MODULE_PATHNAME', 'lock_hash_wrapper';
 COMMENT ON FUNCTION once.lock_hash(text, text) IS
-    'The number that stands for the named lock (ns, key), as column name_hash of once.locks shows it; pg_locks shows its upper half as classid, the lower one as objid, and 20602 as objsubid. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 42501.';
+    'The number that stands for the named lock (ns, key), as column name_hash of once.locks shows it; pg_locks shows its upper half as classid, the lower one as objid, and 20602 as objsubid. The same name has another number in another database or cluster. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 42501.';
 
 CREATE FUNCTION once.lock_name(
     class bigint, name_hash bigint, pid bigint, mode text, OUT ns text, OUT key text, OUT since timestamptz

@@ -42,11 +42,18 @@ pub fn request(canonical: &[u8]) -> [u8; 16] {
     first_half(hash(&[canonical]))
 }
 
-/// The number of the turn to create a row: a collision makes two keys wait for each other, and
-/// nothing else.
-pub fn turn(parts: &[&[u8]]) -> u64 {
+/// The number of a named lock or of the turn to create a row: a collision makes two names wait for
+/// each other, and nothing else.
+///
+/// Everybody can read the numbers in pg_locks. Without the cluster's secret nobody can compute the
+/// number of a guessed name, and one name has different numbers in different databases.
+pub fn lock(secret: &[u8; 32], database: u32, parts: &[&[u8]]) -> u64 {
+    const PURPOSE: &[u8] = b"pg_once lock";
+    let mut hasher = blake3::Hasher::new_keyed(secret);
+    hasher.update(PURPOSE);
+    hasher.update(&database.to_le_bytes());
     let mut number = [0; 8];
-    number.copy_from_slice(&hash(parts).as_bytes()[..8]);
+    number.copy_from_slice(&hash_in_pieces(hasher, parts).as_bytes()[..8]);
     u64::from_le_bytes(number)
 }
 
@@ -58,7 +65,7 @@ fn hash(parts: &[&[u8]]) -> blake3::Hash {
     for part in parts {
         let length = (part.len() as u32).to_le_bytes();
         if room.len() < length.len() + part.len() {
-            return hash_in_pieces(parts);
+            return hash_in_pieces(blake3::Hasher::new(), parts);
         }
         for bytes in [&length, *part] {
             let (place, rest) = std::mem::take(&mut room).split_at_mut(bytes.len());
@@ -70,8 +77,7 @@ fn hash(parts: &[&[u8]]) -> blake3::Hash {
     blake3::hash(&short[..short.len() - left])
 }
 
-fn hash_in_pieces(parts: &[&[u8]]) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new();
+fn hash_in_pieces(mut hasher: blake3::Hasher, parts: &[&[u8]]) -> blake3::Hash {
     for part in parts {
         hasher.update(&(part.len() as u32).to_le_bytes());
         hasher.update(part);
@@ -112,7 +118,21 @@ mod tests {
             hex(request(br#"{"a": 1}"#)),
             "1052e36260541f6e8cd83105362dbe48"
         );
-        assert_eq!(turn(&[b"a", b"bc"]), 12_739_929_538_955_999_667);
+    }
+
+    #[test]
+    fn frozen_vectors_of_locks() {
+        let parts: [&[u8]; 2] = [b"a", b"bc"];
+        assert_eq!(lock(&[7; 32], 5, &parts), 18_390_980_284_320_204_573);
+    }
+
+    #[test]
+    fn a_lock_is_of_one_cluster_and_one_database() {
+        let parts: [&[u8]; 2] = [b"a", b"bc"];
+        let number = lock(&[7; 32], 5, &parts);
+        assert_ne!(number, lock(&[8; 32], 5, &parts));
+        assert_ne!(number, lock(&[7; 32], 6, &parts));
+        assert_ne!(number, lock(&[7; 32], 5, &[b"ab", b"c"]));
     }
 
     proptest! {
@@ -130,7 +150,8 @@ mod tests {
         let text = [7; 300];
         for length in 0..300 {
             let parts: [&[u8]; 2] = [b"ns", &text[..length]];
-            assert_eq!(hash(&parts), hash_in_pieces(&parts), "{length}");
+            let in_pieces = hash_in_pieces(blake3::Hasher::new(), &parts);
+            assert_eq!(hash(&parts), in_pieces, "{length}");
         }
     }
 

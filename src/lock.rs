@@ -173,7 +173,8 @@ fn may_read(class: Class, name: &Known) -> Result<bool, Error> {
 impl key::Name<'_> {
     /// What stands for the name in the server's lock table.
     fn number(&self) -> u64 {
-        digest::turn(&[self.ns, &self.key])
+        let (secret, database) = (session::cluster_secret(), session::database());
+        digest::lock(&secret, database, &[self.ns, &self.key])
     }
 
     fn lock(&self, mode: Mode) -> Lock<'_> {

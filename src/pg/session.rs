@@ -93,3 +93,22 @@ pub fn is_standby() -> bool {
     // SAFETY: reads the state of the server, and raises nothing.
     unsafe { raw::RecoveryInProgress() }
 }
+
+/// 32 random bytes that initdb made: the same in all backends of a cluster and of its physical
+/// standbys, and in no SQL function. The file `global/pg_control` has them.
+pub fn cluster_secret() -> [u8; 32] {
+    let mut secret = [0; pg_sys::MOCK_AUTH_NONCE_LEN as usize];
+    // SAFETY: the bytes are in the shared copy of the control file, which every backend is attached
+    // to, and do not change while the server runs.
+    unsafe {
+        let bytes = pg_sys::GetMockAuthenticationNonce().cast::<u8>();
+        bytes.copy_to_nonoverlapping(secret.as_mut_ptr(), secret.len());
+    }
+    secret
+}
+
+/// The number of the session's database.
+pub fn database() -> u32 {
+    // SAFETY: it is set before a backend runs any statement.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
+}

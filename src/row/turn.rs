@@ -487,5 +487,6 @@ fn number(table: &Table, key: &[Cell]) -> Result<u64, Raised> {
         parts.push(column.hash(*value)?.to_le_bytes().to_vec());
     }
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-    Ok(digest::turn(&parts))
+    let (secret, database) = (session::cluster_secret(), session::database());
+    Ok(digest::lock(&secret, database, &parts))
 }

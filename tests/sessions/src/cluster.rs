@@ -74,6 +74,16 @@ impl Cluster {
         cluster
     }
 
+    /// A cluster with an initdb of its own: what initdb makes at random is not that of any other.
+    pub fn start_of_own_initdb() -> Cluster {
+        let cluster = Cluster::empty(bin_of_the_environment(), &[], &[]);
+        cluster.initialize(&cluster.data());
+        cluster.configure(&[]);
+        cluster.run(&mut cluster.start_command());
+        cluster.make_template();
+        cluster
+    }
+
     /// What pg_upgrade makes of this cluster, which is stopped, for the server under test: started.
     pub fn upgraded(&self) -> Cluster {
         let new = Cluster::initialized(bin_of_the_environment(), &[], &[], &[]);
@@ -107,13 +117,17 @@ impl Cluster {
             Some(made) => cluster.run(as_server("cp").arg("-a").arg(made).arg(cluster.data())),
             None => cluster.initialize(&cluster.data()),
         }
-        let mut configuration = fs::read_to_string(cluster.data().join("postgresql.conf")).unwrap();
+        cluster.configure(settings);
+        cluster
+    }
+
+    fn configure(&self, settings: &[&str]) {
+        let mut configuration = fs::read_to_string(self.data().join("postgresql.conf")).unwrap();
         for setting in SETTINGS.iter().chain(settings) {
             configuration += &format!("{setting}\n");
         }
-        configuration += &cluster.socket_setting();
-        fs::write(cluster.data().join("postgresql.conf"), configuration).unwrap();
-        cluster
+        configuration += &self.socket_setting();
+        fs::write(self.data().join("postgresql.conf"), configuration).unwrap();
     }
 
     fn initialize(&self, data: &Path) {

@@ -807,3 +807,35 @@ fn left(database: &Database) -> i64 {
         thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// Everybody reads the numbers in pg_locks. What is computed elsewhere for a guessed name is none of
+/// them; in one database a name has one number, in all sessions and for the turns at rows too.
+#[test]
+fn a_number_is_of_one_cluster_and_one_database() {
+    const HASH: &str = "SELECT once.lock_hash('n', 'k')";
+    const TURN: &str = "SELECT classid::text || ' ' || objid FROM pg_locks WHERE objsubid = 20601";
+    let clusters = [
+        Cluster::start_of_own_initdb(),
+        Cluster::start_of_own_initdb(),
+    ];
+    let (mut numbers, mut turns) = (BTreeSet::new(), BTreeSet::new());
+    for cluster in &clusters {
+        for database in [cluster.database(), cluster.database()] {
+            let [mut one, mut other] = database.sessions();
+            assert_eq!(one.value(HASH), other.value(HASH));
+            assert!(numbers.insert(one.value(HASH)), "{numbers:?}");
+            one.run("SELECT hold_lock('n', 'k')");
+            assert!(!other.is_true("SELECT with_lock('n', 'k', '0')"));
+
+            one.run("CREATE TABLE book (title text)");
+            one.begin();
+            one.run("SELECT with_row_lock(NULL::book, '{\"title\": \"Dune\"}')");
+            turns.insert(one.value(TURN));
+            other.send("SELECT with_row_lock(NULL::book, '{\"title\": \"Dune\"}')");
+            other.waits_for(&one);
+            one.commit();
+            other.answered_rows();
+        }
+    }
+    assert_eq!(turns.len(), 4, "{turns:?}");
+}
