@@ -39,7 +39,9 @@ fn claim_once(call: Call) -> Result<bool, ErrorReport> {
 
 #[pg_extern(sql = false)]
 fn claim_once_per(call: Call) -> Result<bool, ErrorReport> {
-    let period = call.interval(0).ok_or(Error::Null { argument: "period" })?;
+    let period = call
+        .interval(0)?
+        .ok_or(Error::Null { argument: "period" })?;
     let name = Name::of_arguments(call, 1)?;
     policy::admit(name.ns)?;
     times(Some(period))?;
@@ -71,11 +73,11 @@ fn claim_many<'a>(call: Call<'a>) -> Result<SetOfIterator<'a, AnyElement>, Error
 #[pg_extern(sql = false)]
 fn try_claim_once(call: Call) -> Result<&'static str, ErrorReport> {
     let name = Name::of_texts(call, 0)?;
-    let timeout = Timeout::starting_now(call.interval(2))?;
+    let timeout = Timeout::starting_now(call.interval(2)?)?;
     let Some(policy) = policy::admit_in_time(name.ns, timeout)? else {
         return Ok("in_progress");
     };
-    let ttl = call.interval(3);
+    let ttl = call.interval(3)?;
     times(ttl).map_err(|error| match error {
         Error::PeriodOutOfRange => Error::TtlOutOfRange,
         other => other,

@@ -32,13 +32,13 @@ fn merge_duplicates(call: Call) -> Result<(), ErrorReport> {
     let table = target(call)?;
     let key = Key::of(call, &table)?;
     let keep = Keep::named(name(call, 2, "keep")?.as_deref())?;
-    let dry_run = call.boolean(3).ok_or(Error::Null {
+    let dry_run = call.boolean(3)?.ok_or(Error::Null {
         argument: "dry_run",
     })?;
     let order_by = name(call, 4, "order_by")?
         .map(|name| ordered(&table, &name))
         .transpose()?;
-    let max_groups = match call.integer(5) {
+    let max_groups = match call.int4(5)?.map(i64::from) {
         Some(groups) if groups < 1 => Err(Error::MaxGroupsOutOfRange)?,
         groups => groups,
     };

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use pgrx::PgSqlErrorCode::{self, *};
 
-use crate::pg::{ErrorReport, Raised, deadline::Failure, session};
+use crate::pg::{ErrorReport, Raised, Refusal, ServerError, deadline::Failure, session};
 
 #[derive(Debug)]
 pub enum Error {
@@ -190,8 +190,10 @@ pub enum Error {
     },
     NoCurrentSchema,
     FunctionNameMalformed,
+    /// A value that is not of the type that it is read as.
+    Refused(Refusal),
     /// An error of the server or of the user's own objects: it is raised again as it was.
-    Postgres(Raised),
+    Postgres(ServerError),
 }
 
 /// The hint for an answer that a transaction with one snapshot cannot give.
@@ -205,7 +207,7 @@ struct Message {
 }
 
 impl Error {
-    fn message(self) -> Result<Message, Raised> {
+    fn message(self) -> Result<Message, ServerError> {
         let plain = |code, text: &str| Message {
             code,
             text: text.into(),
@@ -591,6 +593,27 @@ impl Error {
                 "function_name must be a name, or a schema and a name",
             )
             .hint("For example 'with_invoice_lock' or 'app.with_invoice_lock'."),
+            Self::Refused(Refusal::ColumnType {
+                column,
+                is,
+                expected,
+            }) => plain(
+                ERRCODE_DATATYPE_MISMATCH,
+                &format!(
+                    "column {column} of the extension's own statement is of type {is}, but \
+                     {expected} was expected"
+                ),
+            )
+            .hint("A table or column of schema once was altered. Restore it as the extension made it."),
+            Self::Refused(Refusal::ArgumentType {
+                argument,
+                is,
+                expected,
+            }) => plain(
+                ERRCODE_DATATYPE_MISMATCH,
+                &format!("argument {argument} is of type {is}, but {expected} was expected"),
+            )
+            .hint("The function is not declared as the extension declares it."),
             Self::Postgres(raised) => return Err(raised),
         })
     }
@@ -650,16 +673,25 @@ impl From<Error> for ErrorReport {
     }
 }
 
+impl From<Raised> for ErrorReport {
+    fn from(raised: Raised) -> Self {
+        Error::from(raised).into()
+    }
+}
+
 impl From<Raised> for Error {
     fn from(raised: Raised) -> Self {
-        Self::Postgres(raised)
+        match raised {
+            Raised::Server(error) => Self::Postgres(error),
+            Raised::Refused(refusal) => Self::Refused(refusal),
+        }
     }
 }
 
 impl From<Error> for Failure<Error> {
     fn from(error: Error) -> Self {
         match error {
-            Error::Postgres(raised) => Self::Raised(raised),
+            Error::Postgres(raised) => Self::Raised(raised.into()),
             error => Self::Other(error),
         }
     }

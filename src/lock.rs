@@ -64,7 +64,7 @@ fn admitted(call: Call) -> Result<key::Name, Error> {
 fn take(call: Call, scope: Scope) -> Result<bool, Error> {
     refuse_on_standby()?;
     let name = key::Name::of_texts(call, 0)?;
-    let timeout = Timeout::starting_now(call.interval(2))?;
+    let timeout = Timeout::starting_now(call.interval(2)?)?;
     let mode = mode(call, 3)?;
     if policy::admit_in_time(name.ns, timeout)?.is_none() {
         return Ok(false);
@@ -105,7 +105,7 @@ fn give_back(call: Call) -> Result<bool, Error> {
 }
 
 fn mode(call: Call, index: usize) -> Result<Mode, Error> {
-    match call.boolean(index) {
+    match call.boolean(index)? {
         None => Err(Error::Null { argument: "shared" }),
         Some(true) => Ok(Mode::Shared),
         Some(false) => Ok(Mode::Exclusive),
@@ -125,12 +125,12 @@ const MODE_LIMIT: usize = 64;
 
 /// What the caller may know of the lock (class, number) that `pid` holds or waits for in `mode`.
 fn look_up(call: Call) -> Result<(Option<Known>, Option<i64>), Error> {
-    let class = match call.integer(0) {
+    let class = match call.integer(0)? {
         Some(class) if class == Class::Named as i64 => Class::Named,
         Some(class) if class == Class::Row as i64 => Class::Row,
         _ => return Ok((None, None)),
     };
-    let Some(number) = call.integer(1).map(|number| number as u64) else {
+    let Some(number) = call.integer(1)?.map(|number| number as u64) else {
         return Ok((None, None));
     };
     let mut name = None;
@@ -140,7 +140,7 @@ fn look_up(call: Call) -> Result<(Option<Known>, Option<i64>), Error> {
             break;
         }
     }
-    let pid = call.integer(2).map(|pid| pid as i32);
+    let pid = call.integer(2)?.map(|pid| pid as i32);
     let mode = match call.text(3, MODE_LIMIT)? {
         Some(Ok(name)) => Mode::ALL
             .into_iter()

@@ -45,10 +45,10 @@ fn write(call: Call) -> Result<(), Error> {
          SET ttl = COALESCE(EXCLUDED.ttl, old.ttl), \
              allowed_role = COALESCE(EXCLUDED.allowed_role, old.allowed_role)";
     let ns = Value::text(key::namespace(call, 0)?)?;
-    if let Some(ttl) = call.interval(1) {
+    if let Some(ttl) = call.interval(1)? {
         demand_positive(ttl)?;
     }
-    if call.role(2).is_some_and(|role| !role.exists()) {
+    if call.role(2)?.is_some_and(|role| !role.exists()) {
         return Err(Error::RoleMissing);
     }
     let arguments = [ns, call.value(1)?, call.value(2)?];

@@ -15,7 +15,7 @@ fn with_payment_lock(call: Call) -> Result<Answer, ErrorReport> {
 }
 
 fn take(call: Call) -> Result<Option<Taken>, Error> {
-    let timeout = Timeout::starting_now(call.interval(2))?;
+    let timeout = Timeout::starting_now(call.interval(2)?)?;
     let name = settings::payment_table().ok_or(Error::TextInvalid {
         what: "pg_once.payment_table",
     })?;
@@ -38,7 +38,7 @@ fn identifier<'a>(table: &'a Table, name: &'static str, value: Value) -> Result<
     if value.is_null() {
         return Err(Error::Null { argument: name });
     }
-    if let Some(kind) = value.array_type() {
+    if let Some(kind) = value.array_type()? {
         return Err(Error::PaymentIdNotScalar {
             argument: name,
             kind,

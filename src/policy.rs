@@ -156,8 +156,8 @@ fn read(ns: &[u8]) -> Result<Rule, Error> {
          WHERE ns OPERATOR(pg_catalog.=) $1";
     spi::run(READ, &[Value::text(ns)?], View::Newest, |rows| {
         Ok(Rule {
-            ttl: rows.interval(0, 0),
-            role: rows.role(0, 1),
+            ttl: rows.interval(0, 0)?,
+            role: rows.role(0, 1)?,
         })
     })
 }

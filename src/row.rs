@@ -23,7 +23,7 @@ pub use turn::{Taken, Turn, turn_of};
 
 #[pg_extern(sql = false)]
 fn with_row_lock(call: Call) -> Result<Answer, ErrorReport> {
-    let taken = take(call, true, call.interval(3), |table| {
+    let taken = take(call, true, call.interval(3)?, |table| {
         table.fits_result(call)
     })?;
     let row = taken.map(|taken| taken.row);
@@ -32,8 +32,8 @@ fn with_row_lock(call: Call) -> Result<Answer, ErrorReport> {
 
 #[pg_extern(sql = false)]
 fn find_or_create(call: Call) -> Result<Answer, ErrorReport> {
-    let lock = call.boolean(3).ok_or(Error::Null { argument: "lock" })?;
-    let taken = take(call, lock, call.interval(4), |_| true)?;
+    let lock = call.boolean(3)?.ok_or(Error::Null { argument: "lock" })?;
+    let taken = take(call, lock, call.interval(4)?, |_| true)?;
     Ok(answer(call, taken)?)
 }
 

@@ -13,14 +13,14 @@ use crate::stats;
 
 #[pg_extern(sql = false)]
 fn sweep(call: Call) -> Result<i64, ErrorReport> {
-    let limit = call.integer(0).ok_or(Error::Null {
+    let limit = call.int4(0)?.ok_or(Error::Null {
         argument: "max_rows",
     })?;
     if limit < 0 {
         return Err(Error::MaxRowsNegative.into());
     }
     session::demand_writable(c"once.sweep()").map_err(Error::from)?;
-    Ok(owner::acting(|| share(limit))?)
+    Ok(owner::acting(|| share(limit.into()))?)
 }
 
 /// However much of one kind has expired, half of what may be removed is for the other, as far as
@@ -99,12 +99,12 @@ impl Table {
              FROM (SELECT pg_catalog.to_regclass($1) AS id) AS own";
         let name = Value::text(self.name().as_bytes())?;
         spi::run(COUNT, &[name], View::Isolated, |rows| {
-            let number = |column| rows.integer(0, column).unwrap_or(0);
+            let number = |column| Ok::<_, Error>(rows.integer(0, column)?.unwrap_or(0));
             Ok(Count {
-                live: number(0),
-                dead: number(1),
-                heap: number(2),
-                bytes: number(3),
+                live: number(0)?,
+                dead: number(1)?,
+                heap: number(2)?,
+                bytes: number(3)?,
             })
         })
     }
@@ -116,12 +116,9 @@ impl Table {
              FROM pg_catalog.pg_class \
              WHERE oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1) AND NOT relhassubclass";
         let name = Value::text(self.name().as_bytes())?;
-        spi::run(
-            PAGES,
-            &[name],
-            View::Isolated,
-            |rows| Ok(rows.integer(0, 0)),
-        )
+        spi::run(PAGES, &[name], View::Isolated, |rows| {
+            Ok(rows.integer(0, 0)?)
+        })
     }
 
     /// Removes up to `limit` rows that have expired of these pages, the first ones.
@@ -225,11 +222,11 @@ impl Gone {
         let mut gone = Self::default();
         for row in 0..rows.count() {
             if let Some(ns) = rows.bytes(row, 0)? {
-                let count = rows.integer(row, 1).unwrap_or(0);
+                let count = rows.integer(row, 1)?.unwrap_or(0);
                 gone.namespaces.push((ns, count));
             }
-            gone.highest = gone.highest.max(rows.integer(row, 2));
-            gone.page = gone.page.max(rows.integer(row, 3));
+            gone.highest = gone.highest.max(rows.integer(row, 2)?);
+            gone.page = gone.page.max(rows.integer(row, 3)?);
         }
         Ok(gone)
     }

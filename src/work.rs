@@ -81,8 +81,8 @@ fn fail_once(call: Call) -> Result<bool, ErrorReport> {
     let (work, policy) = open(call, c"fail_once()")?;
     let token = token(call)?;
     let error = json(call, 3, "error")?;
-    let retry = call.boolean(4).ok_or(Error::Null { argument: "retry" })?;
-    let pause = call.interval(5);
+    let retry = call.boolean(4)?.ok_or(Error::Null { argument: "retry" })?;
+    let pause = call.interval(5)?;
     if let Some(pause) = pause {
         not_before(pause)?;
     }
@@ -134,7 +134,7 @@ fn begin(call: Call) -> Result<Told, Error> {
         lease: lease(call, 2)?,
         request: request(call)?,
     };
-    let (begun, wait) = (Instant::now(), wait(call.interval(4))?);
+    let (begun, wait) = (Instant::now(), wait(call.interval(4)?)?);
     let mut pause = PAUSES.0;
     loop {
         let told = owner::acting(|| work.begin(&terms))?;
@@ -162,12 +162,12 @@ fn counted(told: &Told) -> stats::Told {
 }
 
 fn token(call: Call) -> Result<i64, Error> {
-    call.integer(2).ok_or(Error::Null { argument: "token" })
+    call.integer(2)?.ok_or(Error::Null { argument: "token" })
 }
 
 fn lease(call: Call, index: usize) -> Result<Interval, Error> {
     let lease = call
-        .interval(index)
+        .interval(index)?
         .ok_or(Error::Null { argument: "lease" })?;
     lease_end(session::now(), lease)?;
     Ok(lease)
@@ -380,7 +380,7 @@ impl Work {
                 return Ok::<_, Error>(None);
             }
             let floor = spi::run(FLOOR, &[], View::Newest, |rows| {
-                Ok::<_, Error>(rows.integer(0, 0))
+                Ok::<_, Error>(rows.integer(0, 0)?)
             })?;
             let lifted = Record::first(begin, floor.unwrap_or(0));
             if lifted != record {
@@ -502,7 +502,7 @@ impl Work {
             if rows.count() == 0 {
                 return Ok(None);
             }
-            match (rows.boolean(0, 0), record(rows)) {
+            match (rows.boolean(0, 0)?, record(rows)?) {
                 (Some(true), Some(record)) => Ok(Some(Found {
                     record,
                     result: rows.keep(0, RESULT)?,
@@ -554,17 +554,27 @@ use select;
 /// Where the result stands in what is selected.
 const RESULT: usize = 9;
 
-fn record(rows: &Rows) -> Option<Record> {
-    Some(Record {
-        token: rows.integer(0, 1)?,
-        begun_at: rows.timestamp(0, 2)?,
-        lease_until: rows.timestamp(0, 3),
-        finished_at: rows.timestamp(0, 4),
-        expires_at: rows.timestamp(0, 5),
-        request: rows.uuid(0, 6),
-        attempt: rows.integer(0, 7)? as i32,
-        state: State::of_letter(rows.integer(0, 8)? as u8)?,
-    })
+/// None where something is NULL that must not be, or the state is none.
+fn record(rows: &Rows) -> Result<Option<Record>, Raised> {
+    let state = rows.letter(0, 8)?.and_then(State::of_letter);
+    let (Some(token), Some(begun_at), Some(attempt), Some(state)) = (
+        rows.integer(0, 1)?,
+        rows.timestamp(0, 2)?,
+        rows.int4(0, 7)?,
+        state,
+    ) else {
+        return Ok(None);
+    };
+    Ok(Some(Record {
+        token,
+        begun_at,
+        lease_until: rows.timestamp(0, 3)?,
+        finished_at: rows.timestamp(0, 4)?,
+        expires_at: rows.timestamp(0, 5)?,
+        request: rows.uuid(0, 6)?,
+        attempt,
+        state,
+    }))
 }
 
 fn was_written(rows: &Rows) -> Result<bool, Error> {
@@ -612,7 +622,7 @@ impl From<Raised> for Left {
 impl From<Left> for Failure<Left> {
     fn from(left: Left) -> Self {
         match left {
-            Left::Error(Error::Postgres(raised)) => Self::Raised(raised),
+            Left::Error(Error::Postgres(raised)) => Self::Raised(raised.into()),
             left => Self::Other(left),
         }
     }

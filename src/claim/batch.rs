@@ -333,7 +333,6 @@ fn digests(entries: &[Entry]) -> Result<Value, Error> {
 }
 
 fn read_digests(rows: &Rows) -> Result<Vec<[u8; 16]>, Error> {
-    Ok((0..rows.count())
-        .filter_map(|row| rows.uuid(row, 0))
-        .collect())
+    let digests = (0..rows.count()).filter_map(|row| rows.uuid(row, 0).transpose());
+    Ok(digests.collect::<Result<_, _>>()?)
 }

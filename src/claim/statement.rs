@@ -167,12 +167,12 @@ impl Row {
                 // The snapshot has a claim that others gave back since, and the own one.
                 _ => return Err(Error::ClaimNewerThanSnapshot),
             }
-            if rows.boolean(0, 1) != Some(true) {
+            if rows.boolean(0, 1)? != Some(true) {
                 return Err(Error::DigestCollision);
             }
             let is_of_owner =
-                terms.owner.is_some() && rows.boolean(0, 2) == Some(true) && !rows.is_own(0, 3);
-            Ok(match rows.timestamp(0, 0) {
+                terms.owner.is_some() && rows.boolean(0, 2)? == Some(true) && !rows.is_own(0, 3)?;
+            Ok(match rows.timestamp(0, 0)? {
                 Some(expiry) if expiry <= session::now() => Found::Expired,
                 _ if is_of_owner => Found::OfOwner,
                 _ => Found::Standing,

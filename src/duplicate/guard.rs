@@ -75,8 +75,8 @@ fn refuse_duplicates(key: &Key) -> Result<(), Error> {
         key.listed()
     );
     let (groups, rows) = spi::run(&statement, &[], View::Isolated, |rows| {
-        let number = |column| rows.integer(0, column).unwrap_or_default();
-        Ok::<_, Error>((number(0), number(1)))
+        let number = |column| Ok::<_, Error>(rows.integer(0, column)?.unwrap_or_default());
+        Ok::<_, Error>((number(0)?, number(1)?))
     })?;
     if groups == 0 {
         return Ok(());

@@ -199,7 +199,7 @@ impl<'a> Merge<'a> {
         store: &Store,
         progress: &mut Progress,
     ) -> Result<Step, Error> {
-        let first = candidates.fetch(1, |rows| match rows.integer(0, 0) {
+        let first = candidates.fetch(1, |rows| match rows.integer(0, 0)? {
             None => Ok::<_, Error>(None),
             Some(copies) => Ok(Some((copies, self.cells(rows)?, self.candidate(rows, 0)?))),
         })?;
@@ -441,7 +441,7 @@ impl<'a> Merge<'a> {
             self.is(alias, 1)?
         );
         let found = spi::run(&statement, &arguments, View::Isolated, |rows| {
-            Ok::<_, Error>(rows.boolean(0, 0))
+            Ok::<_, Error>(rows.boolean(0, 0)?)
         })?;
         match found {
             Some(in_order) => {
@@ -666,11 +666,11 @@ impl<'a> Merge<'a> {
                 };
                 Ok::<_, Error>(Some(Removed {
                     row,
-                    table: rows.integer(0, 1).unwrap_or_default(),
+                    table: rows.integer(0, 1)?.unwrap_or_default(),
                     referenced: self.referenced_at(rows, 2)?,
                     same: (0..count)
-                        .map(|i| rows.boolean(0, 2 + count + i) == Some(true))
-                        .collect(),
+                        .map(|i| Ok(rows.boolean(0, 2 + count + i)? == Some(true)))
+                        .collect::<Result<_, Error>>()?,
                 }))
             })
         })?;
@@ -731,7 +731,7 @@ impl<'a> Merge<'a> {
                       WHERE moved.stays AND moved.child IS NOT NULL LIMIT {CHILDREN}) AS first)"
         );
         let moved = spi::run(&statement, &arguments, View::Isolated, |rows| {
-            Ok::<_, Error>((rows.integer(0, 0).unwrap_or_default(), rows.text(0, 1)?))
+            Ok::<_, Error>((rows.integer(0, 0)?.unwrap_or_default(), rows.text(0, 1)?))
         });
         let (count, children) = moved.map_err(|error| match error {
             Error::Postgres(raised)

@@ -7,6 +7,7 @@ use pgrx::pg_sys::{self, ArrayType};
 use super::call::Call;
 use super::guard::{Raised, guard};
 use super::raw;
+use super::refusal::types;
 use super::value::Value;
 
 /// An array of texts as PostgreSQL stores it. It lives as long as the SQL call, for a function that
@@ -29,12 +30,10 @@ pub struct Place(u32);
 impl<'fcx> Call<'fcx> {
     /// The argument at `index`, declared `text[]`.
     pub fn texts(self, index: usize) -> Result<Option<Texts<'fcx>>, Raised> {
-        let value = self.value(index)?;
-        if value.null {
+        let Some(datum) = self.datum(index, types::TEXTS)? else {
             return Ok(None);
-        }
-        let datum = value.datum;
-        // SAFETY: the argument is an array. What is read of it is what the header says that it
+        };
+        // SAFETY: the argument is an array of texts. What is read of it is what the header says that it
         // has: dimensions, lower bounds, the bits of NULLs, then the elements up to its size.
         unsafe {
             let array = guard(|| raw::pg_detoast_datum(datum.cast_mut_ptr()))?.cast::<ArrayType>();

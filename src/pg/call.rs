@@ -6,12 +6,13 @@ use std::ptr;
 
 use pgrx::PgTupleDesc;
 use pgrx::callconv::{Arg, ArgAbi};
-use pgrx::pg_sys::{self, FunctionCallInfo, Oid};
+use pgrx::pg_sys::{self, Datum, FunctionCallInfo, NodeTag, Oid};
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
 
 use super::guard::{Raised, guard};
+use super::refusal::{Expected, types};
 use super::role::Role;
 use super::value::Value;
 use super::{raw, text};
@@ -59,7 +60,10 @@ impl<'fcx> Call<'fcx> {
         let function = self.info().flinfo;
         // SAFETY: flinfo is set for every call that fmgr makes; the look-ups are catalog reads.
         unsafe {
-            let kind = pg_sys::get_fn_expr_argtype(function, index as c_int);
+            if let Some(kind) = plain_type((*function).fn_expr, index) {
+                return Ok(kind);
+            }
+            let kind = guard(|| raw::get_fn_expr_argtype(function, index as c_int))?;
             if kind != Oid::INVALID {
                 return Ok(kind);
             }
@@ -81,15 +85,10 @@ impl<'fcx> Call<'fcx> {
         index: usize,
         limit: usize,
     ) -> Result<Option<Result<&'fcx [u8], usize>>, Raised> {
-        let argument = self.argument(index);
-        if argument.isnull {
+        let Some(datum) = self.datum(index, types::TEXT)? else {
             return Ok(None);
-        }
-        let value = Value {
-            datum: argument.value,
-            null: false,
-            kind: pg_sys::TEXTOID,
         };
+        let value = Value::of_text(datum);
         if let Some(bytes) = value.plain() {
             return Ok(Some(
                 (bytes.len() <= limit).then_some(bytes).ok_or(bytes.len()),
@@ -109,53 +108,49 @@ impl<'fcx> Call<'fcx> {
     /// A jsonb argument as JSON text in UTF-8; the inner option is none where the database holds
     /// bytes that are not valid text.
     pub fn json(self, index: usize) -> Result<Option<Option<String>>, Raised> {
-        let argument = self.argument(index);
-        if argument.isnull {
+        let Some(datum) = self.datum(index, types::JSONB)? else {
             return Ok(None);
-        }
-        // SAFETY: the argument is declared jsonb; jsonb_out returns a C string.
+        };
+        // SAFETY: the argument is a jsonb; jsonb_out returns a C string.
         let printed = unsafe {
-            guard(|| {
-                raw::DirectFunctionCall1Coll(
-                    Some(raw::jsonb_out),
-                    pg_sys::InvalidOid,
-                    argument.value,
-                )
-            })
+            guard(|| raw::DirectFunctionCall1Coll(Some(raw::jsonb_out), pg_sys::InvalidOid, datum))
         }?;
         text::from_c(printed.cast_mut_ptr()).map(Some)
     }
 
-    pub fn interval(self, index: usize) -> Option<Interval> {
-        let argument = self.argument(index);
-        if argument.isnull {
-            return None;
-        }
-        // SAFETY: the argument is declared interval, which is passed by reference.
-        let interval = unsafe { *argument.value.cast_mut_ptr::<pg_sys::Interval>() };
-        Some(interval.into())
+    pub fn interval(self, index: usize) -> Result<Option<Interval>, Raised> {
+        let datum = self.datum(index, types::INTERVAL)?;
+        // SAFETY: the argument is an interval, which is passed by reference.
+        Ok(datum.map(|datum| unsafe { *datum.cast_mut_ptr::<pg_sys::Interval>() }.into()))
     }
 
-    /// A bigint or integer argument.
-    pub fn integer(self, index: usize) -> Option<i64> {
-        let argument = self.argument(index);
-        (!argument.isnull).then(|| argument.value.value() as i64)
+    /// A bigint argument.
+    pub fn integer(self, index: usize) -> Result<Option<i64>, Raised> {
+        let datum = self.datum(index, types::BIGINT)?;
+        Ok(datum.map(|datum| datum.value() as i64))
     }
 
-    pub fn role(self, index: usize) -> Option<Role> {
-        let argument = self.argument(index);
-        (!argument.isnull).then(|| Role(Oid::from(argument.value.value() as u32)))
+    /// An integer argument.
+    pub fn int4(self, index: usize) -> Result<Option<i32>, Raised> {
+        let datum = self.datum(index, types::INTEGER)?;
+        Ok(datum.map(|datum| datum.value() as i32))
+    }
+
+    /// A regrole argument.
+    pub fn role(self, index: usize) -> Result<Option<Role>, Raised> {
+        let datum = self.datum(index, types::REGROLE)?;
+        Ok(datum.map(|datum| Role(Oid::from(datum.value() as u32))))
     }
 
     /// The object id that a regclass argument is.
-    pub(super) fn relation(self, index: usize) -> Option<Oid> {
-        let argument = self.argument(index);
-        (!argument.isnull).then(|| Oid::from(argument.value.value() as u32))
+    pub(super) fn relation(self, index: usize) -> Result<Option<Oid>, Raised> {
+        let datum = self.datum(index, types::REGCLASS)?;
+        Ok(datum.map(|datum| Oid::from(datum.value() as u32)))
     }
 
-    pub fn boolean(self, index: usize) -> Option<bool> {
-        let argument = self.argument(index);
-        (!argument.isnull).then(|| argument.value.value() != 0)
+    pub fn boolean(self, index: usize) -> Result<Option<bool>, Raised> {
+        let datum = self.datum(index, types::BOOLEAN)?;
+        Ok(datum.map(|datum| datum.value() as u8 != 0))
     }
 
     /// The values that make a key: the arguments from `first` on. An array given with VARIADIC,
@@ -168,7 +163,8 @@ impl<'fcx> Call<'fcx> {
             && self.kind(first)? == pg_sys::TEXTARRAYOID
             && self.declares_text_array();
         if variadic || collected {
-            return self.value(self.len() - 1)?.elements();
+            let last = self.len().saturating_sub(1);
+            return self.value(last)?.elements(last);
         }
         (first..self.len())
             .map(|index| self.value(index))
@@ -191,7 +187,7 @@ impl<'fcx> Call<'fcx> {
         let result = self.info().resultinfo.cast::<pg_sys::ReturnSetInfo>();
         // SAFETY: resultinfo is null or a node.
         unsafe {
-            let is_set = !result.is_null() && (*result).type_ == pg_sys::NodeTag::T_ReturnSetInfo;
+            let is_set = !result.is_null() && (*result).type_ == NodeTag::T_ReturnSetInfo;
             is_set.then_some(result)
         }
     }
@@ -202,10 +198,17 @@ impl<'fcx> Call<'fcx> {
         unsafe { pg_sys::get_func_variadictype((*self.info().flinfo).fn_oid) == pg_sys::TEXTOID }
     }
 
-    /// The argument at `index`, none where it is null.
-    pub(super) fn datum(self, index: usize) -> Option<pg_sys::Datum> {
+    /// The argument at `index`, which is of this type; none where it is null.
+    pub(super) fn datum(self, index: usize, expected: Expected) -> Result<Option<Datum>, Raised> {
+        if index >= self.len() {
+            return Ok(None);
+        }
+        let kind = self.kind(index)?;
+        if !expected.is(kind) && !expected.is(text::base_type(kind)?) {
+            return Err(expected.not_argument(index, kind));
+        }
         let argument = self.argument(index);
-        (!argument.isnull).then_some(argument.value)
+        Ok((!argument.isnull).then_some(argument.value))
     }
 
     fn argument(self, index: usize) -> pg_sys::NullableDatum {
@@ -230,30 +233,59 @@ impl<'fcx> Call<'fcx> {
     }
 }
 
+/// The type of an argument of a function call that is a constant, a parameter, a column or a mere
+/// change of type, read from the plan.
+unsafe fn plain_type(call: *const pg_sys::Node, index: usize) -> Option<Oid> {
+    // SAFETY: the caller passes null or an expression; a node is what its tag says that it is.
+    unsafe {
+        if call.is_null() || (*call).type_ != NodeTag::T_FuncExpr {
+            return None;
+        }
+        let arguments = (*call.cast::<pg_sys::FuncExpr>()).args;
+        if arguments.is_null() || index >= (*arguments).length as usize {
+            return None;
+        }
+        let argument = (*(*arguments).elements.add(index)).ptr_value;
+        match (*argument.cast::<pg_sys::Node>()).type_ {
+            NodeTag::T_Const => Some((*argument.cast::<pg_sys::Const>()).consttype),
+            NodeTag::T_Param => Some((*argument.cast::<pg_sys::Param>()).paramtype),
+            NodeTag::T_Var => Some((*argument.cast::<pg_sys::Var>()).vartype),
+            NodeTag::T_RelabelType => Some((*argument.cast::<pg_sys::RelabelType>()).resulttype),
+            _ => None,
+        }
+    }
+}
+
 impl Value {
-    /// The elements of an array value; none of a NULL array.
-    fn elements(self) -> Result<Option<Vec<Self>>, Raised> {
+    /// The elements of the array that is the argument at `index`; none of a NULL array.
+    fn elements(self, index: usize) -> Result<Option<Vec<Self>>, Raised> {
         if self.null {
             return Ok(None);
         }
-        // SAFETY: callers pass array values only; deconstruct_array writes the arrays it allocates.
+        if !text::is_array(self.kind)? {
+            return Err(types::ARRAY.not_argument(index, self.kind));
+        }
+        let datum = self.datum;
+        // SAFETY: the value is an array; deconstruct_array writes the arrays it allocates.
         unsafe {
-            let array =
-                pg_sys::pg_detoast_datum(self.datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
-            let kind = (*array).elemtype;
-            let (mut length, mut by_value, mut align) = (0, false, 0);
-            pg_sys::get_typlenbyvalalign(kind, &raw mut length, &raw mut by_value, &raw mut align);
-            let (mut datums, mut nulls, mut count) = (ptr::null_mut(), ptr::null_mut(), 0);
-            pg_sys::deconstruct_array(
-                array,
-                kind,
-                length.into(),
-                by_value,
-                align,
-                &raw mut datums,
-                &raw mut nulls,
-                &raw mut count,
-            );
+            let (datums, nulls, count, kind) = guard(|| {
+                let array = raw::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+                let kind = (*array).elemtype;
+                let (mut length, mut by_value, mut align) = (0, false, 0);
+                raw::get_typlenbyvalalign(kind, &raw mut length, &raw mut by_value, &raw mut align);
+                let (mut datums, mut nulls, mut count) = (ptr::null_mut(), ptr::null_mut(), 0);
+                raw::deconstruct_array(
+                    array,
+                    kind,
+                    length.into(),
+                    by_value,
+                    align,
+                    &raw mut datums,
+                    &raw mut nulls,
+                    &raw mut count,
+                );
+                (datums, nulls, count, kind)
+            })?;
             Ok(Some(
                 (0..count as usize)
                     .map(|i| Self {

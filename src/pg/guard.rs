@@ -10,16 +10,53 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::pg_sys::{self, ErrorContextCallback, ErrorData};
 
 use super::raw;
+use super::refusal::Refusal;
+
+/// Why a function of the fence has no result.
+///
+/// It is a value to be raised. The transaction stands where the error left it, so going on without
+/// raising is allowed only after the rollback of a subtransaction that covers the failed call.
+#[derive(Debug)]
+pub enum Raised {
+    Server(ServerError),
+    Refused(Refusal),
+}
 
 /// An ERROR that PostgreSQL raised, with every field it had.
-///
-/// It is a value to be raised again by [`Raised::into_report`]. The transaction stands where the
-/// ERROR left it, so going on without raising is allowed only after the rollback of a
-/// subtransaction that covers the failed call.
 #[derive(Debug)]
-pub struct Raised(*mut ErrorData);
+pub struct ServerError(*mut ErrorData);
 
 impl Raised {
+    /// Whether core raised it with this message, before translation.
+    pub(super) fn says(&self, message: &CStr) -> bool {
+        match self {
+            Self::Server(error) => error.says(message),
+            Self::Refused(_) => false,
+        }
+    }
+
+    pub(super) fn is(&self, code: PgSqlErrorCode) -> bool {
+        match self {
+            Self::Server(error) => error.is(code),
+            Self::Refused(_) => false,
+        }
+    }
+
+    /// Forgets the error. Right only after the subtransaction that it failed in was rolled back.
+    pub(super) fn discard(self) {
+        if let Self::Server(error) = self {
+            error.discard();
+        }
+    }
+}
+
+impl From<ServerError> for Raised {
+    fn from(error: ServerError) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl ServerError {
     /// The SQLSTATE as PostgreSQL packs it.
     pub fn code(&self) -> i32 {
         self.data().sqlerrcode
@@ -68,8 +105,7 @@ impl Raised {
         self
     }
 
-    /// Forgets the error. Right only after the subtransaction that it failed in was rolled back.
-    pub(super) fn discard(self) {
+    fn discard(self) {
         // SAFETY: CopyErrorData made it, nothing else points to it.
         unsafe { raw::FreeErrorData(self.0) }
     }
@@ -145,7 +181,7 @@ pub(super) unsafe fn guard<T: Copy>(f: impl FnOnce() -> T) -> Result<T, Raised> 
         let data = raw::CopyErrorData();
         raw::FlushErrorState();
         pg_sys::CurrentMemoryContext = memory;
-        Err(Raised(data))
+        Err(Raised::Server(ServerError(data)))
     }
 }
 

@@ -7,6 +7,7 @@ use pgrx::pg_sys::{self, Datum, JsonbValue, Oid, jbvType};
 
 use super::call::Call;
 use super::guard::{Raised, guard};
+use super::refusal::types;
 use super::value::{Value, from_server};
 use super::{raw, text};
 
@@ -39,10 +40,10 @@ pub enum Text {
 impl Call<'_> {
     /// The members of the jsonb argument at `index`.
     pub fn members(self, index: usize) -> Result<Members, Raised> {
-        let Some(argument) = self.datum(index) else {
+        let Some(argument) = self.datum(index, types::JSONB)? else {
             return Ok(Members::Null);
         };
-        // SAFETY: the argument is declared jsonb. Its copy, or itself, lives as long as the call,
+        // SAFETY: the argument is a jsonb. Its copy, or itself, lives as long as the call,
         // and so does what the iterator points to. The iterator writes `value` before it is read:
         // it returns WJB_KEY and WJB_VALUE with one.
         unsafe {

@@ -26,6 +26,7 @@ pub mod notice;
 pub mod owner;
 pub mod probe;
 mod raw;
+mod refusal;
 pub mod rehearsal;
 pub mod role;
 pub mod session;
@@ -41,7 +42,8 @@ pub mod worker;
 
 pub use answer::Answer;
 pub use call::Call;
-pub use guard::Raised;
+pub use guard::{Raised, ServerError};
 pub use pgrx::pg_sys::panic::ErrorReport;
+pub use refusal::Refusal;
 pub use role::Role;
 pub use value::Value;

@@ -154,6 +154,16 @@ unsafe extern "C-unwind" {
     ) -> *mut ArrayType;
     pub(super) fn cstring_to_text_with_len(s: *const c_char, length: c_int) -> *mut varlena;
     pub(super) fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
+    pub(super) fn deconstruct_array(
+        array: *mut ArrayType,
+        kind: Oid,
+        length: c_int,
+        by_value: bool,
+        align: c_char,
+        elements: *mut *mut Datum,
+        nulls: *mut *mut bool,
+        count: *mut c_int,
+    );
     pub(super) fn die(signal: c_int);
     pub(super) fn disable_timeout(id: c_int, keep_indicator: bool);
     pub(super) fn enable_timeout_every(id: c_int, first: TimestampTz, every_ms: c_int);
@@ -171,6 +181,7 @@ unsafe extern "C-unwind" {
     pub(super) fn find_inheritance_children(parent: Oid, lock_mode: c_int) -> *mut List;
     pub(super) fn fmgr_info(function: Oid, info: *mut FmgrInfo);
     pub(super) fn format_type_extended(kind: Oid, typmod: i32, flags: u16) -> *mut c_char;
+    pub(super) fn getBaseType(kind: Oid) -> Oid;
     pub(super) fn getTypeInputInfo(kind: Oid, input: *mut Oid, io_param: *mut Oid);
     pub(super) fn getTypeOutputInfo(kind: Oid, output: *mut Oid, is_varlena: *mut bool);
     pub(super) fn get_opcode(operator: Oid) -> Oid;
@@ -179,11 +190,19 @@ unsafe extern "C-unwind" {
         kind: *mut Oid,
         description: *mut TupleDesc,
     ) -> TypeFuncClass::Type;
+    pub(super) fn get_base_element_type(kind: Oid) -> Oid;
+    pub(super) fn get_fn_expr_argtype(function: *mut FmgrInfo, argument: c_int) -> Oid;
     pub(super) fn get_func_signature(f: Oid, types: *mut *mut Oid, count: *mut c_int) -> Oid;
     pub(super) fn get_partition_ancestors(relation: Oid) -> *mut List;
     pub(super) fn get_timeout_active(id: c_int) -> bool;
     pub(super) fn get_timeout_indicator(id: c_int, reset: bool) -> bool;
     pub(super) fn get_timeout_start_time(id: c_int) -> TimestampTz;
+    pub(super) fn get_typlenbyvalalign(
+        kind: Oid,
+        length: *mut i16,
+        by_value: *mut bool,
+        align: *mut c_char,
+    );
     pub(super) fn has_privs_of_role(member: Oid, role: Oid) -> bool;
     pub(super) fn heap_endscan(scan: TableScanDesc);
     pub(super) fn index_close(index: Relation, lock_mode: c_int);
@@ -236,6 +255,7 @@ unsafe extern "C-unwind" {
     pub(super) fn timestamp_pl_interval(info: FunctionCallInfo) -> Datum;
     pub(super) fn toast_raw_datum_size(value: Datum) -> Size;
     pub(super) fn try_relation_open(relation: Oid, lock_mode: c_int) -> Relation;
+    pub(super) fn type_is_rowtype(kind: Oid) -> bool;
     pub(super) fn tuplestore_begin_heap(
         random_access: bool,
         across_transactions: bool,

@@ -13,7 +13,9 @@ use pgrx::pg_sys::{self, Datum, Oid, SPIPlanPtr, SPITupleTable};
 use super::call::Interval;
 use super::guard::{Raised, guard};
 use super::raw;
+use super::refusal::{Expected, types};
 use super::role::Role;
+use super::text;
 use super::value::{Value, from_server, to_server};
 
 /// Which rows a statement sees.
@@ -37,67 +39,81 @@ impl Rows {
         self.processed
     }
 
-    pub fn boolean(&self, row: usize, column: usize) -> Option<bool> {
-        self.value(row, column)
-            .map(|value| value.datum.value() != 0)
+    pub fn boolean(&self, row: usize, column: usize) -> Result<Option<bool>, Raised> {
+        let datum = self.datum(row, column, types::BOOLEAN)?;
+        Ok(datum.map(|datum| datum.value() as u8 != 0))
     }
 
-    pub fn timestamp(&self, row: usize, column: usize) -> Option<i64> {
-        self.value(row, column)
-            .map(|value| value.datum.value() as i64)
+    /// A timestamptz: microseconds since 2000-01-01 UTC.
+    pub fn timestamp(&self, row: usize, column: usize) -> Result<Option<i64>, Raised> {
+        let datum = self.datum(row, column, types::TIMESTAMPTZ)?;
+        Ok(datum.map(|datum| datum.value() as i64))
     }
 
-    /// A column of type int8, int4 or "char".
-    pub fn integer(&self, row: usize, column: usize) -> Option<i64> {
-        self.value(row, column)
-            .map(|value| value.datum.value() as i64)
+    /// A column of type int8.
+    pub fn integer(&self, row: usize, column: usize) -> Result<Option<i64>, Raised> {
+        let datum = self.datum(row, column, types::BIGINT)?;
+        Ok(datum.map(|datum| datum.value() as i64))
+    }
+
+    /// A column of type int4.
+    pub fn int4(&self, row: usize, column: usize) -> Result<Option<i32>, Raised> {
+        let datum = self.datum(row, column, types::INTEGER)?;
+        Ok(datum.map(|datum| datum.value() as i32))
+    }
+
+    /// A column of type "char".
+    pub fn letter(&self, row: usize, column: usize) -> Result<Option<u8>, Raised> {
+        let datum = self.datum(row, column, types::CHAR)?;
+        Ok(datum.map(|datum| datum.value() as u8))
     }
 
     /// The bytes of a text column, in the database's encoding.
     pub fn bytes(&self, row: usize, column: usize) -> Result<Option<Vec<u8>>, Raised> {
-        match self.value(row, column) {
-            Some(value) if value.kind == pg_sys::TEXTOID => Ok(Some(value.bytes()?.to_vec())),
-            _ => Ok(None),
+        match self.datum(row, column, types::TEXT)? {
+            Some(datum) => Ok(Some(Value::of_text(datum).bytes()?.to_vec())),
+            None => Ok(None),
         }
     }
 
-    pub fn interval(&self, row: usize, column: usize) -> Option<Interval> {
-        let value = self.value(row, column)?;
-        // SAFETY: the statement asks for an interval, which is passed by reference.
-        let interval = unsafe { *value.datum.cast_mut_ptr::<pg_sys::Interval>() };
-        Some(interval.into())
+    pub fn interval(&self, row: usize, column: usize) -> Result<Option<Interval>, Raised> {
+        let datum = self.datum(row, column, types::INTERVAL)?;
+        // SAFETY: the column is an interval, which is passed by reference.
+        Ok(datum.map(|datum| unsafe { *datum.cast_mut_ptr::<pg_sys::Interval>() }.into()))
     }
 
-    pub fn role(&self, row: usize, column: usize) -> Option<Role> {
-        self.value(row, column)
-            .map(|value| Role(Oid::from(value.datum.value() as u32)))
+    /// A column of type regrole.
+    pub fn role(&self, row: usize, column: usize) -> Result<Option<Role>, Raised> {
+        let datum = self.datum(row, column, types::REGROLE)?;
+        Ok(datum.map(|datum| Role(Oid::from(datum.value() as u32))))
     }
 
-    pub fn uuid(&self, row: usize, column: usize) -> Option<[u8; 16]> {
-        let value = self.value(row, column)?;
-        // SAFETY: the statement asks for a uuid, which is 16 bytes passed by reference.
-        Some(unsafe { *value.datum.cast_mut_ptr::<[u8; 16]>() })
+    pub fn uuid(&self, row: usize, column: usize) -> Result<Option<[u8; 16]>, Raised> {
+        let datum = self.datum(row, column, types::UUID)?;
+        // SAFETY: the column is a uuid, which is 16 bytes passed by reference.
+        Ok(datum.map(|datum| unsafe { *datum.cast_mut_ptr::<[u8; 16]>() }))
     }
 
     /// Whether a column of type xid is the transaction in progress, or a subtransaction of it.
-    pub fn is_own(&self, row: usize, column: usize) -> bool {
+    pub fn is_own(&self, row: usize, column: usize) -> Result<bool, Raised> {
+        let datum = self.datum(row, column, types::XID)?;
         // SAFETY: looks at this backend's own transactions.
-        self.value(row, column).is_some_and(|value| unsafe {
-            pg_sys::TransactionIdIsCurrentTransactionId((value.datum.value() as u32).into())
-        })
+        Ok(datum.is_some_and(|datum| unsafe {
+            pg_sys::TransactionIdIsCurrentTransactionId((datum.value() as u32).into())
+        }))
     }
 
     /// A column of type text; none too where it is not valid text.
     pub fn text(&self, row: usize, column: usize) -> Result<Option<String>, Raised> {
-        match self.value(row, column) {
-            Some(value) if value.kind == pg_sys::TEXTOID => from_server(value.bytes()?),
-            _ => Ok(None),
+        match self.datum(row, column, types::TEXT)? {
+            Some(datum) => from_server(Value::of_text(datum).bytes()?),
+            None => Ok(None),
         }
     }
 
     /// A column of any type, copied so that it outlives the rows.
     pub fn keep(&self, row: usize, column: usize) -> Result<Option<Value>, Raised> {
-        let Some(value) = self.value(row, column) else {
+        let Some(value) = self.value(row, column)? else {
             return Ok(None);
         };
         let datum = value.datum;
@@ -110,20 +126,54 @@ impl Rows {
         Ok(Some(Value { datum, ..value }))
     }
 
-    pub(super) fn value(&self, row: usize, column: usize) -> Option<Value> {
+    /// What stands in a column of this type, or of a domain over it; none where that is NULL or
+    /// there is no such row.
+    fn datum(
+        &self,
+        row: usize,
+        column: usize,
+        expected: Expected,
+    ) -> Result<Option<Datum>, Raised> {
+        let Some((datum, kind)) = self.cell(row, column) else {
+            return Ok(None);
+        };
+        if expected.is(kind) || expected.is(text::base_type(kind)?) {
+            return Ok(datum);
+        }
+        Err(expected.not_column(column, kind))
+    }
+
+    pub(super) fn value(&self, row: usize, column: usize) -> Result<Option<Value>, Raised> {
+        let Some((Some(datum), kind)) = self.cell(row, column) else {
+            return Ok(None);
+        };
+        let kind = text::base_type(kind)?;
+        Ok(Some(Value {
+            datum,
+            null: false,
+            kind,
+        }))
+    }
+
+    /// What stands in a column, none for NULL, and the column's type; none where there is no such
+    /// row or column.
+    fn cell(&self, row: usize, column: usize) -> Option<(Option<Datum>, Oid)> {
         if self.table.is_null() || row >= self.processed {
             return None;
         }
         // SAFETY: SPI's table holds `processed` rows until SPI_finish, which comes after the
-        // closure that `self` was lent to. SPI_getbinval answers null for a column out of range.
+        // closure that `self` was lent to. The column is one of the description.
         unsafe {
             let description = (*self.table).tupdesc;
+            if column >= (*description).natts as usize {
+                return None;
+            }
             let tuple = *(*self.table).vals.add(row);
             let number = column as c_int + 1;
             let mut null = false;
             let datum = pg_sys::SPI_getbinval(tuple, description, number, &raw mut null);
-            let kind = pg_sys::getBaseType(pg_sys::SPI_gettypeid(description, number));
-            (!null).then_some(Value { datum, null, kind })
+            let kind = pg_sys::SPI_gettypeid(description, number);
+            Some(((!null).then_some(datum), kind))
         }
     }
 }
@@ -245,5 +295,90 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         DEPTH.set(DEPTH.get() - 1);
+    }
+}
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use pgrx::prelude::*;
+
+    use super::*;
+
+    /// One value of each kind that is passed in another way.
+    const VALUES: [&str; 13] = [
+        "true",
+        "1::int2",
+        "1::int4",
+        "1::int8",
+        "'c'::\"char\"",
+        "'t'::text",
+        "'v'::varchar",
+        "'1 day'::interval",
+        "now()",
+        "'00000000-0000-0000-0000-000000000001'::uuid",
+        "'pg_monitor'::regrole",
+        "'3'::xid",
+        "NULL::point",
+    ];
+
+    type Read = fn(&Rows) -> Result<bool, Raised>;
+
+    /// Each accessor, and the one value above that it reads.
+    const READS: [(&str, Read); 10] = [
+        ("true", |rows| Ok(rows.boolean(0, 0)?.is_some())),
+        ("1::int4", |rows| Ok(rows.int4(0, 0)?.is_some())),
+        ("1::int8", |rows| Ok(rows.integer(0, 0)?.is_some())),
+        ("'c'::\"char\"", |rows| Ok(rows.letter(0, 0)?.is_some())),
+        ("'t'::text", |rows| {
+            Ok(rows.bytes(0, 0)?.is_some() && rows.text(0, 0)?.is_some())
+        }),
+        ("'1 day'::interval", |rows| {
+            Ok(rows.interval(0, 0)?.is_some())
+        }),
+        ("now()", |rows| Ok(rows.timestamp(0, 0)?.is_some())),
+        ("'00000000-0000-0000-0000-000000000001'::uuid", |rows| {
+            Ok(rows.uuid(0, 0)?.is_some())
+        }),
+        ("'pg_monitor'::regrole", |rows| {
+            Ok(rows.role(0, 0)?.is_some())
+        }),
+        ("'3'::xid", |rows| rows.is_own(0, 0).map(|_| true)),
+    ];
+
+    #[pg_test]
+    fn a_column_is_read_as_what_it_is_only() {
+        for (of, read) in READS {
+            for value in VALUES {
+                let statement = format!("SELECT {value}");
+                let read = run(&statement, &[], View::Isolated, |rows| {
+                    Ok::<_, Raised>(read(rows))
+                });
+                match read.unwrap() {
+                    Ok(is_there) => assert!(is_there && value == of, "{value} as {of}"),
+                    Err(Raised::Refused(_)) => assert_ne!(value, of),
+                    Err(raised) => panic!("{value} as {of}: {raised:?}"),
+                }
+            }
+        }
+    }
+
+    #[pg_test]
+    fn a_domain_is_read_as_what_it_is_over() {
+        Spi::run("CREATE DOMAIN inner_span AS interval; CREATE DOMAIN span AS inner_span").unwrap();
+        let read = run("SELECT '1 day'::span", &[], View::Isolated, |rows| {
+            rows.interval(0, 0)
+        });
+        assert_eq!(read.unwrap().map(|span| span.days), Some(1));
+    }
+
+    #[pg_test]
+    fn numbers_keep_their_sign_and_what_is_not_there_is_none() {
+        let read = run("SELECT -7::int4, -8::int8", &[], View::Isolated, |rows| {
+            assert_eq!(rows.int4(0, 2)?, None);
+            assert_eq!(rows.int4(1, 0)?, None);
+            Ok::<_, Raised>((rows.int4(0, 0)?, rows.integer(0, 1)?))
+        });
+        assert_eq!(read.unwrap(), (Some(-7), Some(-8)));
     }
 }

@@ -37,7 +37,9 @@ impl<'fcx> Store<'fcx> {
     /// Adds a row that a statement returned.
     pub fn copy(&self, rows: &Rows, row: usize) -> Result<(), Raised> {
         let columns = self.columns();
-        let values: Vec<Option<Value>> = (0..columns).map(|c| rows.value(row, c)).collect();
+        let values: Vec<Option<Value>> = (0..columns)
+            .map(|column| rows.value(row, column))
+            .collect::<Result<_, _>>()?;
         self.add(&values)
     }
 

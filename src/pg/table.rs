@@ -108,7 +108,7 @@ impl Table {
         let relation = unsafe { pg_sys::get_typ_typrelid(kind) };
         if relation == Oid::INVALID {
             return Ok(Opened::NoRow {
-                kind: text::type_name(kind),
+                kind: text::type_name(kind)?,
             });
         }
         Self::open(relation)
@@ -132,7 +132,7 @@ impl Table {
 
     /// The table that the regclass argument at `index` is; none where that is NULL.
     pub fn of_regclass(call: Call, index: usize) -> Result<Option<Opened>, Raised> {
-        call.relation(index).map(Self::open).transpose()
+        call.relation(index)?.map(Self::open).transpose()
     }
 
     /// The relation, locked against changes of its shape to the end of the transaction where it is

@@ -25,8 +25,10 @@ pub enum Part<'a> {
 
 impl Value {
     /// The name of its type where it is an array.
-    pub fn array_type(self) -> Option<String> {
-        is_array(self.kind).then(|| type_name(self.kind))
+    pub fn array_type(self) -> Result<Option<String>, Raised> {
+        is_array(self.kind)?
+            .then(|| type_name(self.kind))
+            .transpose()
     }
 
     /// What this value is as a part of a key whose text is not read beyond `limit` bytes.
@@ -34,8 +36,7 @@ impl Value {
         if self.null {
             return Ok(Part::Null);
         }
-        // SAFETY: a catalog read.
-        let kind = unsafe { pg_sys::getBaseType(self.kind) };
+        let kind = base_type(self.kind)?;
         Ok(match kind {
             pg_sys::TEXTOID | pg_sys::VARCHAROID => match self.size()? {
                 size if size > limit => Part::TooLong(size),
@@ -46,8 +47,8 @@ impl Value {
             pg_sys::BPCHAROID => Part::Text(without_padding(self.bytes()?)),
             pg_sys::BOOLOID => Part::Boolean(self.datum.value() != 0),
             pg_sys::TIMESTAMPTZOID => Part::Instant(self.datum.value() as i64),
-            _ if is_array(kind) => Part::Array(type_name(kind)),
-            _ if is_row(kind) => Part::Row(type_name(kind)),
+            _ if is_array(kind)? => Part::Array(type_name(kind)?),
+            _ if is_row(kind)? => Part::Row(type_name(kind)?),
             pg_sys::INT2OID
             | pg_sys::INT4OID
             | pg_sys::INT8OID
@@ -124,12 +125,18 @@ fn with_settings<T, E: From<Raised>>(
     }
 }
 
-/// The name of a type, for messages.
-pub(super) fn type_name(kind: Oid) -> String {
-    // SAFETY: format_type_be answers "???" for a type that is gone, never null.
-    unsafe { CStr::from_ptr(pg_sys::format_type_be(kind)) }
-        .to_string_lossy()
-        .into_owned()
+/// The name of a type, for messages; `???` for a type that is gone.
+pub(super) fn type_name(kind: Oid) -> Result<String, Raised> {
+    const ALLOW_INVALID: u16 = 0x02;
+    // SAFETY: the flag is that of utils/builtins.h, the same in 15 to 18. The answer is a string.
+    let name = unsafe { guard(|| raw::format_type_extended(kind, -1, ALLOW_INVALID)) }?;
+    Ok(from_c(name)?.unwrap_or_else(|| "???".to_owned()))
+}
+
+/// The type below any domains.
+pub(super) fn base_type(kind: Oid) -> Result<Oid, Raised> {
+    // SAFETY: a catalog read, which raises an error where the type is gone.
+    unsafe { guard(|| raw::getBaseType(kind)) }
 }
 
 /// The bytes of a C string that PostgreSQL allocated for the call in progress.
@@ -158,14 +165,16 @@ fn without_padding(text: &[u8]) -> &[u8] {
     &text[..text.len() - padding]
 }
 
-fn is_array(kind: Oid) -> bool {
+/// Whether it is the type of arrays, or a domain over one.
+pub(super) fn is_array(kind: Oid) -> Result<bool, Raised> {
     // SAFETY: a catalog read.
-    unsafe { pg_sys::get_element_type(pg_sys::getBaseType(kind)) != Oid::INVALID }
+    let element = unsafe { guard(|| raw::get_base_element_type(kind)) }?;
+    Ok(element != Oid::INVALID)
 }
 
-fn is_row(kind: Oid) -> bool {
+fn is_row(kind: Oid) -> Result<bool, Raised> {
     // SAFETY: a catalog read.
-    unsafe { pg_sys::type_is_rowtype(kind) }
+    unsafe { guard(|| raw::type_is_rowtype(kind)) }
 }
 
 /// A text value.

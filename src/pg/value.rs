@@ -104,6 +104,15 @@ impl Value {
         })
     }
 
+    /// A datum that is a text.
+    pub(super) fn of_text(datum: Datum) -> Self {
+        Self {
+            datum,
+            null: false,
+            kind: pg_sys::TEXTOID,
+        }
+    }
+
     pub fn integer(number: i64) -> Self {
         Self {
             datum: Datum::from(number),

@@ -130,7 +130,7 @@ fn full_name(name: Value) -> Result<String, Error> {
          FROM (SELECT pg_catalog.parse_ident($1) AS parts) AS p",
         &[name],
         View::Isolated,
-        |rows| Ok::<_, Error>((rows.text(0, 0)?, rows.boolean(0, 1) == Some(true))),
+        |rows| Ok::<_, Error>((rows.text(0, 0)?, rows.boolean(0, 1)? == Some(true))),
     )?;
     match parsed {
         (_, true) => Err(Error::NoCurrentSchema),

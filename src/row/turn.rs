@@ -21,7 +21,7 @@ use crate::pg::lock::{Class, Lock as Taking, Mode, names};
 use crate::pg::settings::{self, DuplicateRows};
 use crate::pg::spi::{self, View};
 use crate::pg::table::{Column, Table, Unique};
-use crate::pg::{Raised, Value, notice, session, text};
+use crate::pg::{Raised, ServerError, Value, notice, session, text};
 use crate::timeout::Timeout;
 
 /// How often a call looks again when the row comes and goes under its eyes.
@@ -413,7 +413,7 @@ impl<'a> Turn<'a> {
 
     /// Whether the error is the unique violation of the index that covers the key, or of its part
     /// in a partition.
-    fn is_of_guard(&self, raised: &Raised) -> Result<bool, Error> {
+    fn is_of_guard(&self, raised: &ServerError) -> Result<bool, Error> {
         if !raised.is(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION) {
             return Ok(false);
         }

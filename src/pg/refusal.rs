@@ -1,0 +1,101 @@
+//! What the fence itself refuses: values that are not what the caller takes them for.
+
+use pgrx::pg_sys::Oid;
+
+use super::guard::Raised;
+use super::text::type_name;
+
+/// An error of the fence's own, which PostgreSQL did not raise.
+#[derive(Debug)]
+pub enum Refusal {
+    /// A column of a statement has another type than the one that it is read as. Counted from 1.
+    ColumnType {
+        column: usize,
+        is: String,
+        expected: &'static str,
+    },
+    /// An argument has another type than the one that it is read as: the function was declared
+    /// with other arguments. Counted from 1.
+    ArgumentType {
+        argument: usize,
+        is: String,
+        expected: &'static str,
+    },
+}
+
+/// A type that values are read as.
+#[derive(Clone, Copy)]
+pub(super) struct Expected {
+    kind: Oid,
+    name: &'static str,
+}
+
+/// The types that values are read as.
+pub(super) mod types {
+    use pgrx::pg_sys;
+
+    use super::Expected;
+
+    macro_rules! types {
+        ($($constant:ident = $kind:ident $name:literal;)*) => {
+            $(pub(in super::super) const $constant: Expected = Expected {
+                kind: pg_sys::$kind,
+                name: $name,
+            };)*
+        };
+    }
+
+    /// Of arrays of all kinds: no type of its own.
+    pub(in super::super) const ARRAY: Expected = Expected {
+        kind: pg_sys::ANYARRAYOID,
+        name: "an array",
+    };
+
+    types! {
+        BIGINT = INT8OID "bigint";
+        BOOLEAN = BOOLOID "boolean";
+        CHAR = CHAROID "\"char\"";
+        INTEGER = INT4OID "integer";
+        INTERVAL = INTERVALOID "interval";
+        JSONB = JSONBOID "jsonb";
+        REGCLASS = REGCLASSOID "regclass";
+        REGROLE = REGROLEOID "regrole";
+        TEXT = TEXTOID "text";
+        TEXTS = TEXTARRAYOID "text[]";
+        TIMESTAMPTZ = TIMESTAMPTZOID "timestamp with time zone";
+        UUID = UUIDOID "uuid";
+        XID = XIDOID "xid";
+    }
+}
+
+impl Expected {
+    pub(super) fn is(self, kind: Oid) -> bool {
+        self.kind == kind
+    }
+
+    /// The refusal of the column at `index`, which has type `kind`.
+    #[cold]
+    pub(super) fn not_column(self, index: usize, kind: Oid) -> Raised {
+        match type_name(kind) {
+            Ok(is) => Raised::Refused(Refusal::ColumnType {
+                column: index + 1,
+                is,
+                expected: self.name,
+            }),
+            Err(raised) => raised,
+        }
+    }
+
+    /// The refusal of the argument at `index`, which has type `kind`.
+    #[cold]
+    pub(super) fn not_argument(self, index: usize, kind: Oid) -> Raised {
+        match type_name(kind) {
+            Ok(is) => Raised::Refused(Refusal::ArgumentType {
+                argument: index + 1,
+                is,
+                expected: self.name,
+            }),
+            Err(raised) => raised,
+        }
+    }
+}
