@@ -191,7 +191,7 @@ enum Engine<'a, 'b> {
 impl<'a, 'b> Engine<'a, 'b> {
     /// A table without its unique index is no table for claims: neither engine works on it.
     fn of(opened: Opened<'a, 'b>) -> Result<Self, Error> {
-        match (opened, settings::claim_engine()) {
+        match (opened, settings::claim_engine()?) {
             (Opened::Unguarded, _) => Err(Error::ClaimTableUnguarded),
             (Opened::Special(what), ClaimEngine::Direct) => Err(Error::ClaimTableSpecial { what }),
             (Opened::Plain(table), ClaimEngine::Auto | ClaimEngine::Direct) => {

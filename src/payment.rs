@@ -16,7 +16,7 @@ fn with_payment_lock(call: Call) -> Result<Answer, ErrorReport> {
 
 fn take(call: Call) -> Result<Option<Taken>, Error> {
     let timeout = Timeout::starting_now(call.interval(2)?)?;
-    let name = settings::payment_table().ok_or(Error::TextInvalid {
+    let name = settings::payment_table()?.ok_or(Error::TextInvalid {
         what: "pg_once.payment_table",
     })?;
     let service = call.value(0)?;
@@ -28,7 +28,7 @@ fn take(call: Call) -> Result<Option<Taken>, Error> {
         identifier(&table, "line_item_id", line_item)?,
         identifier(&table, "service_id", service)?,
     ];
-    Turn::new(&table, &key, &[], Shape::Json, true, timeout).take()
+    Turn::new(&table, &key, &[], Shape::Json, true, timeout)?.take()
 }
 
 /// The cell of an identifier of any scalar type: as it is where it has the column's type, else by

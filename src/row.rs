@@ -77,7 +77,7 @@ fn take(
         .iter()
         .map(|member| Ok((column(&table, &member.name)?, member)))
         .collect::<Result<Vec<_>, Error>>()?;
-    Turn::new(&table, &key, &defaults, Shape::Row, lock, timeout).take()
+    Turn::new(&table, &key, &defaults, Shape::Row, lock, timeout)?.take()
 }
 
 /// Opens the table that `find` finds. None when the timeout is over before that can be done.

@@ -7,8 +7,8 @@
 use std::ffi::{c_char, c_int, c_long, c_void};
 
 use pgrx::pg_sys::{
-    ArrayType, CoercionForm, Const, Datum, ErrorData, FmgrInfo, ForkNumber, FuncExpr,
-    FunctionCallInfo, GucContext, HeapTupleHeader, Jsonb, JsonbContainer, JsonbIterator,
+    ArrayType, CoercionForm, ConfigVariable, Const, Datum, ErrorData, FmgrInfo, ForkNumber,
+    FuncExpr, FunctionCallInfo, GucContext, HeapTupleHeader, Jsonb, JsonbContainer, JsonbIterator,
     JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode, Latch, List, LockAcquireResult,
     MemoryContext, Oid, PGFunction, ParamListInfo, ParseState, Portal, RangeVar,
     RangeVarGetRelidCallback, RawParseMode, Relation, SPIExecuteOptions, SPIPlanPtr, Size,
@@ -85,6 +85,16 @@ unsafe extern "C-unwind" {
     pub(super) fn OidInputFunctionCall(f: Oid, s: *mut c_char, io_param: Oid, typmod: i32)
     -> Datum;
     pub(super) fn OidOutputFunctionCall(f: Oid, value: Datum) -> *mut c_char;
+    pub(super) fn ParseConfigFile(
+        file: *const c_char,
+        strict: bool,
+        calling_file: *const c_char,
+        calling_line: c_int,
+        depth: c_int,
+        level: c_int,
+        head: *mut *mut ConfigVariable,
+        tail: *mut *mut ConfigVariable,
+    ) -> bool;
     pub(super) fn PreventCommandIfParallelMode(command: *const c_char);
     pub(super) fn PreventCommandIfReadOnly(command: *const c_char);
     pub(super) fn ProcessConfigFile(context: GucContext::Type);

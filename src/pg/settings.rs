@@ -4,6 +4,11 @@ use std::ffi::CString;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_sys};
 
+use super::Raised;
+use scope::Scoped;
+
+mod scope;
+
 /// What the row functions do when a key has several rows already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PostgresGucEnum)]
 pub enum DuplicateRows {
@@ -30,12 +35,15 @@ pub enum ClaimEngine {
 }
 
 static CLAIM_ENGINE: GucSetting<ClaimEngine> = GucSetting::<ClaimEngine>::new(ClaimEngine::Auto);
+static CLAIM_ENGINE_SCOPE: Scoped = Scoped::new(c"pg_once.claim_engine");
 
 static DUPLICATE_ROWS: GucSetting<DuplicateRows> =
     GucSetting::<DuplicateRows>::new(DuplicateRows::Error);
+static DUPLICATE_ROWS_SCOPE: Scoped = Scoped::new(c"pg_once.duplicate_rows");
 
 static PAYMENT_TABLE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"payments"));
+static PAYMENT_TABLE_SCOPE: Scoped = Scoped::new(c"pg_once.payment_table");
 
 /// How many names of locks there is room for in shared memory.
 static LOCK_NAMES: GucSetting<i32> = GucSetting::<i32>::new(1024);
@@ -93,6 +101,9 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    CLAIM_ENGINE_SCOPE.defined();
+    DUPLICATE_ROWS_SCOPE.defined();
+    PAYMENT_TABLE_SCOPE.defined();
     if is_preloaded() {
         GucRegistry::define_int_guc(
             c"pg_once.lock_names",
@@ -110,17 +121,17 @@ pub fn define() {
     unsafe { pg_sys::MarkGUCPrefixReserved(c"pg_once".as_ptr()) }
 }
 
-pub fn claim_engine() -> ClaimEngine {
-    CLAIM_ENGINE.get()
+pub fn claim_engine() -> Result<ClaimEngine, Raised> {
+    CLAIM_ENGINE_SCOPE.choice(&CLAIM_ENGINE, ClaimEngine::Auto)
 }
 
-pub fn duplicate_rows() -> DuplicateRows {
-    DUPLICATE_ROWS.get()
+pub fn duplicate_rows() -> Result<DuplicateRows, Raised> {
+    DUPLICATE_ROWS_SCOPE.choice(&DUPLICATE_ROWS, DuplicateRows::Error)
 }
 
-/// The table's name, none where it is not text in UTF-8.
-pub fn payment_table() -> Option<String> {
-    PAYMENT_TABLE.get().and_then(|name| name.into_string().ok())
+/// The table's name, none where it is not valid text.
+pub fn payment_table() -> Result<Option<String>, Raised> {
+    PAYMENT_TABLE_SCOPE.text(&PAYMENT_TABLE, "payments")
 }
 
 /// Whether the postmaster is loading the library, at its start.

@@ -64,7 +64,7 @@ impl<'a> Turn<'a> {
         shape: Shape,
         lock: bool,
         timeout: Timeout,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let columns: Vec<&Column> = key.iter().map(|cell| cell.column).collect();
         let has_null = key.iter().any(|cell| cell.value.is_null());
         let guard = table
@@ -72,10 +72,10 @@ impl<'a> Turn<'a> {
             .filter(|_| !table.has_rules);
         let form = Form {
             shape,
-            duplicates: settings::duplicate_rows(),
+            duplicates: settings::duplicate_rows()?,
             is_unique: guard.is_some(),
         };
-        Self {
+        Ok(Self {
             table,
             key,
             defaults,
@@ -85,7 +85,7 @@ impl<'a> Turn<'a> {
             lock,
             timeout,
             has_warned: Flag::new(false),
-        }
+        })
     }
 
     fn statements(&self) -> Result<&Statements<'a>, Error> {
