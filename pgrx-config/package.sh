@@ -45,7 +45,6 @@ debian() {
     mkdir -p "$lib" "$extension" "$documents" "$tree/DEBIAN"
     find "$built" -name 'pg_once.so' -exec install -m 644 {} "$lib/" \;
     find "$built" \( -name 'pg_once--*.sql' -o -name 'pg_once.control' \) -exec install -m 644 {} "$extension/" \;
-    "$CONFIG/releases.sh" "$extension"
     install -m 644 "$ROOT/README.md" "$ROOT/CHANGELOG.md" "$ROOT/LICENSE" "$documents/"
     # What the library needs of the machine that it is installed on.
     mkdir -p "$tree.needs/debian"

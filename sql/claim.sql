@@ -1,60 +1,60 @@
 CREATE FUNCTION claim_once(ns text, key text) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'claim_once_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'claim_once_wrapper';
 COMMENT ON FUNCTION claim_once(text, text) IS
     'True for exactly one committed transaction, false for all others. Waits for a competitor whose transaction is open; if that rolls back, one of those who wait wins. A rollback, also to a savepoint, gives the claim back. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction.';
 
 CREATE FUNCTION claim_once(ns text, VARIADIC parts "any") RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'claim_once_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'claim_once_wrapper';
 COMMENT ON FUNCTION claim_once(text, VARIADIC "any") IS
     'True for exactly one committed transaction, false for all others. Waits for a competitor whose transaction is open; if that rolls back, one of those who wait wins. A rollback, also to a savepoint, gives the claim back. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction.';
 
 CREATE FUNCTION claim_once(ns text, VARIADIC parts text[]) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'claim_once_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'claim_once_wrapper';
 COMMENT ON FUNCTION claim_once(text, VARIADIC text[]) IS
     'True for exactly one committed transaction, false for all others. Waits for a competitor whose transaction is open; if that rolls back, one of those who wait wins. A rollback, also to a savepoint, gives the claim back. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction.';
 
 CREATE FUNCTION claim_once(ns text, part1 anynonarray, part2 text) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'claim_once_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'claim_once_wrapper';
 COMMENT ON FUNCTION claim_once(text, anynonarray, text) IS
     'True for exactly one committed transaction, false for all others. Waits for a competitor whose transaction is open; if that rolls back, one of those who wait wins. A rollback, also to a savepoint, gives the claim back. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction.';
 
 CREATE FUNCTION claim_once(ns text, part1 text, part2 anynonarray) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'claim_once_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'claim_once_wrapper';
 COMMENT ON FUNCTION claim_once(text, text, anynonarray) IS
     'True for exactly one committed transaction, false for all others. Waits for a competitor whose transaction is open; if that rolls back, one of those who wait wins. A rollback, also to a savepoint, gives the claim back. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction.';
 
 CREATE FUNCTION claim_once_per(period interval, ns text, key text) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'claim_once_per_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'claim_once_per_wrapper';
 COMMENT ON FUNCTION claim_once_per(interval, text, text) IS
     'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and finite.';
 
 CREATE FUNCTION claim_once_per(period interval, ns text, VARIADIC parts "any") RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'claim_once_per_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'claim_once_per_wrapper';
 COMMENT ON FUNCTION claim_once_per(interval, text, VARIADIC "any") IS
     'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and finite.';
 
 CREATE FUNCTION claim_once_per(period interval, ns text, VARIADIC parts text[]) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'claim_once_per_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'claim_once_per_wrapper';
 COMMENT ON FUNCTION claim_once_per(interval, text, VARIADIC text[]) IS
     'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and finite.';
 
 CREATE FUNCTION claim_once_per(period interval, ns text, part1 anynonarray, part2 text) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'claim_once_per_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'claim_once_per_wrapper';
 COMMENT ON FUNCTION claim_once_per(interval, text, anynonarray, text) IS
     'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and finite.';
 
 CREATE FUNCTION claim_once_per(period interval, ns text, part1 text, part2 anynonarray) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'claim_once_per_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'claim_once_per_wrapper';
 COMMENT ON FUNCTION claim_once_per(interval, text, text, anynonarray) IS
     'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and finite.';
 
@@ -74,60 +74,60 @@ COMMENT ON FUNCTION try_claim_once(text, text, interval, interval, text) IS
 
 CREATE FUNCTION is_claimed(ns text, key text) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'is_claimed_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'is_claimed_wrapper';
 COMMENT ON FUNCTION is_claimed(text, text) IS
     'Whether a committed, unexpired claim exists, or one of the own transaction. Never waits. Sees the newest committed state, under SERIALIZABLE the snapshot. Works in read-only transactions and on a standby, where it may be behind. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part.';
 
 CREATE FUNCTION is_claimed(ns text, VARIADIC parts "any") RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'is_claimed_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'is_claimed_wrapper';
 COMMENT ON FUNCTION is_claimed(text, VARIADIC "any") IS
     'Whether a committed, unexpired claim exists, or one of the own transaction. Never waits. Sees the newest committed state, under SERIALIZABLE the snapshot. Works in read-only transactions and on a standby, where it may be behind. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part.';
 
 CREATE FUNCTION is_claimed(ns text, VARIADIC parts text[]) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'is_claimed_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'is_claimed_wrapper';
 COMMENT ON FUNCTION is_claimed(text, VARIADIC text[]) IS
     'Whether a committed, unexpired claim exists, or one of the own transaction. Never waits. Sees the newest committed state, under SERIALIZABLE the snapshot. Works in read-only transactions and on a standby, where it may be behind. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part.';
 
 CREATE FUNCTION is_claimed(ns text, part1 anynonarray, part2 text) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'is_claimed_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'is_claimed_wrapper';
 COMMENT ON FUNCTION is_claimed(text, anynonarray, text) IS
     'Whether a committed, unexpired claim exists, or one of the own transaction. Never waits. Sees the newest committed state, under SERIALIZABLE the snapshot. Works in read-only transactions and on a standby, where it may be behind. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part.';
 
 CREATE FUNCTION is_claimed(ns text, part1 text, part2 anynonarray) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'is_claimed_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'is_claimed_wrapper';
 COMMENT ON FUNCTION is_claimed(text, text, anynonarray) IS
     'Whether a committed, unexpired claim exists, or one of the own transaction. Never waits. Sees the newest committed state, under SERIALIZABLE the snapshot. Works in read-only transactions and on a standby, where it may be behind. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part.';
 
 CREATE FUNCTION unclaim(ns text, key text) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'unclaim_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'unclaim_wrapper';
 COMMENT ON FUNCTION unclaim(text, text) IS
     'Gives the newest committed claim, or the own one, back as of commit. True if there was an unexpired one. Claimers that meet an open unclaim wait, and win if it commits. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction.';
 
 CREATE FUNCTION unclaim(ns text, VARIADIC parts "any") RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'unclaim_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'unclaim_wrapper';
 COMMENT ON FUNCTION unclaim(text, VARIADIC "any") IS
     'Gives the newest committed claim, or the own one, back as of commit. True if there was an unexpired one. Claimers that meet an open unclaim wait, and win if it commits. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction.';
 
 CREATE FUNCTION unclaim(ns text, VARIADIC parts text[]) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'unclaim_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'unclaim_wrapper';
 COMMENT ON FUNCTION unclaim(text, VARIADIC text[]) IS
     'Gives the newest committed claim, or the own one, back as of commit. True if there was an unexpired one. Claimers that meet an open unclaim wait, and win if it commits. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction.';
 
 CREATE FUNCTION unclaim(ns text, part1 anynonarray, part2 text) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'unclaim_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'unclaim_wrapper';
 COMMENT ON FUNCTION unclaim(text, anynonarray, text) IS
     'Gives the newest committed claim, or the own one, back as of commit. True if there was an unexpired one. Claimers that meet an open unclaim wait, and win if it commits. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction.';
 
 CREATE FUNCTION unclaim(ns text, part1 text, part2 anynonarray) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
-    AS 'MODULE_PATHNAME', 'unclaim_0_2_wrapper';
+    AS 'MODULE_PATHNAME', 'unclaim_wrapper';
 COMMENT ON FUNCTION unclaim(text, text, anynonarray) IS
     'Gives the newest committed claim, or the own one, back as of commit. True if there was an unexpired one. Claimers that meet an open unclaim wait, and win if it commits. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction.';

@@ -109,26 +109,6 @@ fn unclaim(call: Call) -> Result<bool, ErrorReport> {
     Ok(Claim::named(&name).give_back()?)
 }
 
-/// What the objects of 0.2.0 call; those of 0.1.0 call the names above. A session that has the library of
-/// 0.1.0 loaded, which knows of no policies, does not find these.
-macro_rules! since_0_2 {
-    ($($new:ident: $name:ident),*) => {
-        $(
-            #[pg_extern(sql = false)]
-            fn $new(call: Call) -> Result<bool, ErrorReport> {
-                $name(call)
-            }
-        )*
-    };
-}
-
-since_0_2!(
-    claim_once_0_2: claim_once,
-    claim_once_per_0_2: claim_once_per,
-    is_claimed_0_2: is_claimed,
-    unclaim_0_2: unclaim
-);
-
 /// The longest owner, in bytes.
 pub const OWNER_LIMIT: usize = 200;
 
