@@ -1,36 +1,77 @@
 #!/bin/sh
-# pgspot.sh NN looks with pgspot for what a hostile schema could make of the install script and of the upgrade scripts.
+# pgspot.sh NN looks with pgspot for what a hostile schema could make of every script of the extension that is installed,
+# and of the pieces of upgrade scripts; and then whether it would have found something.
 set -eu
 . "$(dirname "$0")/suite.sh"
 
 python=$(dirname "$("$CONFIG/pip.sh")")/python
 "$python" -m pip install --quiet --disable-pip-version-check 'pgspot==0.9.4'
 installed=$("$("$CONFIG/pg_config.sh" "$major")" --sharedir)/extension
-version=$(sed -n "s/^version = \"\(.*\)\"/\1/p" "$ROOT/Cargo.toml")
-mkdir -p "$TARGET/tests"
+work=$TARGET/tests/pgspot-$major
+rm -rf "$work"
+mkdir -p "$work"
 passed=0 failed=0
 
-# made_plain SCRIPT: what CREATE EXTENSION puts in these places is a quoted name, and psql alone reads \echo.
+# made_plain SCRIPT NAME: what CREATE EXTENSION puts in these places is a quoted name, and psql alone reads \echo.
 made_plain() {
-    plain=$TARGET/tests/pgspot-$(basename "$1")
-    sed '/^\\echo/d; s/@extowner@/some_owner/g; s/@extschema@/some_schema/g' "$1" >"$plain"
-    echo "$plain"
+    sed '/^\\echo/d; s/@extowner@/some_owner/g; s/@extschema@/some_schema/g' "$1" >"$work/$2"
 }
 
-# expect_clean SCRIPT...: nothing is found in the last of these, which come one after the other.
-expect_clean() {
-    found=$("$python" -m pgspot --append "$@") || true
-    echo "$found"
-    if [ "$(echo "$found" | grep '^ Errors: ' | tail -n 1)" = ' Errors: 0 Warnings: 0 Unknown: 0 ' ]; then
+# judge CLEAN|HIJACKED NAME FILE...: whether pgspot finds something in them, read one after the other. Its exit status
+# and its sum must say the same. Of several files only the TOTAL is a sum: the line of each says 0 whatever it found.
+judge() {
+    wanted=$1 name=$2
+    shift 2
+    status=0
+    if [ $# -eq 1 ]; then
+        said=$(cd "$work" && "$python" -m pgspot "$1" 2>&1) || status=$?
+        sum=$(echo "$said" | sed -n 's/^ \(Errors: .*[0-9]\) $/\1/p')
+    else
+        said=$(cd "$work" && "$python" -m pgspot --append "$@" 2>&1) || status=$?
+        sum=$(echo "$said" | sed -n 's/^TOTAL: \(Errors: .*[0-9]\)$/\1/p')
+    fi
+    case $status/$sum in
+    '0/Errors: 0 Warnings: 0 Unknown: 0') found=CLEAN ;;
+    0/*) found="unclear: status 0 and '$sum'" ;;
+    */'Errors: 0 Warnings: 0 Unknown: 0' | */) found="unclear: status $status and '$sum'" ;;
+    *) found=HIJACKED ;;
+    esac
+    if [ "$found" = "$wanted" ]; then
+        echo "ok: $name is $found ($sum)"
         passed=$((passed + 1))
     else
+        echo "$said"
+        echo "not ok: $name is $found, not $wanted"
         failed=$((failed + 1))
     fi
 }
 
-expect_clean "$(made_plain "$installed/pg_once--$version.sql")"
-for script in "$ROOT"/sql/pg_once--*--*.sql; do
+scripts=$(cd "$installed" && ls pg_once--*.sql)
+for script in $scripts; do
+    made_plain "$installed/$script" "$script"
+    case ${script#pg_once--} in
     # It may replace functions of the version that it leads from, and no others.
-    expect_clean "$(made_plain "${script%--*}.sql")" "$(made_plain "$script")"
+    *--*) judge CLEAN "$script" "${script%--*}.sql" "$script" ;;
+    *)
+        judge CLEAN "$script" "$script"
+        newest=$script
+        ;;
+    esac
 done
+for piece in "$ROOT"/sql/upgrade/*.sql; do
+    made_plain "$piece" "$(basename "$piece")"
+    judge CLEAN "$(basename "$piece")" "$(basename "$piece")"
+done
+
+# One after the other, each at the end of what was found clean.
+hijack() {
+    printf '%s\n' "$2" >"$work/hijack-$1.sql"
+    cat "$work/$newest" "$work/hijack-$1.sql" >"$work/hijacked-$1.sql"
+    judge HIJACKED "a script with $1" "hijacked-$1.sql"
+    judge HIJACKED "two scripts, the first with $1" "hijacked-$1.sql" prove.sql
+}
+hijack operator "DO \$\$ BEGIN PERFORM CASE acl.grantee WHEN 0 THEN 'PUBLIC' END FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) acl; END \$\$;"
+hijack function 'SELECT lower(pg_catalog.version());'
+hijack replacing 'CREATE OR REPLACE VIEW some_schema.tally AS SELECT 1 AS total;'
+hijack keeping 'CREATE TABLE IF NOT EXISTS some_schema.tally (total int);'
 outcome "$passed" "$failed"
