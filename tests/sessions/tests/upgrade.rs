@@ -1,10 +1,10 @@
 //! ALTER EXTENSION UPDATE.
 
-use pg_once_sessions::cluster;
+use pg_once_sessions::database;
 
 #[test]
 fn one_version_is_installed() {
-    let mut session = cluster().connect("postgres");
+    let mut session = database().session();
     let versions = session.rows(
         "SELECT version, superuser, trusted, relocatable FROM pg_available_extension_versions
          WHERE name = 'pg_once' ORDER BY version",
