@@ -56,6 +56,10 @@ isolation: install ## interleaved sessions, step by step (tests/isolation)
 sessions: install ## real concurrent sessions (tests/sessions)
 	$(call for-each,pgrx-config/suites/sessions.sh $$version)
 
+.PHONY: attacks
+attacks: install ## attacks by roles of every kind, and hostile calls of every function (tests/attacks)
+	$(call for-each,pgrx-config/suites/attacks.sh $$version)
+
 .PHONY: mutants
 mutants: ## breaks the code in known ways, one at a time: the tests must notice (tests/mutants)
 	$(call for-each,pgrx-config/mutants.sh $$version $(NAMES))

@@ -140,10 +140,10 @@ turns_of() {
     local version
     for version in $versions; do
         if [[ $version = "$newest" ]]; then
-            echo "$version:regress,isolation,sessions"
+            echo "$version:regress,isolation,sessions,attacks"
             echo "$version:history,conformance,examples,drivers,package,pgspot,bench"
         else
-            echo "$version:regress,isolation,sessions,history"
+            echo "$version:regress,isolation,sessions,attacks,history"
         fi
         if [[ $version = "$packaged" ]]; then echo "$version:cron"; fi
     done
