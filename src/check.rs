@@ -4,8 +4,9 @@ use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
 
 use crate::error::Error;
+use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::spi::{self, View};
-use crate::pg::{Call, ErrorReport, Value, owner, session};
+use crate::pg::{Call, ErrorReport, Value, session};
 
 type Text = Option<Vec<u8>>;
 
@@ -30,7 +31,15 @@ fn backlog(
         expired,
         endless,
         crowd,
-    } = owner::acting(count)?;
+    } = owner::run_as_owner(
+        &[
+            OwnTable::Claim,
+            OwnTable::WorkRecord,
+            OwnTable::AccessPolicy,
+        ],
+        Access::Read,
+        count,
+    )?;
     Ok(TableIterator::once((total, expired, endless, crowd)))
 }
 

@@ -15,9 +15,10 @@ use crate::key::{self, Name};
 use crate::pg::call::Interval;
 use crate::pg::claims::{self, Claims, Opened, Purpose};
 use crate::pg::deadline::{Attempt, attempt};
+use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::settings::{self, ClaimEngine};
 use crate::pg::spi::View;
-use crate::pg::{Call, ErrorReport, Value, owner, session};
+use crate::pg::{Call, ErrorReport, Value, session};
 use crate::policy;
 use crate::stats::{self, Told};
 use crate::timeout::Timeout;
@@ -172,6 +173,7 @@ impl<'a, 'b> Engine<'a, 'b> {
     /// A table without its unique index is no table for claims: neither engine works on it.
     fn of(opened: Opened<'a, 'b>) -> Result<Self, Error> {
         match (opened, settings::claim_engine()?) {
+            (Opened::Unusable(unusable), _) => Err(unusable.into()),
             (Opened::Unguarded, _) => Err(Error::ClaimTableUnguarded),
             (Opened::Special(what), ClaimEngine::Direct) => Err(Error::ClaimTableSpecial { what }),
             (Opened::Plain(table), ClaimEngine::Auto | ClaimEngine::Direct) => {
@@ -199,7 +201,7 @@ impl<'a> Claim<'a> {
     fn make(&self, terms: &Terms) -> Result<Answer, Error> {
         claims::open(Purpose::Claim, |opened| match Engine::of(opened)? {
             Engine::Direct(table) => direct::make(table, self, terms),
-            Engine::Statement => owner::acting(|| statement::make(self, terms)),
+            Engine::Statement => as_owner(Access::Write, || statement::make(self, terms)),
         })
     }
 
@@ -215,7 +217,8 @@ impl<'a> Claim<'a> {
         claims::open(Purpose::Claim, |opened| match Engine::of(opened)? {
             Engine::Direct(table) => direct::attempt(table, self, terms, timeout),
             Engine::Statement => {
-                in_time(timeout, || owner::acting(|| statement::make(self, terms)))
+                let make = || statement::make(self, terms);
+                in_time(timeout, || as_owner(Access::Write, make))
             }
         })
     }
@@ -225,7 +228,7 @@ impl<'a> Claim<'a> {
         let view = newest_but_serializable();
         claims::open(Purpose::Look, |opened| match Engine::of(opened)? {
             Engine::Direct(table) => direct::stands(table, self, view),
-            Engine::Statement => owner::acting(|| statement::stands(self, view)),
+            Engine::Statement => as_owner(Access::Read, || statement::stands(self, view)),
         })
     }
 
@@ -234,7 +237,7 @@ impl<'a> Claim<'a> {
         let view = newest_but_serializable();
         claims::open(Purpose::Remove, |opened| match Engine::of(opened)? {
             Engine::Direct(table) if view == View::Newest => direct::give_back(table, self),
-            _ => owner::acting(|| statement::give_back(self, view)),
+            _ => as_owner(Access::Write, || statement::give_back(self, view)),
         })
     }
 }
@@ -248,6 +251,10 @@ impl Terms {
             _ => Found::Standing,
         }
     }
+}
+
+fn as_owner<T>(access: Access, act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    owner::run_as_owner(&[OwnTable::Claim], access, act)
 }
 
 /// What `act` does within the timeout; none, and nothing of it, when that is over.

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 
 use pgrx::PgSqlErrorCode::{self, *};
 
+use crate::pg::owner::{Flaw, OwnTable, Unusable};
 use crate::pg::{ErrorReport, Raised, Refusal, ServerError, deadline::Failure, session};
 
 #[derive(Debug)]
@@ -106,6 +107,8 @@ pub enum Error {
         is: &'static str,
     },
     TableGone,
+    /// A table of schema once that is missing, or not as CREATE EXTENSION has made it.
+    TableUnusable(Unusable),
     /// The query was planned for another row type than the table has now.
     TableChanged {
         table: String,
@@ -189,6 +192,10 @@ pub enum Error {
         missing: String,
     },
     NoCurrentSchema,
+    /// A trigger function that no trigger of the extension's own table calls.
+    NotItsTrigger {
+        function: &'static str,
+    },
     FunctionNameMalformed,
     /// A value that is not of the type that it is read as.
     Refused(Refusal),
@@ -442,6 +449,7 @@ impl Error {
             )
             .hint("Rows are found and created in tables: name the table that holds them."),
             Self::TableGone => plain(ERRCODE_UNDEFINED_TABLE, "the table does not exist any more"),
+            Self::TableUnusable(unusable) => unusable_table(unusable),
             Self::TableChanged { table } => plain(
                 ERRCODE_T_R_SERIALIZATION_FAILURE,
                 &format!("table {table} was altered while the call waited for it"),
@@ -588,6 +596,10 @@ impl Error {
                 "no schema has been selected to create in",
             )
             .hint("Name the schema, as in 'app.with_invoice_lock', or set search_path."),
+            Self::NotItsTrigger { function } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!("function {function} was not called by its trigger of table once.access_policy"),
+            ),
             Self::FunctionNameMalformed => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "function_name must be a name, or a schema and a name",
@@ -658,6 +670,42 @@ impl Message {
     }
 }
 
+/// In core's words where it is missing, as a statement would say.
+fn unusable_table(unusable: Unusable) -> Message {
+    let name = |table: OwnTable| format!("once.{}", table.name());
+    let (table, flaw) = match unusable {
+        Unusable::Missing(table) => {
+            return Message {
+                code: ERRCODE_UNDEFINED_TABLE,
+                text: format!("relation \"{}\" does not exist", name(table)),
+                detail: None,
+                hint: None,
+            };
+        }
+        Unusable::Foreign(table, flaw) => (table, flaw),
+    };
+    let what = match flaw {
+        Flaw::NotATable => "is not a table".into(),
+        Flaw::NotAMember => "does not belong to extension pg_once".into(),
+        Flaw::SchemaNotAMember => "is in a schema that does not belong to extension pg_once".into(),
+        Flaw::Owner => "has another owner than schema once".into(),
+        Flaw::OwnersDiffer => "has another owner than the other tables of extension pg_once".into(),
+        Flaw::Columns => "does not have the columns of extension pg_once".into(),
+        Flaw::Trigger(trigger) => {
+            format!("has a trigger that may run code of others than its owner: \"{trigger}\"")
+        }
+        Flaw::Child => "has a partition or child of another owner".into(),
+    };
+    Message {
+        code: ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        text: format!("table {} {what}", name(table)),
+        detail: None,
+        hint: Some(
+            "pg_once uses a table of schema once only as CREATE EXTENSION has made it.".into(),
+        ),
+    }
+}
+
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> Self {
         match error.message() {
@@ -676,6 +724,12 @@ impl From<Error> for ErrorReport {
 impl From<Raised> for ErrorReport {
     fn from(raised: Raised) -> Self {
         Error::from(raised).into()
+    }
+}
+
+impl From<Unusable> for Error {
+    fn from(unusable: Unusable) -> Self {
+        Self::TableUnusable(unusable)
     }
 }
 

@@ -6,8 +6,9 @@ use pgrx::pg_extern;
 use crate::error::Error;
 use crate::key;
 use crate::pg::call::Interval;
+use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::spi::{self, Rows, View};
-use crate::pg::{Call, ErrorReport, Value, owner, session, watch};
+use crate::pg::{Call, ErrorReport, Value, session, watch};
 use crate::policy;
 
 #[pg_extern(sql = false)]
@@ -27,16 +28,29 @@ fn may_use(call: Call) -> Result<Option<bool>, ErrorReport> {
 
 /// The row trigger: whoever writes the table, every session hears of it. It returns no row.
 #[pg_extern(sql = false)]
-fn namespace_changed(_call: Call) -> Result<bool, ErrorReport> {
+fn namespace_changed(call: Call) -> Result<bool, ErrorReport> {
+    demand_trigger(call, "once.namespace_changed()")?;
     watch::announce().map_err(Error::from)?;
     Ok(false)
 }
 
 /// The statement trigger. It returns no row.
 #[pg_extern(sql = false)]
-fn namespace_written(_call: Call) -> Result<bool, ErrorReport> {
-    owner::acting(shut_without_role)?;
+fn namespace_written(call: Call) -> Result<bool, ErrorReport> {
+    demand_trigger(call, "once.namespace_written()")?;
+    as_owner(shut_without_role)?;
     Ok(false)
+}
+
+fn demand_trigger(call: Call, function: &'static str) -> Result<(), Error> {
+    match owner::is_trigger_of(call, OwnTable::AccessPolicy)? {
+        true => Ok(()),
+        false => Err(Error::NotItsTrigger { function }),
+    }
+}
+
+fn as_owner<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    owner::run_as_owner(&[OwnTable::AccessPolicy], Access::Write, act)
 }
 
 fn write(call: Call) -> Result<(), Error> {
@@ -52,7 +66,7 @@ fn write(call: Call) -> Result<(), Error> {
         return Err(Error::RoleMissing);
     }
     let arguments = [ns, call.value(1)?, call.value(2)?];
-    owner::acting(|| spi::run(WRITE, &arguments, View::Isolated, |_| Ok(())))
+    as_owner(|| spi::run(WRITE, &arguments, View::Isolated, |_| Ok(())))
 }
 
 fn demand_positive(ttl: Interval) -> Result<(), Error> {
@@ -66,7 +80,7 @@ fn demand_positive(ttl: Interval) -> Result<(), Error> {
 fn remove(call: Call) -> Result<bool, Error> {
     const REMOVE: &str = "DELETE FROM once.access_policy WHERE ns OPERATOR(pg_catalog.=) $1";
     let ns = Value::text(key::namespace(call, 0)?)?;
-    owner::acting(|| spi::run(REMOVE, &[ns], View::Isolated, was_written))
+    as_owner(|| spi::run(REMOVE, &[ns], View::Isolated, was_written))
 }
 
 fn admits(call: Call) -> Result<Option<bool>, Error> {

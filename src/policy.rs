@@ -10,8 +10,9 @@ use std::collections::HashMap;
 use crate::error::Error;
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, attempt};
+use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::spi::{self, View};
-use crate::pg::{Role, Value, owner, text, watch};
+use crate::pg::{Role, Value, text, watch};
 use crate::timeout::Timeout;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -129,9 +130,9 @@ fn known(ns: &[u8]) -> Result<(u64, Option<Rule>), Error> {
 
 /// Reads the table. What changed meanwhile makes `version` an old one, and nothing is kept for it.
 fn look_up(ns: &[u8], version: u64) -> Result<Rule, Error> {
-    let any = watch::begin() && owner::acting(is_anything_configured)?;
+    let any = watch::begin() && as_owner(is_anything_configured)?;
     let rule = match any {
-        true => owner::acting(|| read(ns))?,
+        true => as_owner(|| read(ns))?,
         false => Rule::default(),
     };
     KNOWN.with_borrow_mut(|known| {
@@ -144,6 +145,10 @@ fn look_up(ns: &[u8], version: u64) -> Result<Rule, Error> {
         }
     });
     Ok(rule)
+}
+
+fn as_owner<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    owner::run_as_owner(&[OwnTable::AccessPolicy], Access::Read, act)
 }
 
 fn is_anything_configured() -> Result<bool, Error> {

@@ -7,8 +7,9 @@ use pgrx::pg_extern;
 
 use crate::error::Error;
 use crate::pg::deadline::{Attempt, attempt};
+use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::spi::{self, Rows, View};
-use crate::pg::{Call, ErrorReport, Value, owner, session};
+use crate::pg::{Call, ErrorReport, Value, session};
 use crate::stats;
 
 #[pg_extern(sql = false)]
@@ -20,7 +21,7 @@ fn sweep(call: Call) -> Result<i64, ErrorReport> {
         return Err(Error::MaxRowsNegative.into());
     }
     session::demand_writable(c"once.sweep()").map_err(Error::from)?;
-    Ok(owner::acting(|| share(limit.into()))?)
+    Ok(share(limit.into())?)
 }
 
 /// However much of one kind has expired, half of what may be removed is for the other, as far as
@@ -91,6 +92,18 @@ impl Table {
         }
     }
 
+    fn as_owner<T>(
+        self,
+        access: Access,
+        act: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let tables: &[OwnTable] = match self {
+            Self::Claim => &[OwnTable::Claim],
+            Self::Work => &[OwnTable::WorkRecord, OwnTable::WorkFloor],
+        };
+        owner::run_as_owner(tables, access, act)
+    }
+
     /// What the server has counted of the table.
     pub fn count(self) -> Result<Count, Error> {
         const COUNT: &str = "SELECT pg_catalog.pg_stat_get_live_tuples(own.id), \
@@ -127,16 +140,17 @@ impl Table {
     /// others leave work to it then: a sweep waits for nobody.
     fn remove(self, first: i64, beyond: i64, limit: i64) -> Result<Gone, Error> {
         let gone = match self {
-            Self::Claim => self.delete(first, beyond, limit)?,
+            Self::Claim => self.as_owner(Access::Write, || self.delete(first, beyond, limit))?,
             Self::Work => {
-                let removed = attempt(Some(session::now()), || {
+                let delete = || {
                     let gone = self.delete(first, beyond, limit)?;
                     if let Some(token) = gone.highest {
                         raise_floor(token)?;
                     }
-                    Ok::<_, Error>(gone)
-                })?;
-                match removed {
+                    Ok(gone)
+                };
+                let now = Some(session::now());
+                match attempt(now, || self.as_owner(Access::Write, delete))? {
                     Attempt::Done(gone) => gone,
                     Attempt::TimedOut | Attempt::Moved => Gone::default(),
                 }

@@ -16,9 +16,10 @@ use crate::error::Error;
 use crate::key::{self, Name};
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, Failure, attempt};
+use crate::pg::owner::{self, Access, OwnTable, Unusable};
 use crate::pg::probe::{self, Insertion};
 use crate::pg::spi::{self, Rows, View};
-use crate::pg::{Call, ErrorReport, Raised, Value, latch, owner, session};
+use crate::pg::{Call, ErrorReport, Raised, Value, latch, session};
 use crate::policy::{self, Policy};
 use crate::stats;
 use crate::timeout;
@@ -64,7 +65,7 @@ fn renew_once(call: Call) -> Result<Option<AnyElement>, ErrorReport> {
     let (work, _) = open(call, c"renew_once()")?;
     let token = token(call)?;
     let lease = lease(call, 3)?;
-    let until = owner::acting(|| work.renew(token, lease))?;
+    let until = as_owner(Access::Write, || work.renew(token, lease))?;
     Ok(Value::timestamp(Some(until)).into_any())
 }
 
@@ -73,7 +74,9 @@ fn complete_once(call: Call) -> Result<bool, ErrorReport> {
     let (work, policy) = open(call, c"complete_once()")?;
     let token = token(call)?;
     let result = json(call, 3, "result")?;
-    Ok(owner::acting(|| work.complete(token, policy, result))?)
+    Ok(as_owner(Access::Write, || {
+        work.complete(token, policy, result)
+    })?)
 }
 
 #[pg_extern(sql = false)]
@@ -86,7 +89,7 @@ fn fail_once(call: Call) -> Result<bool, ErrorReport> {
     if let Some(pause) = pause {
         not_before(pause)?;
     }
-    owner::acting(|| match retry {
+    as_owner(Access::Write, || match retry {
         true => work.give_back(token, pause, error),
         false => work.fail(token, policy, error),
     })?;
@@ -97,13 +100,13 @@ fn fail_once(call: Call) -> Result<bool, ErrorReport> {
 fn fence_once(call: Call) -> Result<(), ErrorReport> {
     let (work, _) = open(call, c"fence_once()")?;
     let token = token(call)?;
-    Ok(owner::acting(|| work.fence(token))?)
+    Ok(as_owner(Access::Write, || work.fence(token))?)
 }
 
 #[pg_extern(sql = false)]
 fn forget_once(call: Call) -> Result<bool, ErrorReport> {
     let (work, _) = open(call, c"forget_once()")?;
-    Ok(owner::acting(|| work.forget())?)
+    Ok(as_owner(Access::Write, || work.forget())?)
 }
 
 const TABLE: &CStr = c"work_record";
@@ -128,6 +131,13 @@ fn open(call: Call, function: &'static CStr) -> Result<(Work, Policy), Error> {
     Ok((Work::named(&name)?, policy))
 }
 
+fn as_owner<T, E: From<Raised> + From<Unusable>>(
+    access: Access,
+    act: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    owner::run_as_owner(&[OwnTable::WorkRecord, OwnTable::WorkFloor], access, act)
+}
+
 fn begin(call: Call) -> Result<Told, Error> {
     let (work, _) = open(call, c"begin_once()")?;
     let terms = Terms {
@@ -137,7 +147,7 @@ fn begin(call: Call) -> Result<Told, Error> {
     let (begun, wait) = (Instant::now(), wait(call.interval(4)?)?);
     let mut pause = PAUSES.0;
     loop {
-        let told = owner::acting(|| work.begin(&terms))?;
+        let told = as_owner(Access::Read, || work.begin(&terms))?;
         let left = wait.saturating_sub(begun.elapsed());
         if told.outcome != Outcome::InProgress || left.is_zero() {
             return Ok(told);
@@ -371,7 +381,7 @@ impl Work {
                  finished_at, expires_at, request, attempt, state, ns, key) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING";
         const FLOOR: &str = "SELECT token FROM once.work_floor";
-        let inserted = attempt(Some(session::now()), || {
+        let insert = || {
             let begin = terms.now()?;
             let record = Record::first(begin, 0);
             let mut arguments = self.row(&record).to_vec();
@@ -387,7 +397,8 @@ impl Work {
                 self.write(&lifted, Value::null_json())?;
             }
             Ok(Some(Told::run(lifted)))
-        });
+        };
+        let inserted = attempt(Some(session::now()), || as_owner(Access::Write, insert));
         match inserted {
             Ok(Attempt::Done(told)) => Ok(told),
             Ok(Attempt::TimedOut | Attempt::Moved) => {
@@ -400,7 +411,7 @@ impl Work {
     /// Takes a record that can be run again. None where it has to be looked at again.
     fn take(&self, terms: &Terms) -> Result<Option<Told>, Error> {
         const LOCK: &str = select!("FOR UPDATE SKIP LOCKED");
-        let taken = attempt(None, || {
+        let take = || {
             let found = self.select(LOCK, &[])?.ok_or(Left::Held)?;
             match found.record.begin(terms.now()?) {
                 Begun::Run(record) => {
@@ -412,7 +423,8 @@ impl Work {
                 }
                 _ => Err(Left::Changed),
             }
-        });
+        };
+        let taken = attempt(None, || as_owner(Access::Write, take));
         match taken {
             Ok(Attempt::Done(told)) => Ok(Some(told)),
             Ok(Attempt::TimedOut | Attempt::Moved) | Err(Left::Changed) => Ok(None),
@@ -610,6 +622,12 @@ impl From<LeaseLost> for Error {
 impl From<Error> for Left {
     fn from(error: Error) -> Self {
         Self::Error(error)
+    }
+}
+
+impl From<Unusable> for Left {
+    fn from(unusable: Unusable) -> Self {
+        Self::Error(unusable.into())
     }
 }
 

@@ -2,14 +2,15 @@
 //! each never wait for one another in a circle.
 
 use super::statement::{self, NEGLIGIBLE_WAIT};
-use super::{Answer, Claim, Engine, Terms, direct, times};
+use super::{Answer, Claim, Engine, Terms, as_owner, direct, times};
 use crate::digest;
 use crate::error::Error;
 use crate::key;
 use crate::pg::array::{Place, Texts};
 use crate::pg::claims::{self, Claims, Purpose};
+use crate::pg::owner::Access;
 use crate::pg::spi::{self, Rows, View};
-use crate::pg::{Value, memory, owner, session};
+use crate::pg::{Value, memory, session};
 
 /// The most keys of one batch.
 pub const LIMIT: usize = 10_000_000;
@@ -81,7 +82,7 @@ impl<'a> Batch<'a> {
         claims::open(Purpose::ClaimMany(self.len()), |opened| {
             match Engine::of(opened)? {
                 Engine::Direct(table) => self.claim_directly(table, terms),
-                Engine::Statement => owner::acting(|| self.claim_by_statements(terms)),
+                Engine::Statement => as_owner(Access::Write, || self.claim_by_statements(terms)),
             }
         })
     }

@@ -9,12 +9,13 @@ use crate::error::Error;
 use crate::pg::cursor::Cursor;
 use crate::pg::lock::Lock;
 use crate::pg::memory::apart;
+use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::rehearsal::rehearse;
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::store::Store;
 use crate::pg::table::Column;
 use crate::pg::text::with_fixed_settings;
-use crate::pg::{Raised, Value, notice, owner, session, text};
+use crate::pg::{Raised, Value, notice, session, text};
 use crate::row::{Cell, turn_of};
 
 /// How often the rows of one key are locked again when others come or change under its eyes.
@@ -880,7 +881,7 @@ impl<'a> Merge<'a> {
                  (merged_by, table_name, reason, key, kept, removed, moved) \
              VALUES ($1, $2, $3, $4, $5, $6, {moved}) RETURNING id"
         );
-        let id = owner::acting(|| {
+        let id = as_archivist(|| {
             spi::run(&statement, &arguments, View::Isolated, |rows| {
                 Ok::<_, Error>(rows.keep(0, 0)?)
             })
@@ -902,7 +903,7 @@ struct Removed {
 
 /// Adds to an archived row what pointed at it.
 fn archive_moved(id: Value, moved: Value) -> Result<(), Error> {
-    owner::acting(|| {
+    as_archivist(|| {
         spi::run(
             "UPDATE once.merged_rows SET moved = $2 WHERE id OPERATOR(pg_catalog.=) $1",
             &[id, moved],
@@ -910,4 +911,8 @@ fn archive_moved(id: Value, moved: Value) -> Result<(), Error> {
             |_| Ok::<_, Error>(()),
         )
     })
+}
+
+fn as_archivist<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    owner::run_as_owner(&[OwnTable::MergedRows], Access::Write, act)
 }

@@ -29,6 +29,7 @@ use pgrx::pg_sys::{
 };
 
 use super::guard::{Raised, guard};
+use super::owner::{Access, Unusable};
 use super::raw;
 use super::spi::View;
 
@@ -41,6 +42,8 @@ use form::Row;
 use run::Run;
 use shape::{COLUMNS, Fitness, Indexes};
 use walk::Walk;
+
+pub(super) use shape::{names_changed, relation_changed};
 
 /// What the table is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +66,8 @@ pub enum Opened<'a, 'b> {
     Special(&'static str),
     /// No valid unique index on the digest keeps two claims of one name apart.
     Unguarded,
-    /// There is no such table.
-    Missing,
+    /// It is missing, or not the extension's own.
+    Unusable(Unusable),
 }
 
 /// A claim's name and what it is found by.
@@ -123,17 +126,18 @@ pub fn open<T, E: From<Raised>>(
     purpose: Purpose,
     act: impl FnOnce(Opened) -> Result<T, E>,
 ) -> Result<T, E> {
-    let (mode, command) = match purpose {
-        Purpose::Look => (pg_sys::AccessShareLock, None),
-        Purpose::Claim | Purpose::ClaimMany(_) => (pg_sys::RowExclusiveLock, Some(c"INSERT")),
-        Purpose::Remove => (pg_sys::RowExclusiveLock, Some(c"DELETE")),
+    let (access, command) = match purpose {
+        Purpose::Look => (Access::Read, None),
+        Purpose::Claim | Purpose::ClaimMany(_) => (Access::Write, Some(c"INSERT")),
+        Purpose::Remove => (Access::Write, Some(c"DELETE")),
     };
-    let mode = mode as i32;
+    let mode = access.lock();
     if let Some(command) = command {
         refuse_read_only(command)?;
     }
-    let Some((heap, fitness)) = shape::open(mode)? else {
-        return act(Opened::Missing);
+    let (heap, fitness) = match shape::open(access)? {
+        Ok(opened) => opened,
+        Err(unusable) => return act(Opened::Unusable(unusable)),
     };
     let indexes = match fitness {
         Fitness::Plain { indexes } => indexes,

@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_int;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use pgrx::pg_sys::{self, Datum, Oid, SysCacheIdentifier};
+use pgrx::pg_sys::{self, Oid};
 
 use super::guard::{Raised, guard};
-use super::raw;
 use super::table::Table;
+use super::{invalidation, raw};
 
 /// Counts the changes that this session has heard of.
 static NEWS: AtomicU64 = AtomicU64::new(1);
@@ -37,26 +37,7 @@ pub(super) fn find(oid: Oid) -> Result<Option<Rc<Table>>, Raised> {
 
 /// A number that is another one whenever this session hears of a change.
 pub(super) fn news() -> u64 {
-    static REGISTERED: AtomicBool = AtomicBool::new(false);
-    if !REGISTERED.swap(true, Relaxed) {
-        const TOLD_OF: [SysCacheIdentifier::Type; 4] = [
-            SysCacheIdentifier::CLAOID,
-            SysCacheIdentifier::NAMESPACEOID,
-            SysCacheIdentifier::OPEROID,
-            SysCacheIdentifier::TYPEOID,
-        ];
-        // SAFETY: the callbacks are static functions.
-        unsafe {
-            pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), Datum::null());
-            for cache in TOLD_OF {
-                pg_sys::CacheRegisterSyscacheCallback(
-                    cache as c_int,
-                    Some(name_changed),
-                    Datum::null(),
-                );
-            }
-        }
-    }
+    invalidation::register();
     NEWS.load(Relaxed)
 }
 
@@ -76,13 +57,13 @@ pub(super) fn keep(oid: Oid, table: &Rc<Table>, since: u64) {
 }
 
 /// Called for every relation whose definition changes, with 0 for all of them.
-unsafe extern "C-unwind" fn relation_changed(_: Datum, relation: Oid) {
+pub(super) fn relation_changed(relation: Oid) {
     forget(|table| relation == Oid::INVALID || table.tells_of(relation));
 }
 
 /// Called when a type, operator, operator class or schema changes: what it was called stands in
 /// the statements.
-unsafe extern "C-unwind" fn name_changed(_: Datum, _: c_int, _: u32) {
+pub(super) fn name_changed() {
     forget(|_| true);
 }
 

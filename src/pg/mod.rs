@@ -17,6 +17,7 @@ pub mod deadline;
 pub mod first;
 pub mod grasp;
 mod guard;
+mod invalidation;
 pub mod json;
 mod known;
 pub mod latch;

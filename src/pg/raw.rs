@@ -188,6 +188,11 @@ unsafe extern "C-unwind" {
     pub(super) fn errmsg_internal(format: *const c_char, ...) -> c_int;
     pub(super) fn errposition(position: c_int) -> c_int;
     pub(super) fn errstart(level: c_int, domain: *const c_char) -> bool;
+    pub(super) fn find_all_inheritors(
+        parent: Oid,
+        lock_mode: c_int,
+        parent_counts: *mut *mut List,
+    ) -> *mut List;
     pub(super) fn find_inheritance_children(parent: Oid, lock_mode: c_int) -> *mut List;
     pub(super) fn fmgr_info(function: Oid, info: *mut FmgrInfo);
     pub(super) fn format_type_extended(kind: Oid, typmod: i32, flags: u16) -> *mut c_char;
@@ -202,6 +207,8 @@ unsafe extern "C-unwind" {
     ) -> TypeFuncClass::Type;
     pub(super) fn get_base_element_type(kind: Oid) -> Oid;
     pub(super) fn get_fn_expr_argtype(function: *mut FmgrInfo, argument: c_int) -> Oid;
+    pub(super) fn getExtensionOfObject(catalog: Oid, object: Oid) -> Oid;
+    pub(super) fn get_extension_oid(name: *const c_char, missing_ok: bool) -> Oid;
     pub(super) fn get_func_signature(f: Oid, types: *mut *mut Oid, count: *mut c_int) -> Oid;
     pub(super) fn get_partition_ancestors(relation: Oid) -> *mut List;
     pub(super) fn get_timeout_active(id: c_int) -> bool;

@@ -3,29 +3,24 @@
 //! A writer announces the change with its transaction, as PostgreSQL does for its catalogs: the
 //! own session hears of it at once, and again if it is rolled back; all others when it commits.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use pgrx::pg_sys::{self, Datum, Oid};
+use pgrx::pg_sys::{self, Oid};
 
 use super::guard::{Raised, guard};
-use super::raw;
+use super::{invalidation, raw};
 
 /// Counts what may have changed the table. Only this backend's one thread writes these.
 static VERSION: AtomicU64 = AtomicU64::new(1);
 /// The table that VERSION counts for; 0 counts every change of any table.
 static TABLE: AtomicU32 = AtomicU32::new(0);
-static REGISTERED: AtomicBool = AtomicBool::new(false);
 
 /// A number that is another one whenever the table may have changed since it was last asked for.
 /// Raises 25000 in a parallel operation, where the table could not be read.
 pub fn version() -> Result<u64, Raised> {
-    // SAFETY: the callback is a static function. Messages are accepted as every LockRelationOid
-    // does.
+    invalidation::register();
+    // SAFETY: messages are accepted as every LockRelationOid does.
     unsafe {
-        if !REGISTERED.load(Relaxed) {
-            pg_sys::CacheRegisterRelcacheCallback(Some(changed), Datum::null());
-            REGISTERED.store(true, Relaxed);
-        }
         guard(|| {
             raw::PreventCommandIfParallelMode(c"a function of pg_once".as_ptr());
             raw::AcceptInvalidationMessages();
@@ -61,7 +56,7 @@ fn table() -> Oid {
 }
 
 /// Called for every table whose definition changes, with 0 for all of them.
-unsafe extern "C-unwind" fn changed(_: Datum, relation: Oid) {
+pub(super) fn relation_changed(relation: Oid) {
     let watched = TABLE.load(Relaxed);
     if watched == 0 || relation == Oid::INVALID || relation.to_u32() == watched {
         TABLE.store(0, Relaxed);

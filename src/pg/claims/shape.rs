@@ -6,10 +6,11 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use pgrx::PgTupleDesc;
-use pgrx::pg_sys::{self, Datum, Oid, Relation};
+use pgrx::pg_sys::{self, Oid, Relation};
 
 use crate::pg::guard::{Raised, guard};
-use crate::pg::raw;
+use crate::pg::owner::{self, Access, OwnTable, Unusable};
+use crate::pg::{invalidation, raw};
 
 /// What the claim table is fit for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,17 +62,18 @@ thread_local! {
 
 /// Whether the catalog changed since the table was looked up. One thread writes it.
 static STALE: AtomicBool = AtomicBool::new(true);
-static REGISTERED: AtomicBool = AtomicBool::new(false);
 
 /// How often the table is looked up anew when it changes under the call's eyes.
 const ROUNDS: usize = 100;
 
-/// Opens and locks `once.claim`; none where there is no such table.
+/// Opens and locks `once.claim`, which is the extension's own then.
 ///
 /// The lock comes first and the look at the table after it: what was looked up before the lock
 /// counts only if no change was announced since.
-pub(super) fn open(mode: i32) -> Result<Option<(Relation, Fitness)>, Raised> {
-    register();
+pub(super) fn open(access: Access) -> Result<Result<(Relation, Fitness), Unusable>, Raised> {
+    const MISSING: Unusable = Unusable::Missing(OwnTable::Claim);
+    let mode = access.lock();
+    invalidation::register();
     for _ in 0..ROUNDS {
         if STALE.swap(false, Relaxed) {
             // What was known is over, also where the look-up fails.
@@ -81,7 +83,7 @@ pub(super) fn open(mode: i32) -> Result<Option<(Relation, Fitness)>, Raised> {
         let table = KNOWN.get().table;
         if table == Oid::INVALID {
             STALE.store(true, Relaxed);
-            return Ok(None);
+            return Ok(Err(MISSING));
         }
         // SAFETY: the lock stays to the end of the (sub)transaction. The table is locked and was
         // there after that, so that it stays. The caller closes it, or the abort of the
@@ -103,6 +105,12 @@ pub(super) fn open(mode: i32) -> Result<Option<(Relation, Fitness)>, Raised> {
         let fitness = match KNOWN.get().fitness {
             Some(fitness) => fitness,
             None => {
+                let proved = owner::lock(OwnTable::Claim, access)?;
+                if let Err(unusable) = proved {
+                    // SAFETY: opened above; the lock stays.
+                    unsafe { guard(|| raw::relation_close(relation, pg_sys::NoLock as i32)) }?;
+                    return Ok(Err(unusable));
+                }
                 let fitness = look(relation)?;
                 KNOWN.set(Known {
                     table,
@@ -111,9 +119,9 @@ pub(super) fn open(mode: i32) -> Result<Option<(Relation, Fitness)>, Raised> {
                 fitness
             }
         };
-        return Ok(Some((relation, fitness)));
+        return Ok(Ok((relation, fitness)));
     }
-    Ok(None)
+    Ok(Err(MISSING))
 }
 
 fn know(table: Oid) {
@@ -134,26 +142,8 @@ pub(super) fn table() -> Oid {
     }
 }
 
-fn register() {
-    if !REGISTERED.swap(true, Relaxed) {
-        let caches = [
-            pg_sys::SysCacheIdentifier::NAMESPACEOID,
-            pg_sys::SysCacheIdentifier::AUTHOID,
-            pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM,
-        ];
-        // SAFETY: both callbacks are static functions, registered once in this backend.
-        unsafe {
-            pg_sys::CacheRegisterRelcacheCallback(Some(table_changed), Datum::null());
-            for cache in caches {
-                let cache = cache as i32;
-                pg_sys::CacheRegisterSyscacheCallback(cache, Some(names_changed), Datum::null());
-            }
-        }
-    }
-}
-
 /// Called for every table or index whose definition changes, with 0 for all of them.
-unsafe extern "C-unwind" fn table_changed(_: Datum, relation: Oid) {
+pub(in crate::pg) fn relation_changed(relation: Oid) {
     let known = KNOWN.get();
     let is_of_claims = match known.fitness {
         Some(Fitness::Plain { indexes }) => {
@@ -167,7 +157,7 @@ unsafe extern "C-unwind" fn table_changed(_: Datum, relation: Oid) {
 }
 
 /// Called when a schema is renamed, or a role or its memberships change.
-unsafe extern "C-unwind" fn names_changed(_: Datum, _: i32, _: u32) {
+pub(in crate::pg) fn names_changed() {
     STALE.store(true, Relaxed);
 }
 
@@ -316,12 +306,9 @@ fn owner_may_write(table: Relation) -> Result<bool, Raised> {
     const RIGHTS: pg_sys::AclMode =
         (pg_sys::ACL_SELECT | pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE)
             as pg_sys::AclMode;
-    let Some(owner) = crate::pg::owner::owner() else {
-        return Ok(false);
-    };
     // SAFETY: the table is open.
     unsafe {
-        let id = (*table).rd_id;
+        let (id, owner) = ((*table).rd_id, (*(*table).rd_rel).relowner);
         guard(|| raw::pg_class_aclmask(id, owner, RIGHTS, pg_sys::AclMaskHow::ACLMASK_ALL))
             .map(|held| held == RIGHTS)
     }

@@ -316,7 +316,7 @@ fn without_its_unique_index_nobody_claims() {
 #[test]
 fn a_special_table_is_left_to_statements() {
     const TRIGGER: &str = "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN INSERT INTO noted VALUES (NEW.key); RETURN NEW; END $$;
+        $$ BEGIN INSERT INTO public.noted VALUES (NEW.key); RETURN NEW; END $$;
         CREATE TRIGGER note AFTER INSERT ON once.claim FOR EACH ROW EXECUTE FUNCTION note()";
     const RULE: &str = "CREATE RULE note AS ON DELETE TO once.claim DO ALSO NOTHING";
     let special = [
