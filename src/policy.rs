@@ -78,7 +78,7 @@ pub fn closed() -> Result<Closed, Error> {
     let (mut closed, mut roles) = (HashSet::new(), HashMap::new());
     let mut last = None;
     loop {
-        let page = owner::acting(|| page(last.as_deref()))?;
+        let page = as_owner(|| page(last.as_deref()))?;
         last = page.last().map(|(ns, _)| ns.clone());
         if last.is_none() {
             return Ok(Closed(closed));

@@ -12,32 +12,45 @@ use pgrx::pg_extern;
 use crate::error::Error;
 use crate::key;
 use crate::pg::cursor::Cursor;
+use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::role::{DATABASE_OWNER, Role};
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::store::Store;
-use crate::pg::{Call, ErrorReport, Value, owner};
+use crate::pg::{Call, ErrorReport, Value};
 use crate::policy::{self, Closed};
 
 #[pg_extern(sql = false)]
 fn visible_claims(call: Call) -> Result<(), ErrorReport> {
     let closed = policy::closed()?;
-    Ok(show(call, claims!(""), &[], |rows, row, store| {
-        if is_open(&closed, rows, row)? {
-            copy_claim(rows, row, store)?;
-        }
-        Ok(())
-    })?)
+    Ok(show(
+        call,
+        OwnTable::Claim,
+        claims!(""),
+        &[],
+        |rows, row, store| {
+            if is_open(&closed, rows, row)? {
+                copy_claim(rows, row, store)?;
+            }
+            Ok(())
+        },
+    )?)
 }
 
 #[pg_extern(sql = false)]
 fn visible_work(call: Call) -> Result<(), ErrorReport> {
     let closed = policy::closed()?;
-    Ok(show(call, work!(""), &[], |rows, row, store| {
-        if is_open(&closed, rows, row)? {
-            store.copy(rows, row)?;
-        }
-        Ok(())
-    })?)
+    Ok(show(
+        call,
+        OwnTable::WorkRecord,
+        work!(""),
+        &[],
+        |rows, row, store| {
+            if is_open(&closed, rows, row)? {
+                store.copy(rows, row)?;
+            }
+            Ok(())
+        },
+    )?)
 }
 
 /// The owners of the extension and of the database see all that is configured.
@@ -45,28 +58,38 @@ fn visible_work(call: Call) -> Result<(), ErrorReport> {
 fn visible_namespaces(call: Call) -> Result<(), ErrorReport> {
     const ALL: &str = "SELECT ns, ttl, allowed_role FROM once.access_policy";
     let (closed, sees_all) = (policy::closed()?, is_administrator()?);
-    Ok(show(call, ALL, &[], |rows, row, store| {
-        if sees_all || is_open(&closed, rows, row)? {
-            store.copy(rows, row)?;
-        }
-        Ok(())
-    })?)
+    Ok(show(
+        call,
+        OwnTable::AccessPolicy,
+        ALL,
+        &[],
+        |rows, row, store| {
+            if sees_all || is_open(&closed, rows, row)? {
+                store.copy(rows, row)?;
+            }
+            Ok(())
+        },
+    )?)
 }
 
 /// A page of the claims of one namespace, in the order of their keys.
 #[pg_extern(sql = false)]
 fn claims_of(call: Call) -> Result<(), ErrorReport> {
     let page = page(call)?;
-    Ok(show(call, claims!(of), &page, copy_claim)?)
+    Ok(show(call, OwnTable::Claim, claims!(of), &page, copy_claim)?)
 }
 
 /// A page of the work of one namespace, in the order of its keys.
 #[pg_extern(sql = false)]
 fn work_of(call: Call) -> Result<(), ErrorReport> {
     let page = page(call)?;
-    Ok(show(call, work!(of), &page, |rows, row, store| {
-        Ok(store.copy(rows, row)?)
-    })?)
+    Ok(show(
+        call,
+        OwnTable::WorkRecord,
+        work!(of),
+        &page,
+        |rows, row, store| Ok(store.copy(rows, row)?),
+    )?)
 }
 
 /// Rows that are in memory at a time.
@@ -78,12 +101,13 @@ const KEY: usize = 1;
 
 fn show(
     call: Call,
+    table: OwnTable,
     statement: &str,
     arguments: &[Value],
     show_row: impl Fn(&Rows, usize, &Store) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let store = Store::of(call)?;
-    owner::acting(|| {
+    owner::run_as_owner(&[table], Access::Read, || {
         let all = Cursor::open_as_view(statement, arguments)?;
         loop {
             let fetched = all.fetch(FETCHED, |rows| {
