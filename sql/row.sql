@@ -15,8 +15,18 @@ CREATE FUNCTION find_or_create(
 COMMENT ON FUNCTION find_or_create(anyelement, jsonb, jsonb, boolean, interval) IS
     'Finds the one row of the table that has this key without locking or writing anything; creates it, in turns, when there is none. With lock it is locked as with_row_lock does. No row when the timeout is over. Runs with the rights of the caller. Isolation and errors are those of with_row_lock.';
 
+/* What the functions of define_row_lock call. Nobody but this script creates in schema once, so no other function
+   fits such a call better. */
+CREATE FUNCTION once.row_lock(
+    target anyelement, key_columns text[], defaults jsonb, "timeout" interval, VARIADIC key "any"
+) RETURNS SETOF anyelement
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
+    AS 'MODULE_PATHNAME', 'row_lock_wrapper';
+COMMENT ON FUNCTION once.row_lock(anyelement, text[], jsonb, interval, "any") IS
+    'with_row_lock with the columns of the key by name and their values one by one, for the functions that once.define_row_lock makes.';
+
 CREATE FUNCTION once.define_row_lock(function_name text, target regclass, key_columns text[]) RETURNS regprocedure
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'define_row_lock_wrapper';
 COMMENT ON FUNCTION once.define_row_lock(text, regclass, text[]) IS
-    'Creates function_name(the key columns, "timeout" interval DEFAULT NULL) RETURNS SETOF target, which does what with_row_lock does for this table and key, with typed arguments. function_name is an SQL name, with or without a schema (else the current one). The function belongs to the caller, runs with the rights of whoever calls it, is ordinary SQL, and is dumped and restored. Where a column is called timeout, the last argument is called timeout_. Errors: 22004 for NULL, 22023 for no or repeated columns or a malformed name, 42703, 42723 where such a function exists, 42809 where the target is no table, 0A000 for a type without equality, 3F000 without a current schema, 42501.';
+    'Creates function_name(the key columns, "timeout" interval DEFAULT NULL, defaults jsonb DEFAULT ''{}'') RETURNS SETOF target, which does what with_row_lock does for this table and key, with typed arguments. function_name is an SQL name, with or without a schema (else the current one). The function belongs to the caller, runs with the rights of its caller, is ordinary SQL, and is dumped and restored. A function of the same name and key types that the caller made with define_row_lock is replaced. Where a key column is called timeout or defaults, that argument is called timeout_ or defaults_. Errors: 22004 for NULL, 22023 for no or repeated columns or a malformed name, 42703, 42723 where another function of this name and these types exists, 42809 where the target is no table, 0A000 for a type without equality, 2BP01 where something depends on a function that cannot be replaced as it is, 3F000 without a current schema, 42501.';

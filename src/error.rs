@@ -142,6 +142,10 @@ pub enum Error {
     KeyColumnTwice {
         column: String,
     },
+    KeyValuesCount {
+        columns: usize,
+        values: usize,
+    },
     ColumnWithoutOrder {
         table: String,
         column: String,
@@ -197,6 +201,9 @@ pub enum Error {
         function: &'static str,
     },
     FunctionNameMalformed,
+    FunctionExists {
+        function: String,
+    },
     /// A value that is not of the type that it is read as.
     Refused(Refusal),
     /// An error of the server or of the user's own objects: it is raised again as it was.
@@ -508,6 +515,10 @@ impl Error {
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 &format!("column \"{column}\" is in key_columns twice"),
             ),
+            Self::KeyValuesCount { columns, values } => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                &format!("key_columns names {columns} columns, but the key has {values} values"),
+            ),
             Self::ColumnWithoutOrder { table, column } => plain(
                 ERRCODE_FEATURE_NOT_SUPPORTED,
                 &format!("column \"{column}\" of table {table} has a type without an order"),
@@ -591,6 +602,12 @@ impl Error {
                 &format!("{missing} of the partition key of table {table} is not in key_columns"),
             )
             .hint("PostgreSQL has unique indexes on a partitioned table only where they include its partition key."),
+            Self::FunctionExists { function } => plain(
+                ERRCODE_DUPLICATE_FUNCTION,
+                &format!("function {function} already exists with same argument types"),
+            )
+            .detail("Only a function of the caller that once.define_row_lock made is replaced.".to_owned())
+            .hint("Drop it, or name another function."),
             Self::NoCurrentSchema => plain(
                 ERRCODE_INVALID_SCHEMA_NAME,
                 "no schema has been selected to create in",

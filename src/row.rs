@@ -30,6 +30,13 @@ fn with_row_lock(call: Call) -> Result<Answer, ErrorReport> {
     Ok(call.answer(row).map_err(Error::from)?)
 }
 
+/// with_row_lock for the functions that define_row_lock makes: the values of the key are typed.
+#[pg_extern(sql = false)]
+fn row_lock(call: Call) -> Result<Answer, ErrorReport> {
+    let row = take_typed(call)?.map(|taken| taken.row);
+    Ok(call.answer(row).map_err(Error::from)?)
+}
+
 #[pg_extern(sql = false)]
 fn find_or_create(call: Call) -> Result<Answer, ErrorReport> {
     let lock = call.boolean(3)?.ok_or(Error::Null { argument: "lock" })?;
@@ -59,25 +66,67 @@ fn take(
         });
     }
     let key = object(call, 1, "key")?;
-    let defaults = object(call, 2, "defaults")?;
     if key.is_empty() {
         return Err(Error::RowKeyEmpty);
-    }
-    let is_key = |name: &str| key.iter().any(|member| member.name == name);
-    if let Some(both) = defaults.iter().find(|member| is_key(&member.name)) {
-        return Err(Error::ColumnInKeyAndDefaults {
-            column: both.name.clone(),
-        });
     }
     let key = key
         .iter()
         .map(|member| Cell::of_json(column(&table, &member.name)?, member, "key"))
         .collect::<Result<Vec<_>, Error>>()?;
-    let defaults = defaults
-        .iter()
-        .map(|member| Ok((column(&table, &member.name)?, member)))
-        .collect::<Result<Vec<_>, Error>>()?;
+    let defaults = object(call, 2, "defaults")?;
+    let defaults = defaults_beside(&key, &table, &defaults)?;
     Turn::new(&table, &key, &defaults, Shape::Row, lock, timeout)?.take()
+}
+
+fn take_typed(call: Call) -> Result<Option<Taken>, Error> {
+    const FIRST_VALUE: usize = 4;
+    let timeout = Timeout::starting_now(call.interval(3)?)?;
+    let Some(table) = open(timeout, true, || Table::of_argument(call, 0))? else {
+        return Ok(None);
+    };
+    if !table.fits_result(call) {
+        return Err(Error::TableChanged {
+            table: table.name.clone(),
+        });
+    }
+    let columns = columns(call, 1, &table)?;
+    let values = call.parts(FIRST_VALUE)?.ok_or(Error::Null {
+        argument: "VARIADIC key",
+    })?;
+    if values.len() != columns.len() {
+        return Err(Error::KeyValuesCount {
+            columns: columns.len(),
+            values: values.len(),
+        });
+    }
+    let mut key = columns
+        .into_iter()
+        .zip(values)
+        .map(|(column, value)| Cell::of_value(column, value))
+        .collect::<Result<Vec<_>, Error>>()?;
+    // The order that with_row_lock has them in: the same key has one turn.
+    key.sort_unstable_by(|a, b| a.column.name.cmp(&b.column.name));
+    let defaults = object(call, 2, "defaults")?;
+    let defaults = defaults_beside(&key, &table, &defaults)?;
+    Turn::new(&table, &key, &defaults, Shape::Row, true, timeout)?.take()
+}
+
+/// The columns of `defaults`, none of which is one of the key.
+fn defaults_beside<'a>(
+    key: &[Cell],
+    table: &'a Table,
+    defaults: &'a [Member],
+) -> Result<Vec<(&'a Column, &'a Member)>, Error> {
+    let is_key = |name: &str| key.iter().any(|cell| cell.column.name == name);
+    if let Some(both) = defaults.iter().find(|member| is_key(&member.name)) {
+        return Err(Error::ColumnInKeyAndDefaults {
+            column: both.name.clone(),
+        });
+    }
+    defaults
+        .iter()
+        .map(|member| Ok((column(table, &member.name)?, member)))
+        .collect()
 }
 
 /// Opens the table that `find` finds. None when the timeout is over before that can be done.

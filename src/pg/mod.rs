@@ -15,6 +15,7 @@ mod creator;
 pub mod cursor;
 pub mod deadline;
 pub mod first;
+pub mod function;
 pub mod grasp;
 mod guard;
 mod invalidation;

@@ -66,6 +66,7 @@ unsafe extern "C-unwind" {
     ) -> JsonbIteratorToken::Type;
     pub(super) fn JsonbValueToJsonb(value: *mut JsonbValue) -> *mut Jsonb;
     pub(super) fn InitMaterializedSRF(info: FunctionCallInfo, flags: u32);
+    pub(super) fn LockDatabaseObject(class: Oid, object: Oid, part: u16, mode: c_int);
     pub(super) fn LockRelationOid(relation: Oid, mode: c_int);
     pub(super) fn LockAcquire(
         tag: *const LOCKTAG,

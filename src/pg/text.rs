@@ -6,7 +6,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::guard::{Raised, guard};
 use super::raw;
-use super::value::{Value, from_server};
+use super::value::{Kind, Value, from_server};
 
 /// What a value is, as far as its text in a key goes.
 pub enum Part<'a> {
@@ -58,8 +58,33 @@ impl Value {
         })
     }
 
+    /// The value of `kind` that has the same text, under settings that keep all that a value is.
+    /// No cast is looked for, since anybody may make one for a type of their own.
+    pub fn converted(self, kind: Kind) -> Result<Self, Raised> {
+        const READ_ALIKE: [Oid; 7] = [
+            pg_sys::BPCHAROID,
+            pg_sys::INT2OID,
+            pg_sys::INT4OID,
+            pg_sys::INT8OID,
+            pg_sys::NUMERICOID,
+            pg_sys::TEXTOID,
+            pg_sys::VARCHAROID,
+        ];
+        let base = base_type(self.kind)?;
+        // SAFETY: what an output function prints is NUL-terminated and lives as long as the call.
+        let convert = || unsafe { Self::parse_c(self.print(base)?, kind) };
+        if READ_ALIKE.contains(&base) && READ_ALIKE.contains(&kind.base) {
+            return convert();
+        }
+        with_fixed_formats(convert)
+    }
+
     /// What the type's output function prints.
     fn printed<'a>(self, kind: Oid) -> Result<&'a [u8], Raised> {
+        self.print(kind).map(c_bytes)
+    }
+
+    fn print(self, kind: Oid) -> Result<*const c_char, Raised> {
         let (mut output, mut is_varlena) = (Oid::INVALID, false);
         let datum = self.datum;
         // SAFETY: the output function is the type's own.
@@ -69,7 +94,7 @@ impl Value {
                 raw::OidOutputFunctionCall(output, datum)
             })
         }?;
-        Ok(c_bytes(printed))
+        Ok(printed.cast_const())
     }
 
     fn printed_with_fixed_settings<'a>(self, kind: Oid) -> Result<&'a [u8], Raised> {

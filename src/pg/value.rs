@@ -55,32 +55,6 @@ impl Kind {
     pub fn is_integer(self) -> bool {
         [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID].contains(&self.base)
     }
-
-    /// Whether its values keep all they are through `to_jsonb` and the type's input function,
-    /// under all settings.
-    pub fn is_exact_in_json(self) -> bool {
-        let kind = self.base;
-        let is_known = [
-            pg_sys::BOOLOID,
-            pg_sys::BPCHAROID,
-            pg_sys::BYTEAOID,
-            pg_sys::DATEOID,
-            pg_sys::INT2OID,
-            pg_sys::INT4OID,
-            pg_sys::INT8OID,
-            pg_sys::JSONBOID,
-            pg_sys::NUMERICOID,
-            pg_sys::TEXTOID,
-            pg_sys::TIMEOID,
-            pg_sys::TIMESTAMPOID,
-            pg_sys::TIMESTAMPTZOID,
-            pg_sys::UUIDOID,
-            pg_sys::VARCHAROID,
-        ]
-        .contains(&kind);
-        // SAFETY: a catalog look-up of an existing type.
-        is_known || unsafe { pg_sys::get_typtype(kind) } as u8 == pg_sys::TYPTYPE_ENUM
-    }
 }
 
 impl Value {
@@ -237,14 +211,16 @@ impl Value {
         if kind.oid == pg_sys::TEXTOID {
             return Self::text(source.as_bytes());
         }
+        // SAFETY: the text outlives the call.
+        unsafe { Self::parse_c(source.as_ptr(), kind) }
+    }
+
+    /// The same of a NUL-terminated text in the database's encoding.
+    pub(super) unsafe fn parse_c(text: *const c_char, kind: Kind) -> Result<Self, Raised> {
         let (input, parameter) = (kind.input, kind.input_parameter);
-        // SAFETY: the text is NUL-terminated and outlives the call; the input function is the
-        // type's own.
+        // SAFETY: the caller's promise; the input function is the type's own.
         let datum = unsafe {
-            guard(|| {
-                let text = source.as_ptr().cast_mut();
-                raw::OidInputFunctionCall(input, text, parameter, kind.typmod)
-            })
+            guard(|| raw::OidInputFunctionCall(input, text.cast_mut(), parameter, kind.typmod))
         }?;
         Ok(Self {
             datum,
@@ -255,7 +231,10 @@ impl Value {
 
     /// This value where it is of `kind` already.
     pub fn of_kind(self, kind: Kind) -> Option<Self> {
-        (self.kind == kind.base && kind.oid == kind.base && kind.typmod < 0).then_some(self)
+        (self.kind == kind.oid && kind.typmod < 0).then_some(Self {
+            kind: kind.base,
+            ..self
+        })
     }
 
     /// Whether this boolean is true.

@@ -35,6 +35,19 @@ impl<'a> Cell<'a> {
         };
         Ok(Self { column, value })
     }
+
+    /// The cell of a value: as it is where it has the column's type, else converted by its text.
+    pub fn of_value(column: &'a Column, value: Value) -> Result<Self, Error> {
+        let value = if value.is_null() {
+            Value::null(column.kind)
+        } else {
+            match value.of_kind(column.kind) {
+                Some(value) => value,
+                None => value.converted(column.kind)?,
+            }
+        };
+        Ok(Self { column, value })
+    }
 }
 
 /// A JSON array or object as an array, row or range: PostgreSQL's own conversion.

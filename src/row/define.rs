@@ -1,6 +1,7 @@
 //! A typed function for one table and one key: with_row_lock for those who know their table.
 //!
-//! Its body is text, with every name qualified. A body that PostgreSQL keeps parsed would forbid
+//! Its body is text, with every name qualified, and calls only a function of schema once, where
+//! nobody can add another one that fits better. A body that PostgreSQL keeps parsed would forbid
 //! ALTER TABLE, in 15, what needs another row type.
 
 use pgrx::datum::AnyElement;
@@ -9,7 +10,7 @@ use pgrx::pg_extern;
 use crate::error::Error;
 use crate::pg::spi::{self, View};
 use crate::pg::table::{Column, Table};
-use crate::pg::{Call, ErrorReport, Value, text};
+use crate::pg::{Call, ErrorReport, Value, function, text};
 
 use super::opened;
 
@@ -34,87 +35,184 @@ fn define_row_lock(call: Call) -> Result<Option<AnyElement>, ErrorReport> {
 }
 
 fn define(name: Value, table: &Table, columns: &[&Column]) -> Result<Value, Error> {
-    let home = home()?;
     let name = full_name(name)?;
-    let mut parameters = Vec::new();
-    let mut kinds = Vec::new();
-    let mut pairs = Vec::new();
-    let mut prints = false;
-    for (i, column) in columns.iter().enumerate() {
-        if column.equals("", "")?.is_none() {
-            return Err(Error::ColumnWithoutEquality {
-                table: table.name.clone(),
-                column: column.name.clone(),
+    let function = Function::new(table, columns)?;
+    let (key, row) = (&function.key_types, &table.name);
+    let types = format!("{key}, pg_catalog.interval, pg_catalog.jsonb");
+    let signature = format!("{name}({types})");
+    let create = match function.existing(&signature, row)? {
+        Existing::None => "CREATE",
+        Existing::Made { alike: true } => "CREATE OR REPLACE",
+        Existing::Made { alike: false } => {
+            run(&format!("DROP FUNCTION {signature}"))?;
+            "CREATE"
+        }
+        Existing::Other => {
+            return Err(Error::FunctionExists {
+                function: signature,
             });
         }
-        let kind = column.bare_type_name()?.ok_or(Error::TextInvalid {
-            what: "the name of a type",
-        })?;
-        parameters.push(format!("{} {kind}", column.quoted));
-        kinds.push(kind);
-        let parameter = i + 1;
-        let value = if column.kind.is_exact_in_json() {
-            format!("${parameter}")
-        } else {
-            prints = true;
-            format!("${parameter}::pg_catalog.text")
-        };
-        pairs.push(format!("{}, {value}", text::literal(&column.name)));
-    }
-    let mut timeout = "timeout".to_owned();
-    while columns.iter().any(|column| column.name == timeout) {
-        timeout.push('_');
-    }
-    parameters.push(format!("\"{timeout}\" pg_catalog.interval DEFAULT NULL"));
-    kinds.push("pg_catalog.interval".to_owned());
-    // Values that are printed are printed exactly, and in a form that every session reads alike.
-    let settings = if prints {
-        " SET extra_float_digits = 1 SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'"
-    } else {
-        ""
     };
-    let (parameters, kinds) = (parameters.join(", "), kinds.join(", "));
-    let (pairs, row) = (pairs.join(", "), &table.name);
-    let last = columns.len() + 1;
-    let body = format!(
-        "SELECT {home}.with_row_lock(NULL::{row}, pg_catalog.jsonb_build_object({pairs}), \
-         '{{}}'::pg_catalog.jsonb, ${last})"
-    );
+    // As an earlier version defined it, without defaults: a call would fit both.
+    let former = format!("{name}({key}, pg_catalog.interval)");
+    if let Existing::Made { .. } = function.existing(&former, row)? {
+        run(&format!("DROP FUNCTION {former}"))?;
+    }
+    let (parameters, body) = (&function.parameters, text::literal(&function.body));
     run(&format!(
-        "CREATE FUNCTION {name}({parameters}) RETURNS SETOF {row} \
-         LANGUAGE sql VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1{settings} AS {}",
-        text::literal(&body)
+        "{create} FUNCTION {name}({parameters}) RETURNS SETOF {row} \
+         LANGUAGE sql VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1 AS {body}"
     ))?;
     run(&format!(
-        "COMMENT ON FUNCTION {name}({kinds}) IS {}",
+        "COMMENT ON FUNCTION {signature} IS {}",
         text::literal(&format!(
             "The row of {row} with this key, found or created, and locked until the transaction \
              ends, as with_row_lock does. Made by once.define_row_lock."
         ))
     ))?;
-    let found = spi::run(
-        "SELECT $1::pg_catalog.regprocedure",
-        &[text::value(&format!("{name}({kinds})"))?],
-        View::Isolated,
-        |rows| Ok::<_, Error>(rows.keep(0, 0)?),
-    )?;
-    found.ok_or(Error::TextInvalid {
-        what: "function_name",
+    own(&signature)?.ok_or(Error::FunctionExists {
+        function: signature,
     })
 }
 
-/// The schema of with_row_lock, quoted.
-fn home() -> Result<String, Error> {
-    let schema = spi::run(
-        "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension AS e \
-         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace \
-         WHERE e.extname OPERATOR(pg_catalog.=) 'pg_once'",
-        &[],
-        View::Newest,
-        |rows| Ok::<_, Error>(rows.text(0, 0)?),
-    )?;
-    schema.ok_or(Error::TextInvalid {
-        what: "the name of the extension's schema",
+/// What is to be created.
+struct Function {
+    key_types: String,
+    parameters: String,
+    /// The names of the parameters, as an array.
+    parameter_names: Value,
+    body: String,
+}
+
+/// A function that has the name and the argument types already.
+enum Existing {
+    None,
+    /// Made here, and the caller's.
+    Made {
+        /// It can be replaced as it is, with what depends on it.
+        alike: bool,
+    },
+    Other,
+}
+
+/// How the body of each function begins that is made here.
+const BODY: &str = "SELECT once.row_lock(NULL::";
+
+/// How the whole body of those looks that were made before version 0.3.0.
+const FORMER_BODY: &str = "^SELECT .+\\.with_row_lock\\(NULL::.+, pg_catalog\\.jsonb_build_object\\(.+\\), \
+                           '\\{\\}'::pg_catalog\\.jsonb, \\$[0-9]+\\)$";
+
+impl Function {
+    fn new(table: &Table, columns: &[&Column]) -> Result<Self, Error> {
+        let (mut types, mut parameters) = (Vec::new(), Vec::new());
+        let (mut names, mut values) = (Vec::new(), Vec::new());
+        for (i, column) in columns.iter().enumerate() {
+            if column.equals("", "")?.is_none() {
+                return Err(Error::ColumnWithoutEquality {
+                    table: table.name.clone(),
+                    column: column.name.clone(),
+                });
+            }
+            let kind = column.bare_type_name()?.ok_or(Error::TextInvalid {
+                what: "the name of a type",
+            })?;
+            parameters.push(format!("{} {kind}", column.quoted));
+            types.push(kind);
+            names.push(text::literal(&column.name));
+            values.push(format!("${}", i + 1));
+        }
+        let (timeout, defaults) = (apart("timeout", columns), apart("defaults", columns));
+        parameters.push(format!("\"{timeout}\" pg_catalog.interval DEFAULT NULL"));
+        parameters.push(format!(
+            "\"{defaults}\" pg_catalog.jsonb DEFAULT '{{}}'::pg_catalog.jsonb"
+        ));
+        let body = format!(
+            "{BODY}{}, ARRAY[{}]::pg_catalog.text[], ${}, ${}, {})",
+            table.name,
+            names.join(", "),
+            columns.len() + 2,
+            columns.len() + 1,
+            values.join(", ")
+        );
+        let parameter_names = columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .chain([timeout.as_str(), defaults.as_str()])
+            .map(text::value)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            key_types: types.join(", "),
+            parameters: parameters.join(", "),
+            parameter_names: Value::texts(&parameter_names)?,
+            body,
+        })
+    }
+
+    /// What has this signature, the caller's own locked until the transaction ends.
+    fn existing(&self, signature: &str, row: &str) -> Result<Existing, Error> {
+        match self.look(signature, row)? {
+            // Another session may have changed it before the lock.
+            (Some(oid), Existing::Made { .. }) => {
+                function::lock_against_change(oid)?;
+                Ok(self.look(signature, row)?.1)
+            }
+            (_, existing) => Ok(existing),
+        }
+    }
+
+    /// What has this signature, and its object id. Whether it was made here is read from its body,
+    /// which its owner alone writes: it decides only what becomes of the caller's own functions.
+    fn look(&self, signature: &str, row: &str) -> Result<(Option<u32>, Existing), Error> {
+        const LOOK: &str = "SELECT l.lanname OPERATOR(pg_catalog.=) 'sql' \
+                 AND p.prokind OPERATOR(pg_catalog.=) 'f' AND p.proretset \
+                 AND r.rolname OPERATOR(pg_catalog.=) CURRENT_USER \
+                 AND (pg_catalog.starts_with(p.prosrc, $2) OR p.prosrc OPERATOR(pg_catalog.~) $3), \
+                 p.proargnames OPERATOR(pg_catalog.=) $4 \
+                 AND p.prorettype OPERATOR(pg_catalog.=) $5::pg_catalog.regtype::pg_catalog.oid, \
+                 p.oid::pg_catalog.int8 \
+             FROM pg_catalog.pg_proc AS p \
+             JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
+             LEFT JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) p.proowner \
+             WHERE p.oid OPERATOR(pg_catalog.=) \
+                 pg_catalog.to_regprocedure($1)::pg_catalog.oid";
+        let arguments = [
+            text::value(signature)?,
+            text::value(BODY)?,
+            text::value(FORMER_BODY)?,
+            self.parameter_names,
+            text::value(row)?,
+        ];
+        spi::run(LOOK, &arguments, View::Newest, |rows| {
+            let existing = match (rows.count(), rows.boolean(0, 0)?) {
+                (0, _) => Existing::None,
+                (_, Some(true)) => Existing::Made {
+                    alike: rows.boolean(0, 1)? == Some(true),
+                },
+                _ => Existing::Other,
+            };
+            let oid = rows.integer(0, 2)?.and_then(|oid| u32::try_from(oid).ok());
+            Ok((oid, existing))
+        })
+    }
+}
+
+/// A name of a parameter that no column of the key has.
+fn apart(name: &str, columns: &[&Column]) -> String {
+    let mut name = name.to_owned();
+    while columns.iter().any(|column| column.name == name) {
+        name.push('_');
+    }
+    name
+}
+
+/// The function, where it is the caller's: nobody else has put one of theirs in its place.
+fn own(signature: &str) -> Result<Option<Value>, Error> {
+    const OWN: &str = "SELECT p.oid::pg_catalog.regprocedure FROM pg_catalog.pg_proc AS p \
+         JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) p.proowner \
+         WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure($1)::pg_catalog.oid \
+           AND r.rolname OPERATOR(pg_catalog.=) CURRENT_USER";
+    spi::run(OWN, &[text::value(signature)?], View::Newest, |rows| {
+        Ok::<_, Error>(rows.keep(0, 0)?)
     })
 }
 

@@ -27,10 +27,51 @@ SELECT * FROM with_invoice_lock(2, 'A');
 INSERT INTO bill (account_id, number) VALUES (2, 'A');
 SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(2, 'A')$$);
 
--- Names: as SQL reads them, with and without a schema; nothing is replaced.
+-- defaults are for a row that is created.
+SELECT account_id, number, total FROM with_invoice_lock(3, 'A', defaults => '{"total": 7.50}');
+SELECT account_id, number, total FROM with_invoice_lock(3, 'A', '1 s', '{"total": 8}');
+SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(3, 'B', defaults => '{"number": "C"}')$$);
+SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(3, 'B', defaults => '{"nothing": 1}')$$);
+SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(3, 'B', defaults => NULL)$$);
+SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(3, 'B', defaults => '[]')$$);
+SELECT pg_temp.raised($$SELECT once.row_lock(NULL::bill, '{account_id,number}', '{}', NULL, 1)$$);
+
+-- Defining one again replaces it.
+CREATE VIEW depends AS SELECT id FROM with_invoice_lock(1, 'A');
+SELECT once.define_row_lock('with_invoice_lock', 'bill', '{account_id,number}');
+SELECT once.define_row_lock('public.With_Invoice_Lock', 'bill', '{account_id,number}');
+SELECT * FROM depends;
+SELECT count(*) FROM pg_proc WHERE proname = 'with_invoice_lock';
+-- With other names, or of another table, only where nothing depends on it.
+CREATE TABLE receipt (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account_id bigint, number text, "timeout" text, defaults text);
+SELECT pg_temp.raised($$SELECT once.define_row_lock('with_invoice_lock', 'receipt', '{account_id,number}')$$);
+DROP VIEW depends;
+SELECT once.define_row_lock('with_invoice_lock', 'receipt', '{account_id,number}');
+SELECT once.define_row_lock('with_invoice_lock', 'receipt', '{account_id,defaults}');
+SELECT once.define_row_lock('with_invoice_lock', 'receipt', '{account_id,timeout}');
+SELECT proargnames, prorettype::regtype FROM pg_proc WHERE proname = 'with_invoice_lock';
+SELECT once.define_row_lock('with_receipt_lock', 'receipt', '{timeout,defaults}');
+SELECT proargnames FROM pg_proc WHERE proname = 'with_receipt_lock';
+SELECT "timeout", defaults, number FROM with_receipt_lock(timeout => 't', defaults => 'd', timeout_ => '1 s', defaults_ => '{"number": "n"}');
+DROP FUNCTION with_receipt_lock;
+SELECT once.define_row_lock('with_invoice_lock', 'bill', '{account_id,number}');
+DROP TABLE receipt;
+-- One of an earlier version had no defaults: a call would fit both.
+CREATE FUNCTION former(number text, "timeout" pg_catalog.interval DEFAULT NULL) RETURNS SETOF public.bill LANGUAGE sql VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
+	AS $$SELECT public.with_row_lock(NULL::public.bill, pg_catalog.jsonb_build_object('number', $1), '{}'::pg_catalog.jsonb, $2)$$;
+SELECT once.define_row_lock('former', 'bill', '{number}');
+SELECT oid::regprocedure FROM pg_proc WHERE proname = 'former';
+-- Others are not replaced.
+CREATE FUNCTION manual(text, interval, jsonb) RETURNS SETOF bill LANGUAGE sql AS 'SELECT * FROM bill LIMIT 1';
+CREATE PROCEDURE proc(text, interval, jsonb) LANGUAGE sql AS '';
+SELECT pg_temp.raised($$SELECT once.define_row_lock('manual', 'bill', '{number}')$$);
+SELECT pg_temp.raised($$SELECT once.define_row_lock('proc', 'bill', '{number}')$$);
+SELECT prosrc FROM pg_proc WHERE proname = 'manual';
+DROP FUNCTION manual, former;
+DROP PROCEDURE proc;
+
+-- Names: as SQL reads them, with and without a schema.
 CREATE SCHEMA app;
-SELECT pg_temp.raised($$SELECT once.define_row_lock('with_invoice_lock', 'bill', '{account_id,number}')$$);
-SELECT pg_temp.raised($$SELECT once.define_row_lock('public.With_Invoice_Lock', 'bill', '{account_id,number}')$$);
 SELECT once.define_row_lock('with_invoice_lock', 'bill', '{number,account_id}');
 SELECT once.define_row_lock('app.with_invoice_lock', 'bill', '{account_id,number}');
 SELECT once.define_row_lock('app."With ""it"" ö"', 'bill', '{number}');
@@ -106,6 +147,8 @@ SET ROLE regress_definer;
 SELECT once.define_row_lock('app.mine', 'bill', '{number}');
 SELECT pg_temp.raised($$SELECT * FROM app.mine('B')$$);
 RESET ROLE;
+-- Another role's is not replaced, not even by a superuser.
+SELECT pg_temp.raised($$SELECT once.define_row_lock('app.mine', 'bill', '{number}')$$);
 GRANT SELECT, UPDATE ON bill TO regress_user;
 SET ROLE regress_user;
 SELECT id FROM app.mine('B');

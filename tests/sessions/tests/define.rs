@@ -1,0 +1,343 @@
+//! Functions that once.define_row_lock makes: whatever tables, columns and
+//! types are called, and whatever others create next to them, they call what
+//! they were made to call.
+
+use pg_once_sessions::{Cluster, Database, database};
+
+/// Names that would end a literal or an identifier too early if they were not
+/// quoted.
+const NASTY: [&str; 24] = [
+    "a'b",
+    "a''b",
+    "'",
+    "''",
+    "a\"b",
+    "\"",
+    "\\",
+    "a\\",
+    "a\\'b",
+    "\\'); DROP TABLE public.canary; --",
+    "'); DROP TABLE public.canary; --",
+    "\"); DROP TABLE public.canary; --",
+    "$$",
+    "$function$",
+    "$1",
+    "a;b",
+    "a\nb",
+    "a\r\tb",
+    "--",
+    "/* ",
+    "*/",
+    "naïve ☃ 𝄞",
+    "SELECT",
+    "%I%s%1$s",
+];
+
+const SETTINGS: [&str; 2] = ["on", "off"];
+
+/// Each name as that of a schema, table, column, type and function.
+#[test]
+fn names_do_not_inject() {
+    let database = database();
+    let mut session = database.session();
+    session.run("CREATE TABLE canary (); CREATE SCHEMA types");
+    let longest = format!("{:x<61}'\"", "");
+    for name in NASTY.into_iter().chain([longest.as_str()]) {
+        let (called, text) = (identifier(name), literal(name));
+        let table = format!("{called}.{called}");
+        session.run(&format!(
+            "CREATE SCHEMA {called};
+             CREATE DOMAIN types.{called} AS text;
+             CREATE TABLE {table} ({called} types.{called}, \"timeout\" int, defaults int,
+                 n int DEFAULT 7, UNIQUE ({called}, \"timeout\", defaults))"
+        ));
+        let mut n = 0;
+        for made_under in SETTINGS {
+            session.run(&format!(
+                "SET standard_conforming_strings = {made_under}; SET search_path = ''"
+            ));
+            session.run(&format!(
+                "SELECT once.define_row_lock({}, c.oid, ARRAY[{text}, 'timeout', 'defaults'])
+                 FROM pg_catalog.pg_class c WHERE c.relname = {text} AND c.relkind = 'r'",
+                literal(&table)
+            ));
+            for called_under in SETTINGS {
+                let mut caller = database.session();
+                caller.run(&format!("SET standard_conforming_strings = {called_under}"));
+                caller.run("SET search_path = ''");
+                n += 1;
+                let call = format!(
+                    "SELECT n FROM {table}({text}, 1, {n}, '1 s', '{{\"n\": {n}}}')
+                     WHERE {called} = {text}"
+                );
+                assert_eq!(caller.number(&call), n, "{name:?}");
+                assert_eq!(caller.number(&call), n, "{name:?}");
+            }
+        }
+        let rows = session.number(&format!("SELECT count(*) FROM {table}"));
+        assert_eq!(rows, n, "{name:?}");
+        let made = "SELECT count(*) FROM pg_proc WHERE prosrc LIKE 'SELECT once.row_lock%'";
+        assert_eq!(session.number(made), 1, "{name:?}");
+        session.run(&format!("DROP SCHEMA {called} CASCADE"));
+    }
+    assert_eq!(session.number("SELECT count(*) FROM public.canary"), 0);
+}
+
+/// eve may create in the schema of the extension's functions, in that of the
+/// made function, and is the owner of the types of columns. What she creates
+/// fits every call better, and none of it runs as the caller.
+#[test]
+fn planted_functions_operators_and_casts_are_not_called() {
+    let database = database();
+    let (shop, eve) = roles(&database);
+    database.session_as(&shop).run(
+        "CREATE TABLE shop.payments (service int, item eve.item, mood eve.mood, mark eve.mark,
+             amount numeric(8,2), n int DEFAULT 0);
+         SELECT once.define_row_lock('shop.pay', 'shop.payments', '{service,item,mood,mark,amount}');
+         GRANT SELECT ON shop.payments TO PUBLIC",
+    );
+    let mut mallory = database.session_as(&eve);
+    mallory.run(
+        "CREATE FUNCTION eve.caught(name text) RETURNS void LANGUAGE plpgsql AS
+             'BEGIN INSERT INTO eve.caught VALUES (name, current_user); END'",
+    );
+    // Overloads of all that a body of this or an earlier version names.
+    mallory.run(
+        "DO $do$
+         DECLARE
+             home text;
+             planted record;
+         BEGIN
+             FOREACH home IN ARRAY '{public,eve,shop}'::text[] LOOP
+                 FOR planted IN SELECT * FROM (VALUES
+                     ('with_row_lock', 'shop.payments, jsonb, jsonb, interval', 'SETOF shop.payments'),
+                     ('with_row_lock', 'shop.payments, jsonb', 'SETOF shop.payments'),
+                     ('row_lock', 'shop.payments, text[], jsonb, interval, int, eve.item, eve.mood, eve.mark, numeric', 'SETOF shop.payments'),
+                     ('row_lock', 'shop.payments, text[], jsonb, interval, VARIADIC text[]', 'SETOF shop.payments'),
+                     ('jsonb_build_object', 'text, int, text, eve.item, text, eve.mood, text, eve.mark, text, numeric', 'jsonb'),
+                     ('jsonb_build_object', 'VARIADIC text[]', 'jsonb'),
+                     ('text', 'eve.item', 'text'), ('text', 'eve.mood', 'text'), ('text', 'eve.mark', 'text'),
+                     ('jsonb', 'text', 'jsonb'), ('interval', 'text', 'interval'), ('_text', 'text', 'text[]')
+                 ) AS planted (name, types, result) LOOP
+                     EXECUTE format('CREATE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L',
+                         home, planted.name, planted.types, planted.result,
+                         format('BEGIN PERFORM eve.caught(%L); RETURN%s; END', planted.name,
+                             CASE WHEN planted.result LIKE 'SETOF%' THEN '' ELSE ' NULL' END));
+                 END LOOP;
+             END LOOP;
+         END $do$",
+    );
+    // A cast of her own types to what a body might cast them to, and the operators of lookups.
+    mallory.run(
+        "DO $do$
+         DECLARE
+             kind text;
+             target text;
+             home text;
+         BEGIN
+             FOREACH kind IN ARRAY '{eve.mood,eve.mark}'::text[] LOOP
+                 FOREACH target IN ARRAY '{text,json,jsonb,varchar}'::text[] LOOP
+                     EXECUTE format('CREATE FUNCTION eve.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L',
+                         'to_' || target, kind, target,
+                         'BEGIN PERFORM eve.caught(''a cast''); RETURN NULL; END');
+                     EXECUTE format('CREATE CAST (%s AS %s) WITH FUNCTION eve.%I(%s) AS ASSIGNMENT',
+                         kind, target, 'to_' || target, kind);
+                 END LOOP;
+                 FOREACH home IN ARRAY '{public,eve,shop}'::text[] LOOP
+                     EXECUTE format('CREATE FUNCTION %I.same(%s, %s) RETURNS boolean LANGUAGE plpgsql AS %L',
+                         home, kind, kind, 'BEGIN PERFORM eve.caught(''an operator''); RETURN true; END');
+                     EXECUTE format('CREATE OPERATOR %I.= (LEFTARG = %s, RIGHTARG = %s, FUNCTION = %I.same)',
+                         home, kind, kind, home);
+                 END LOOP;
+             END LOOP;
+         END $do$",
+    );
+    for search_path in [
+        "''",
+        "public",
+        "eve, shop, public",
+        "eve, shop, public, pg_catalog",
+    ] {
+        let mut caller = database.session_as(&shop);
+        caller.run(&format!("SET search_path = {search_path}"));
+        for _ in 0..2 {
+            caller.run("SELECT n FROM shop.pay(1, 'i', 'sad', (1, 2), 2.50)");
+            caller.run(
+                "SELECT n FROM shop.pay(2, 'i', 'sad', (1, 2), 2.50, timeout => '1 s', defaults => '{}')",
+            );
+        }
+    }
+    let mut admin = database.session();
+    admin.run("SET search_path = ''");
+    admin.run("SELECT n FROM shop.pay(3, 'i', 'sad', (1, 2), 2.50)");
+    let caught = admin.rows("SELECT DISTINCT name, role FROM eve.caught ORDER BY 1, 2");
+    assert!(caught.is_empty(), "{caught:?}");
+    assert_eq!(
+        admin.number("SELECT pg_catalog.count(*) FROM shop.payments"),
+        3
+    );
+}
+
+/// Only functions of the caller's own are replaced, however they look.
+#[test]
+fn a_function_of_another_role_is_not_replaced() {
+    let database = database();
+    let (shop, eve) = roles(&database);
+    database.session_as(&shop).run(
+        "CREATE TABLE shop.doc (k text);
+         GRANT ALL ON shop.doc TO PUBLIC; GRANT CREATE ON SCHEMA shop TO PUBLIC",
+    );
+    let define = "SELECT once.define_row_lock('shop.with_doc', 'shop.doc', '{k}')";
+    let mut planter = database.session_as(&eve);
+    planter.run(define);
+    let source = "SELECT prosrc, proowner::regrole FROM pg_proc WHERE proname = 'with_doc'";
+    let before = planter.rows(source);
+    for role in [&shop, &"postgres".to_owned()] {
+        let mut caller = database.session_as(role);
+        let refusal = caller.refused(define, "42723");
+        assert!(refusal.message().contains("shop.with_doc("), "{refusal:?}");
+        assert_eq!(caller.rows(source), before);
+    }
+    // A member of the owner's role is not the owner either.
+    database.session().run(&format!("GRANT {eve} TO {shop}"));
+    database.session_as(&shop).refused(define, "42723");
+    // The owner's own, but written by hand.
+    planter.run(
+        "DROP FUNCTION shop.with_doc;
+         CREATE FUNCTION shop.with_doc(text, interval, jsonb) RETURNS SETOF shop.doc LANGUAGE sql AS
+             '/* SELECT once.row_lock(NULL:: */ SELECT * FROM shop.doc'",
+    );
+    planter.refused(define, "42723");
+    assert_eq!(
+        planter.number("SELECT count(*) FROM pg_proc WHERE proname = 'with_doc'"),
+        1
+    );
+}
+
+/// Rights stay where the signature stays; two who define at once make one.
+#[test]
+fn defining_again_keeps_rights_and_makes_no_second() {
+    let database = database();
+    let (shop, eve) = roles(&database);
+    let mut owner = database.session_as(&shop);
+    owner.run(
+        "CREATE TABLE shop.doc (k text, n int DEFAULT 1); GRANT ALL ON shop.doc TO PUBLIC;
+         SELECT once.define_row_lock('shop.with_doc', 'shop.doc', '{k}');
+         REVOKE EXECUTE ON FUNCTION shop.with_doc FROM PUBLIC",
+    );
+    let mut caller = database.session_as(&eve);
+    caller.refused("SELECT shop.with_doc('k')", "42501");
+    owner.run("SELECT once.define_row_lock('shop.with_doc', 'shop.doc', '{k}')");
+    caller.refused("SELECT shop.with_doc('k')", "42501");
+    owner.run(&format!("GRANT EXECUTE ON FUNCTION shop.with_doc TO {eve}"));
+    caller.run("SELECT shop.with_doc('k')");
+
+    let [mut first, mut second] = [database.session_as(&shop), database.session_as(&shop)];
+    let define = "SELECT once.define_row_lock('shop.at_once', 'shop.doc', '{k}')";
+    first.begin();
+    first.run(define);
+    second.send(define);
+    second.waits();
+    first.commit();
+    // As CREATE FUNCTION does: the second is told of the first.
+    second.answered_refusal("23505");
+    second.run(define);
+    // Whoever replaces it waits for another one who does.
+    first.begin();
+    first.run(define);
+    second.send(define);
+    second.waits_for(&first);
+    first.commit();
+    second.answered_rows();
+    first.begin();
+    first.run("DROP FUNCTION shop.at_once");
+    second.send(define);
+    second.waits_for(&first);
+    first.commit();
+    second.answered_rows();
+    assert_eq!(
+        owner.number("SELECT count(*) FROM pg_proc WHERE proname = 'at_once'"),
+        1
+    );
+}
+
+/// By a role that is no superuser, and as it was.
+#[test]
+fn made_functions_are_dumped_and_restored() {
+    let cluster = Cluster::start(&[]);
+    cluster.connect("postgres").run("CREATE ROLE alice LOGIN");
+    let name = cluster.database_like("OWNER alice TEMPLATE template0").name;
+    let mut alice = cluster.connect_as("alice", &name);
+    alice.run("CREATE EXTENSION pg_once; CREATE SCHEMA app");
+    for (i, nasty) in NASTY.into_iter().enumerate() {
+        let called = identifier(nasty);
+        alice.run(&format!(
+            "CREATE TABLE app.{called} ({called} varchar(80), n int DEFAULT 7);
+             SELECT once.define_row_lock({}, c.oid, ARRAY[{}])
+             FROM pg_class c WHERE c.relname = {}",
+            literal(&format!("app.f{i}")),
+            literal(nasty),
+            literal(nasty)
+        ));
+        alice.run(&format!(
+            "SELECT app.f{i}('before', defaults => '{{\"n\": 8}}')"
+        ));
+    }
+    let sources =
+        "SELECT proname, prosrc, proargnames, obj_description(oid, 'pg_proc') FROM pg_proc
+                   WHERE pronamespace = 'app'::regnamespace ORDER BY 1";
+    let before = alice.rows(sources);
+    let dump = cluster.path("dump");
+    cluster.client("pg_dump", &["-U", "alice", "-Fc", "-f", &dump, &name]);
+    let restored = cluster.database_like("OWNER alice TEMPLATE template0").name;
+    cluster.client(
+        "pg_restore",
+        &[
+            "-U",
+            "alice",
+            "--no-owner",
+            "--exit-on-error",
+            "-d",
+            &restored,
+            &dump,
+        ],
+    );
+    let mut alice = cluster.connect_as("alice", &restored);
+    assert_eq!(alice.rows(sources), before);
+    for i in 0..NASTY.len() {
+        assert_eq!(
+            alice.number(&format!("SELECT n FROM app.f{i}('before')")),
+            8
+        );
+        assert_eq!(alice.number(&format!("SELECT n FROM app.f{i}('after')")), 7);
+    }
+}
+
+/// shop, and eve, who may create nearly everywhere and is the owner of types.
+fn roles(database: &Database) -> (String, String) {
+    let (shop, eve) = (
+        format!("shop_{}", database.name),
+        format!("eve_{}", database.name),
+    );
+    database.session().run(&format!(
+        "CREATE ROLE {shop} LOGIN; CREATE ROLE {eve} LOGIN;
+         CREATE SCHEMA shop AUTHORIZATION {shop}; CREATE SCHEMA eve AUTHORIZATION {eve};
+         GRANT ALL ON SCHEMA public, eve TO PUBLIC; GRANT ALL ON SCHEMA shop TO {eve};
+         SET ROLE {eve};
+         CREATE DOMAIN eve.item AS varchar(20);
+         CREATE TYPE eve.mood AS ENUM ('sad');
+         CREATE TYPE eve.mark AS (a int, b int);
+         CREATE TABLE eve.caught (name text, role text);
+         GRANT ALL ON eve.caught TO PUBLIC"
+    ));
+    (shop, eve)
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// It reads the same whatever standard_conforming_strings is.
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
