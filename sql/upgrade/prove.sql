@@ -17,6 +17,8 @@ DECLARE
     strange pg_catalog.text;
     strange_lines pg_catalog.text;
 BEGIN
+    /* The names of types are compared as this setting writes them. */
+    PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
     /* ALTER EXTENSION has updated this row, which keeps everybody from dropping the extension. */
     SELECT e.oid, e.extnamespace INTO STRICT extension, home
     FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'pg_once';

@@ -27,6 +27,52 @@ impl Server {
         asked(&under_test(), "--pkglibdir").join("pg_once.so")
     }
 
+    /// A copy of the server under test beside it, into which something may be installed, until the next
+    /// copy of this name is made.
+    pub fn copied(name: &str) -> Server {
+        let (original, major) = (under_test(), Server::under_test().major);
+        let number = major.to_string();
+        // One that was provisioned here is copied with the libraries beside it.
+        let provisioned = original.ancestors().find(|directory| {
+            directory.ends_with(&number) && directory.parent().is_some_and(|pg| pg.ends_with("pg"))
+        });
+        let (home, place) = match provisioned {
+            Some(home) => (home, home.with_file_name(format!("{name}-{number}"))),
+            None => (
+                original.ancestors().nth(2).unwrap(),
+                target().join(format!("pg/{name}-{number}")),
+            ),
+        };
+        let _ = fs::remove_dir_all(&place);
+        let copy = |how: &str| Command::new("cp").arg(how).arg(home).arg(&place).output();
+        // Files that are only read can be the same ones.
+        if !copy("-al").unwrap().status.success() {
+            let _ = fs::remove_dir_all(&place);
+            let output = copy("-a").unwrap();
+            assert!(output.status.success(), "{}", text(&output.stderr));
+        }
+        let pg_config = place.join(original.strip_prefix(home).unwrap());
+        for question in ["--bindir", "--pkglibdir", "--sharedir"] {
+            let answer = asked(&pg_config, question);
+            let here = answer.starts_with(&place);
+            assert!(
+                here,
+                "the copy of {} still points to {}",
+                home.display(),
+                answer.display()
+            );
+        }
+        Server {
+            major,
+            bin: asked(&pg_config, "--bindir"),
+        }
+    }
+
+    /// What this server's pg_config answers.
+    pub fn asked(&self, question: &str) -> PathBuf {
+        asked(&self.bin.join("pg_config"), question)
+    }
+
     /// Those that pg_upgrade can lead from to the server under test: the older ones that have this
     /// version of the extension, as `make install` and `make test` leave them, and itself, so that
     /// there is always one. Says which are left out, and why.
@@ -55,10 +101,13 @@ fn provisioned(major: u32) -> Option<PathBuf> {
     if let Some(named) = std::env::var_os(format!("PG_CONFIG_{major}")) {
         return Some(named.into());
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    let answer = fs::read_to_string(target.join(format!("pg/{major}.pg_config"))).ok()?;
+    let answer = fs::read_to_string(target().join(format!("pg/{major}.pg_config"))).ok()?;
     Some(PathBuf::from(answer.trim()))
+}
+
+fn target() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from)
 }
 
 fn has_extension(pg_config: &Path) -> Result<(), String> {
