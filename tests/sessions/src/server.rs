@@ -31,16 +31,18 @@ impl Server {
     /// copy of this name is made.
     pub fn copied(name: &str) -> Server {
         let (original, major) = (under_test(), Server::under_test().major);
-        let number = major.to_string();
         // One that was provisioned here is copied with the libraries beside it.
-        let provisioned = original.ancestors().find(|directory| {
-            directory.ends_with(&number) && directory.parent().is_some_and(|pg| pg.ends_with("pg"))
-        });
+        let provisioned = original
+            .ancestors()
+            .find(|directory| directory.parent().is_some_and(|pg| pg.ends_with("pg")));
         let (home, place) = match provisioned {
-            Some(home) => (home, home.with_file_name(format!("{name}-{number}"))),
+            Some(home) => {
+                let own_name = home.file_name().unwrap().to_str().unwrap();
+                (home, home.with_file_name(format!("{name}-{own_name}")))
+            }
             None => (
                 original.ancestors().nth(2).unwrap(),
-                target().join(format!("pg/{name}-{number}")),
+                target().join(format!("pg/{name}-{major}")),
             ),
         };
         let _ = fs::remove_dir_all(&place);
