@@ -77,6 +77,7 @@ DECLARE
     looks CONSTANT pg_catalog.text[] := ARRAY[
         'once.backlog()',
         'once.check()',
+        'once.claims_of(text, text, integer)',
         'once.counters()',
         'once.define_row_lock(text, regclass, text[])',
         'once.find_duplicates(regclass, text[])',
@@ -86,6 +87,10 @@ DECLARE
         'once.may_use(text)',
         'once.merge_duplicates(regclass, text[], text, boolean, text, integer)',
         'once.row_lock(anyelement, text[], jsonb, interval, "any")',
+        'once.visible_claims()',
+        'once.visible_namespaces()',
+        'once.visible_work()',
+        'once.work_of(text, text, integer)',
         'once.worker_state()'
     ];
     /* For the owners of the extension and of the database. */

@@ -49,25 +49,3 @@ CREATE TRIGGER written AFTER INSERT OR UPDATE ON once.access_policy
 /* Also for what logical replication writes. */
 ALTER TABLE once.access_policy ENABLE ALWAYS TRIGGER changed;
 ALTER TABLE once.access_policy ENABLE ALWAYS TRIGGER written;
-
-CREATE VIEW once.namespaces WITH (security_barrier) AS
-    SELECT n.ns, n.ttl, n.allowed_role
-    FROM once.access_policy n
-    WHERE once.may_use(n.ns)
-       OR pg_catalog.pg_has_role('pg_database_owner', 'USAGE')
-       OR pg_catalog.pg_has_role(
-              (SELECT e.extowner FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'pg_once'), 'USAGE');
-COMMENT ON VIEW once.namespaces IS 'What once.configure said: of namespaces that the caller may use, and all for the owner of the extension or of the database';
-
-CREATE VIEW once.claims WITH (security_barrier) AS
-    SELECT c.ns, c.key,
-           CASE WHEN pg_catalog.starts_with(c.key, E'\x1e') THEN ARRAY(
-               SELECT pg_catalog.replace(pg_catalog.replace(part.text, E'\x1b1', E'\x1e'), E'\x1b0', E'\x1b')
-               FROM pg_catalog.unnest(pg_catalog.string_to_array(pg_catalog.substr(c.key, 2), E'\x1e'))
-                    WITH ORDINALITY AS part (text, position)
-               ORDER BY part.position)
-           ELSE ARRAY[c.key] END AS parts,
-           c.claimed_at, c.expires_at
-    FROM once.claim c
-    WHERE once.may_use(c.ns);
-COMMENT ON VIEW once.claims IS 'The committed claims of namespaces that the caller may use, expired ones included until they are swept; parts are those of which once_key made the key';

@@ -44,19 +44,6 @@ COMMENT ON COLUMN once.work_floor.token IS 'The highest token that was removed';
 SELECT pg_catalog.pg_extension_config_dump('once.work_record', '');
 SELECT pg_catalog.pg_extension_config_dump('once.work_floor', '');
 
-CREATE VIEW once.work WITH (security_barrier) AS
-    SELECT w.ns, w.key,
-           CASE WHEN w.state OPERATOR(pg_catalog.=) 'r' THEN 'running'
-                WHEN w.state OPERATOR(pg_catalog.=) 'g' THEN 'given back'
-                WHEN w.state OPERATOR(pg_catalog.=) 'd' THEN 'done'
-                ELSE 'failed' END AS state,
-           w.token, w.attempt, w.begun_at, w.lease_until, w.finished_at, w.expires_at
-    FROM once.work_record w
-    WHERE once.may_use(w.ns)
-      AND w.state OPERATOR(pg_catalog.<>) 'x'
-      AND (w.expires_at IS NULL OR w.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp());
-COMMENT ON VIEW once.work IS 'The committed work of namespaces that the caller may use: running (its lease may be over), given back (lease_until is when it may be run again, NULL for at once), done or failed. What has expired or was forgotten is left out. Requests and results are not shown';
-
 CREATE FUNCTION begin_once(
     ns text, key text, lease interval DEFAULT '1 minute', request jsonb DEFAULT NULL, wait interval DEFAULT '0'
 ) RETURNS TABLE (outcome text, token bigint, attempt integer, result jsonb, lease_until timestamptz)

@@ -37,6 +37,11 @@ pub fn owner(ns: &[u8], key: &[u8], owner: &[u8]) -> [u8; 16] {
     first_half(hash(&[ns, key, owner]))
 }
 
+/// What stands for a namespace, in memory only.
+pub fn namespace(ns: &[u8]) -> [u8; 16] {
+    first_half(hash(&[ns]))
+}
+
 /// What stands for a request of work: two requests with one digest count as equal.
 pub fn request(canonical: &[u8]) -> [u8; 16] {
     first_half(hash(&[canonical]))

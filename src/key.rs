@@ -64,6 +64,14 @@ pub fn check(key: &[u8]) -> Result<(), Error> {
     }
 }
 
+/// The parts of which `once_key` made a stored key. What is too long to be a key is one part.
+pub fn parts(key: &[u8]) -> Vec<Cow<'_, [u8]>> {
+    match key.len() {
+        0..=KEY_LIMIT => encoding::decode(key),
+        _ => vec![Cow::Borrowed(key)],
+    }
+}
+
 /// The key that the text argument at `index` is.
 fn text<'a>(call: Call<'a>, index: usize) -> Result<&'a [u8], Error> {
     match call.text(index, KEY_LIMIT)? {

@@ -9,6 +9,7 @@
 //! - [`claim`]: `claim_once`, `claim_once_per`, `claim_many`, `try_claim_once`, `is_claimed`, `unclaim`
 //! - [`lock`]: `with_lock`, `hold_lock`, `release_lock`, the view `once.locks`
 //! - [`work`]: `begin_once`, `renew_once`, `complete_once`, `fail_once`, `fence_once`, `forget_once`
+//! - [`view`]: the views `once.claims`, `once.work`, `once.namespaces`; `once.claims_of`, `once.work_of`
 //! - [`row`]: `with_row_lock`, `find_or_create`
 //! - [`mod@sweep`]: `once.sweep`, which removes what has expired
 //! - [`stats`]: `once.stats`, `once.reset_stats`
@@ -40,6 +41,7 @@ mod row;
 mod stats;
 mod sweep;
 mod timeout;
+mod view;
 mod work;
 mod worker;
 
@@ -55,7 +57,8 @@ pgrx::extension_sql_file!(
 pgrx::extension_sql_file!("../sql/claim.sql", name = "claim", requires = ["namespace"]);
 pgrx::extension_sql_file!("../sql/lock.sql", name = "lock", requires = ["claim"]);
 pgrx::extension_sql_file!("../sql/work.sql", name = "work", requires = ["lock"]);
-pgrx::extension_sql_file!("../sql/row.sql", name = "row", requires = ["work"]);
+pgrx::extension_sql_file!("../sql/view.sql", name = "view", requires = ["work"]);
+pgrx::extension_sql_file!("../sql/row.sql", name = "row", requires = ["view"]);
 pgrx::extension_sql_file!("../sql/payment.sql", name = "payment", requires = ["row"]);
 pgrx::extension_sql_file!("../sql/sweep.sql", name = "sweep", requires = ["payment"]);
 pgrx::extension_sql_file!("../sql/stats.sql", name = "stats", requires = ["sweep"]);

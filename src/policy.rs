@@ -5,8 +5,9 @@
 //! to nothing.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use crate::digest;
 use crate::error::Error;
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, attempt};
@@ -59,6 +60,69 @@ pub fn is_kept_for_caller(ns: &[u8]) -> Result<Option<bool>, Error> {
         None => Ok(None),
         Some(_) => rule.includes_caller().map(Some),
     }
+}
+
+/// The namespaces that are kept for roles which do not include `current_user`.
+pub struct Closed(HashSet<[u8; 16]>);
+
+impl Closed {
+    pub fn contains(&self, ns: &[u8]) -> bool {
+        !self.0.is_empty() && self.0.contains(&digest::namespace(ns))
+    }
+}
+
+/// What `current_user` may not use, as of now. One reading of the table, so that how much is read
+/// does not depend on what the caller asks for.
+pub fn closed() -> Result<Closed, Error> {
+    watch::version()?;
+    let (mut closed, mut roles) = (HashSet::new(), HashMap::new());
+    let mut last = None;
+    loop {
+        let page = as_owner(|| page(last.as_deref()))?;
+        last = page.last().map(|(ns, _)| ns.clone());
+        if last.is_none() {
+            return Ok(Closed(closed));
+        }
+        for (ns, role) in page {
+            let is_open = match roles.get(&role) {
+                Some(is_open) => *is_open,
+                None => role.includes_caller()?,
+            };
+            roles.insert(role, is_open);
+            if !is_open {
+                closed.insert(digest::namespace(&ns));
+            }
+        }
+    }
+}
+
+/// The next namespaces that are kept for a role, in the order of their names.
+fn page(after: Option<&[u8]>) -> Result<Vec<(Vec<u8>, Role)>, Error> {
+    macro_rules! page {
+        ($condition:literal) => {
+            concat!(
+                "SELECT ns, allowed_role FROM once.access_policy WHERE ",
+                $condition,
+                "allowed_role IS NOT NULL ORDER BY ns LIMIT 1000"
+            )
+        };
+    }
+    let (statement, arguments) = match after {
+        None => (page!(""), vec![]),
+        Some(ns) => (
+            page!("ns OPERATOR(pg_catalog.>) $1 AND "),
+            vec![Value::text(ns)?],
+        ),
+    };
+    spi::run(statement, &arguments, View::Newest, |rows| {
+        let mut page = Vec::with_capacity(rows.count());
+        for row in 0..rows.count() {
+            if let (Some(ns), Some(role)) = (rows.bytes(row, 0)?, rows.role(row, 1)?) {
+                page.push((ns, role));
+            }
+        }
+        Ok(page)
+    })
 }
 
 /// What stands in the table for one namespace. What is not there is none of both.

@@ -30,6 +30,39 @@ pub fn encode<'a>(parts: &[Cow<'a, [u8]>]) -> Cow<'a, [u8]> {
     Cow::Owned(key)
 }
 
+/// The parts that `key` was made of. An escape that [`encode`] does not write is left as it is.
+pub fn decode(key: &[u8]) -> Vec<Cow<'_, [u8]>> {
+    match key.strip_prefix(&[SEPARATOR]) {
+        None => vec![Cow::Borrowed(key)],
+        Some(parts) => parts
+            .split(|byte| *byte == SEPARATOR)
+            .map(unescape)
+            .collect(),
+    }
+}
+
+fn unescape(part: &[u8]) -> Cow<'_, [u8]> {
+    if !part.contains(&ESCAPE) {
+        return Cow::Borrowed(part);
+    }
+    let (mut plain, mut bytes) = (
+        Vec::with_capacity(part.len()),
+        part.iter().copied().peekable(),
+    );
+    while let Some(byte) = bytes.next() {
+        let escaped = match bytes.peek() {
+            Some(&ESCAPED_ESCAPE) if byte == ESCAPE => Some(ESCAPE),
+            Some(&ESCAPED_SEPARATOR) if byte == ESCAPE => Some(SEPARATOR),
+            _ => None,
+        };
+        if escaped.is_some() {
+            bytes.next();
+        }
+        plain.push(escaped.unwrap_or(byte));
+    }
+    Cow::Owned(plain)
+}
+
 /// Whether `key` is one that [`encode`] can make of parts whose text is free of U+001E at its
 /// beginning: any text that does not begin with U+001E, or two and more well-formed parts.
 pub fn is_well_formed(key: &[u8]) -> bool {
@@ -53,29 +86,6 @@ mod tests {
     fn key(parts: &[&[u8]]) -> Vec<u8> {
         let parts: Vec<Cow<[u8]>> = parts.iter().map(|part| Cow::Borrowed(*part)).collect();
         encode(&parts).into_owned()
-    }
-
-    fn decode(key: &[u8]) -> Vec<Vec<u8>> {
-        if key.first() != Some(&SEPARATOR) {
-            return vec![key.to_vec()];
-        }
-        let mut parts: Vec<Vec<u8>> = Vec::new();
-        let mut bytes = key.iter();
-        while let Some(byte) = bytes.next() {
-            match *byte {
-                SEPARATOR => parts.push(Vec::new()),
-                ESCAPE => {
-                    let plain = if bytes.next() == Some(&ESCAPED_ESCAPE) {
-                        ESCAPE
-                    } else {
-                        SEPARATOR
-                    };
-                    parts.last_mut().unwrap().push(plain);
-                }
-                byte => parts.last_mut().unwrap().push(byte),
-            }
-        }
-        parts
     }
 
     #[test]
@@ -110,7 +120,7 @@ mod tests {
         #[test]
         fn a_well_formed_key_is_made_of_its_parts(bytes in prop::collection::vec(prop::sample::select(vec![0x1b_u8, 0x1e, b'0', b'1', b'a']), 1..9)) {
             let parts = decode(&bytes);
-            let borrowed: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+            let borrowed: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
             prop_assert_eq!(is_well_formed(&bytes), key(&borrowed) == bytes);
         }
     }

@@ -10,14 +10,26 @@ use super::raw;
 use super::spi::{Rows, Running, plan};
 use super::value::Value;
 
-/// A statement in progress, with the snapshot of the moment at which it was opened.
+/// A statement in progress.
 pub struct Cursor {
     name: CString,
 }
 
 impl Cursor {
-    /// Begins `statement` with `arguments` for `$1`, `$2`, ….
+    /// Begins `statement` with `arguments` for `$1`, `$2`, …, with a snapshot of this moment where
+    /// the isolation level allows one.
     pub fn open(statement: &str, arguments: &[Value]) -> Result<Self, Raised> {
+        Self::begin(statement, arguments, false)
+    }
+
+    /// The same with the snapshot of the SQL statement that makes the call, as a view would read.
+    pub fn open_as_view(statement: &str, arguments: &[Value]) -> Result<Self, Raised> {
+        // SAFETY: reads this backend's stack of snapshots.
+        let read_only = unsafe { pg_sys::ActiveSnapshotSet() };
+        Self::begin(statement, arguments, read_only)
+    }
+
+    fn begin(statement: &str, arguments: &[Value], read_only: bool) -> Result<Self, Raised> {
         let mut values: Vec<pg_sys::Datum> = arguments.iter().map(|value| value.datum).collect();
         let nulls: Vec<c_char> = arguments
             .iter()
@@ -30,8 +42,9 @@ impl Cursor {
         unsafe {
             guard(|| raw::SPI_connect())?;
             let plan = plan(statement, arguments)?;
-            let name =
-                guard(|| (*raw::SPI_cursor_open(ptr::null(), plan, values, nulls, false)).name)?;
+            let name = guard(|| {
+                (*raw::SPI_cursor_open(ptr::null(), plan, values, nulls, read_only)).name
+            })?;
             let name = CStr::from_ptr(name).to_owned();
             guard(|| raw::SPI_finish())?;
             Ok(Self { name })

@@ -6,11 +6,14 @@ use super::guard::{Raised, guard};
 use super::raw;
 
 /// A role by its number, which outlives the role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Role(pub(super) Oid);
 
 /// Who may see what all others do.
 pub const READ_ALL_STATS: Role = Role(Oid::from_u32(pg_sys::ROLE_PG_READ_ALL_STATS));
+
+/// The owner of the database, whoever that is.
+pub const DATABASE_OWNER: Role = Role(Oid::from_u32(pg_sys::ROLE_PG_DATABASE_OWNER));
 
 impl Role {
     /// `current_user`.

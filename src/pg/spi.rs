@@ -126,6 +126,12 @@ impl Rows {
         Ok(Some(Value { datum, ..value }))
     }
 
+    /// The same without a copy of their own, which a long text would need memory for.
+    pub fn borrowed_bytes(&self, row: usize, column: usize) -> Result<Option<&[u8]>, Raised> {
+        let datum = self.datum(row, column, types::TEXT)?;
+        datum.map(|datum| Value::of_text(datum).bytes()).transpose()
+    }
+
     /// What stands in a column of this type, or of a domain over it; none where that is NULL or
     /// there is no such row.
     fn datum(

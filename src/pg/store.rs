@@ -43,6 +43,23 @@ impl<'fcx> Store<'fcx> {
         self.add(&values)
     }
 
+    /// The same, with another value in one of the columns.
+    pub fn copy_with(
+        &self,
+        rows: &Rows,
+        row: usize,
+        (changed, value): (usize, Value),
+    ) -> Result<(), Raised> {
+        let columns = self.columns();
+        let values: Vec<Option<Value>> = (0..columns)
+            .map(|column| match column == changed {
+                true => Ok(Some(value)),
+                false => rows.value(row, column),
+            })
+            .collect::<Result<_, _>>()?;
+        self.add(&values)
+    }
+
     /// Adds a row of these values.
     pub fn put(&self, values: &[Value]) -> Result<(), Raised> {
         let values: Vec<Option<Value>> = values.iter().copied().map(Some).collect();

@@ -125,6 +125,49 @@ fn restore(cluster: &Cluster, restored: &Database, file: &str, form: &[&str]) {
     cluster.client("pg_restore", &all);
 }
 
+/// A namespace is closed as soon as the first of its claims is restored, also by an owner who is no
+/// superuser, where one process restores.
+#[test]
+fn policies_come_before_what_they_close() {
+    let cluster = Cluster::start(&[]);
+    cluster.connect("postgres").run(
+        "CREATE ROLE keeper LOGIN; CREATE ROLE member LOGIN IN ROLE keeper; CREATE ROLE eve LOGIN",
+    );
+    let database = cluster.database_like("OWNER keeper TEMPLATE template0");
+    database.session_as("keeper").run(
+        "CREATE EXTENSION pg_once;
+         SELECT once.configure('shut', allowed_role => 'keeper');
+         SELECT claim_once('shut', 'k'), begin_once('shut', 'k')",
+    );
+    let dump = cluster.path("dump");
+    for form in [&["-Fc"][..], &["-Fc", "--data-only"]] {
+        dump_as_keeper(&cluster, &database.name, &dump, form);
+        let script = cluster.path("script");
+        cluster.client("pg_restore", &["-f", &script, &dump]);
+        let text = std::fs::read_to_string(&script).unwrap();
+        let place = |what: &str| {
+            text.find(what)
+                .unwrap_or_else(|| panic!("no {what}: {text}"))
+        };
+        let policies = place("COPY once.access_policy ");
+        assert!(policies < place("COPY once.claim "));
+        assert!(policies < place("COPY once.work_record "));
+        if form.len() == 1 {
+            let restored = cluster.database_like("OWNER keeper TEMPLATE template0");
+            let claims = place("COPY once.claim ");
+            let end = claims + text[claims..].find("\n\\.\n").unwrap() + 4;
+            let half = cluster.path("half");
+            std::fs::write(&half, &text[..end]).unwrap();
+            run_script(&cluster, &restored, &half);
+            let claims = "SELECT count(*) FROM once.claims";
+            assert_eq!(restored.session_as("member").number(claims), 1);
+            let mut eve = restored.session_as("eve");
+            assert_eq!(eve.number(claims), 0);
+            eve.refused("SELECT is_claimed('shut', 'k')", "42501");
+        }
+    }
+}
+
 #[test]
 fn it_is_dropped_once_nobody_uses_it() {
     let database = database();

@@ -87,6 +87,8 @@ const CALLS: &[&str] = &[
     "hold_lock('shut', 'l')",
     "release_lock('shut', 'l')",
     "once.lock_hash('shut', 'l')",
+    "once.claims_of('shut')",
+    "once.work_of('shut')",
 ];
 
 /// Those that only an administrator may call, and the one that answers who may.
