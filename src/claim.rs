@@ -18,7 +18,7 @@ use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::settings::{self, ClaimEngine};
 use crate::pg::spi::View;
-use crate::pg::{Call, ErrorReport, Value, session};
+use crate::pg::{Call, ErrorReport, session};
 use crate::policy;
 use crate::stats::{self, Told};
 use crate::timeout::Timeout;
@@ -66,9 +66,7 @@ fn claim_many<'a>(call: Call<'a>) -> Result<SetOfIterator<'a, AnyElement>, Error
             duplicate: asked - won,
         },
     )?;
-    Ok(SetOfIterator::new(
-        batch.into_keys().filter_map(Value::into_any),
-    ))
+    Ok(SetOfIterator::new(batch.into_keys()))
 }
 
 #[pg_extern(sql = false)]

@@ -362,7 +362,6 @@ impl Error {
                 ERRCODE_NULL_VALUE_NOT_ALLOWED,
                 &format!("{argument} must not be null"),
             ),
-            Self::OutOfMemory => plain(ERRCODE_OUT_OF_MEMORY, "out of memory"),
             Self::OwnerTooLong { bytes } => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 &format!(
@@ -643,6 +642,13 @@ impl Error {
                 &format!("argument {argument} is of type {is}, but {expected} was expected"),
             )
             .hint("The function is not declared as the extension declares it."),
+            Self::Refused(Refusal::ValueType { is, expected }) => plain(
+                ERRCODE_DATATYPE_MISMATCH,
+                &format!("a value is of type {is}, but {expected} was expected"),
+            ),
+            Self::OutOfMemory | Self::Refused(Refusal::OutOfMemory) => {
+                plain(ERRCODE_OUT_OF_MEMORY, "out of memory")
+            }
             Self::Postgres(raised) => return Err(raised),
         })
     }

@@ -98,12 +98,12 @@ fn key<'a>(call: Call<'a>, first: usize) -> Result<Cow<'a, [u8]>, Error> {
 }
 
 /// The text of one part of a key, the same under all settings.
-fn part_text<'a>(value: Value, is_one: bool) -> Result<Cow<'a, [u8]>, Error> {
+fn part_text<'a>(value: Value<'a>, is_one: bool) -> Result<Cow<'a, [u8]>, Error> {
     match value.part(KEY_LIMIT)? {
         Part::Null if is_one => Err(Error::Null { argument: "key" }),
         Part::Null => Err(Error::KeyPartNull),
         Part::TooLong(bytes) => Err(Error::KeyTooLong { bytes }),
-        Part::Text(text) => Ok(Cow::Borrowed(text)),
+        Part::Text(text) => Ok(text),
         Part::Boolean(truth) => Ok(Cow::Borrowed(if truth { b"true" } else { b"false" })),
         Part::Instant(micros) => Ok(Cow::Owned(instant::format(micros).into_bytes())),
         Part::Array(kind) => Err(Error::KeyArray { kind }),
@@ -120,7 +120,7 @@ pub fn scalar_text(value: Value, argument: &'static str) -> Result<Option<String
         }
         Part::Instant(micros) => return Ok(Some(instant::format(micros))),
         Part::Boolean(truth) => return Ok(Some(truth.to_string())),
-        Part::Text(text) => crate::pg::text::decode(text)?,
+        Part::Text(text) => crate::pg::text::decode(&text)?,
         Part::TooLong(_) => None,
     };
     text.map(Some).ok_or(Error::TextInvalid { what: argument })

@@ -10,7 +10,7 @@ use crate::row::{Cell, Shape, Taken, Turn, answer, column, open};
 use crate::timeout::Timeout;
 
 #[pg_extern(sql = false)]
-fn with_payment_lock(call: Call) -> Result<Answer, ErrorReport> {
+fn with_payment_lock<'a>(call: Call<'a>) -> Result<Answer<'a>, ErrorReport> {
     Ok(answer(call, take(call)?)?)
 }
 
@@ -33,7 +33,11 @@ fn take(call: Call) -> Result<Option<Taken>, Error> {
 
 /// The cell of an identifier of any scalar type: as it is where it has the column's type, else by
 /// its text.
-fn identifier<'a>(table: &'a Table, name: &'static str, value: Value) -> Result<Cell<'a>, Error> {
+fn identifier<'a>(
+    table: &'a Table,
+    name: &'static str,
+    value: Value<'a>,
+) -> Result<Cell<'a>, Error> {
     let column = column(table, name)?;
     if value.is_null() {
         return Err(Error::Null { argument: name });

@@ -22,7 +22,7 @@ pub use statement::{Shape, alias};
 pub use turn::{Taken, Turn, turn_of};
 
 #[pg_extern(sql = false)]
-fn with_row_lock(call: Call) -> Result<Answer, ErrorReport> {
+fn with_row_lock<'a>(call: Call<'a>) -> Result<Answer<'a>, ErrorReport> {
     let taken = take(call, true, call.interval(3)?, |table| {
         table.fits_result(call)
     })?;
@@ -38,14 +38,14 @@ fn row_lock(call: Call) -> Result<Answer, ErrorReport> {
 }
 
 #[pg_extern(sql = false)]
-fn find_or_create(call: Call) -> Result<Answer, ErrorReport> {
+fn find_or_create<'a>(call: Call<'a>) -> Result<Answer<'a>, ErrorReport> {
     let lock = call.boolean(3)?.ok_or(Error::Null { argument: "lock" })?;
     let taken = take(call, lock, call.interval(4)?, |_| true)?;
     Ok(answer(call, taken)?)
 }
 
 /// Whether the row was created, and the row.
-pub fn answer(call: Call, taken: Option<Taken>) -> Result<Answer, Error> {
+pub fn answer(call: Call<'_>, taken: Option<Taken>) -> Result<Answer<'_>, Error> {
     let row = taken.map(|taken| [Value::boolean(taken.created), taken.row]);
     Ok(call.answer_columns(row)?)
 }
@@ -115,8 +115,8 @@ fn take_typed(call: Call) -> Result<Option<Taken>, Error> {
 fn defaults_beside<'a>(
     key: &[Cell],
     table: &'a Table,
-    defaults: &'a [Member],
-) -> Result<Vec<(&'a Column, &'a Member)>, Error> {
+    defaults: &'a [Member<'a>],
+) -> Result<Vec<(&'a Column, &'a Member<'a>)>, Error> {
     let is_key = |name: &str| key.iter().any(|cell| cell.column.name == name);
     if let Some(both) = defaults.iter().find(|member| is_key(&member.name)) {
         return Err(Error::ColumnInKeyAndDefaults {
@@ -181,7 +181,7 @@ pub fn columns<'a>(call: Call, index: usize, table: &'a Table) -> Result<Vec<&'a
         let name = name.ok_or(Error::Null {
             argument: "a name in key_columns",
         })?;
-        let name = text::decode(names.at(name)?)?.ok_or(Error::TextInvalid {
+        let name = text::decode(names.at(name))?.ok_or(Error::TextInvalid {
             what: "a name in key_columns",
         })?;
         if columns.iter().any(|column| column.name == name) {
@@ -196,7 +196,11 @@ pub fn columns<'a>(call: Call, index: usize, table: &'a Table) -> Result<Vec<&'a
 }
 
 /// The members of the JSON object that the argument at `index` is, in the order of their names.
-fn object(call: Call, index: usize, argument: &'static str) -> Result<Vec<Member>, Error> {
+fn object<'a>(
+    call: Call<'a>,
+    index: usize,
+    argument: &'static str,
+) -> Result<Vec<Member<'a>>, Error> {
     match call.members(index)? {
         Members::Of(members) => Ok(members),
         Members::Null => Err(Error::Null { argument }),

@@ -125,17 +125,14 @@ fn show(
 
 fn is_open(closed: &Closed, rows: &Rows, row: usize) -> Result<bool, Error> {
     let ns = rows.borrowed_bytes(row, 0)?;
-    Ok(ns.is_some_and(|ns| !closed.contains(ns)))
+    Ok(ns.is_some_and(|ns| !closed.contains(&*ns)))
 }
 
 /// A claim with the parts of its key.
 fn copy_claim(rows: &Rows, row: usize, store: &Store) -> Result<(), Error> {
     let key = rows.borrowed_bytes(row, KEY)?.unwrap_or_default();
-    let parts = key::parts(key)
-        .iter()
-        .map(|part| Value::text(part))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(store.copy_with(rows, row, (PARTS, Value::texts(&parts)?))?)
+    let parts = Value::texts(&key::parts(&key))?;
+    Ok(store.copy_with(rows, row, (PARTS, parts))?)
 }
 
 /// The namespace, which the caller may use, the key after which the page begins, and how many rows

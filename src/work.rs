@@ -50,13 +50,14 @@ fn begin_once(
     ErrorReport,
 > {
     let told = stats::observe(key::namespace(call, 0)?, || begin(call), counted)?;
-    let (result, lease_until) = (told.result, Value::timestamp(told.lease_until));
+    let result = told.result.map(Value::into_any).transpose()?;
+    let lease_until = Value::timestamp(told.lease_until).into_any()?;
     Ok(TableIterator::new([(
         told.outcome.text(),
         told.token,
         told.attempt,
-        result.and_then(Value::into_any),
-        lease_until.into_any(),
+        result.flatten(),
+        lease_until,
     )]))
 }
 
@@ -66,7 +67,7 @@ fn renew_once(call: Call) -> Result<Option<AnyElement>, ErrorReport> {
     let token = token(call)?;
     let lease = lease(call, 3)?;
     let until = as_owner(Access::Write, || work.renew(token, lease))?;
-    Ok(Value::timestamp(Some(until)).into_any())
+    Ok(Value::timestamp(Some(until)).into_any()?)
 }
 
 #[pg_extern(sql = false)]
@@ -219,8 +220,8 @@ fn request(call: Call) -> Result<Option<Request>, Error> {
     Ok(Some(digest::request(canonical.as_bytes())))
 }
 
-fn json(call: Call, index: usize, argument: &'static str) -> Result<Value, Error> {
-    let json = call.value(index)?;
+fn json<'a>(call: Call<'a>, index: usize, argument: &'static str) -> Result<Value<'a>, Error> {
+    let json = call.jsonb(index)?;
     match json.is_null() {
         false if json.size()? > JSON_LIMIT => Err(Error::JsonTooLong { argument }),
         _ => Ok(json),
@@ -249,7 +250,7 @@ struct Told {
     outcome: Outcome,
     token: Option<i64>,
     attempt: Option<i32>,
-    result: Option<Value>,
+    result: Option<Value<'static>>,
     lease_until: Option<i64>,
     /// Whether it is run although somebody else had a token that was current.
     is_takeover: bool,
@@ -317,15 +318,15 @@ impl Told {
 /// Work by its name, whether or not it has been begun.
 struct Work {
     id: [u8; 16],
-    digest: Value,
-    ns: Value,
-    key: Value,
+    digest: Value<'static>,
+    ns: Value<'static>,
+    key: Value<'static>,
 }
 
 /// What the table holds: the record, and what it was completed with or failed with last.
 struct Found {
     record: Record,
-    result: Option<Value>,
+    result: Option<Value<'static>>,
 }
 
 /// Why a begin leaves a record alone that it came to take.
@@ -342,7 +343,7 @@ impl Work {
         let id = digest::claim(name.ns, &name.key);
         Ok(Self {
             id,
-            digest: Value::uuid(id),
+            digest: Value::uuid(id)?,
             ns: Value::text(name.ns)?,
             key: Value::text(&name.key)?,
         })
@@ -384,8 +385,8 @@ impl Work {
         let insert = || {
             let begin = terms.now()?;
             let record = Record::first(begin, 0);
-            let mut arguments = self.row(&record).to_vec();
-            arguments.extend([self.ns, self.key]);
+            let mut arguments = self.row(&record)?.to_vec();
+            arguments.extend([self.ns.clone(), self.key.clone()]);
             if !spi::run(INSERT, &arguments, View::Newest, was_written)? {
                 return Ok::<_, Error>(None);
             }
@@ -508,8 +509,8 @@ impl Work {
     }
 
     fn select(&self, statement: &str, more: &[Value]) -> Result<Option<Found>, Error> {
-        let mut arguments = vec![self.digest, self.ns, self.key];
-        arguments.extend(more);
+        let mut arguments = vec![self.digest.clone(), self.ns.clone(), self.key.clone()];
+        arguments.extend_from_slice(more);
         spi::run(statement, &arguments, View::Newest, |rows| {
             if rows.count() == 0 {
                 return Ok(None);
@@ -517,7 +518,7 @@ impl Work {
             match (rows.boolean(0, 0)?, record(rows)?) {
                 (Some(true), Some(record)) => Ok(Some(Found {
                     record,
-                    result: rows.keep(0, RESULT)?,
+                    result: rows.jsonb(0, RESULT)?,
                 })),
                 _ => Err(Error::DigestCollision),
             }
@@ -530,23 +531,23 @@ impl Work {
                  lease_until = $4, finished_at = $5, expires_at = $6, request = $7, attempt = $8, \
                  state = $9, result = $10 \
              WHERE digest OPERATOR(pg_catalog.=) $1";
-        let mut arguments = self.row(record).to_vec();
+        let mut arguments = self.row(record)?.to_vec();
         arguments.push(result);
         spi::run(WRITE, &arguments, View::Newest, |_| Ok(()))
     }
 
-    fn row(&self, record: &Record) -> [Value; 9] {
-        [
-            self.digest,
+    fn row(&self, record: &Record) -> Result<[Value<'static>; 9], Raised> {
+        Ok([
+            self.digest.clone(),
             Value::integer(record.token),
             Value::timestamp(Some(record.begun_at)),
             Value::timestamp(record.lease_until),
             Value::timestamp(record.finished_at),
             Value::timestamp(record.expires_at),
-            Value::uuid_or_null(record.request),
+            Value::uuid_or_null(record.request)?,
             Value::integer(record.attempt.into()),
             Value::letter(record.state.letter()),
-        ]
+        ])
     }
 }
 

@@ -1,6 +1,8 @@
 //! Many claims in one call, in the order of their digests: transactions that make one such call
 //! each never wait for one another in a circle.
 
+use pgrx::datum::AnyElement;
+
 use super::statement::{self, NEGLIGIBLE_WAIT};
 use super::{Answer, Claim, Engine, Terms, as_owner, direct, times};
 use crate::digest;
@@ -61,7 +63,7 @@ impl<'a> Batch<'a> {
                 error: Box::new(error),
             };
             let place = place.ok_or_else(|| at_fault(Error::Null { argument: "key" }))?;
-            let key = keys.at(place)?;
+            let key = keys.at(place);
             key::check(key).map_err(at_fault)?;
             entries.push(Entry {
                 digest: digests.claim(key),
@@ -88,12 +90,12 @@ impl<'a> Batch<'a> {
     }
 
     /// The keys in the order of the array.
-    pub fn into_keys(mut self) -> impl Iterator<Item = Value> + use<'a> {
+    pub fn into_keys(mut self) -> impl Iterator<Item = AnyElement> + use<'a> {
         self.entries.sort_unstable_by_key(|entry| entry.place);
         let keys = self.keys;
         self.entries
             .into_iter()
-            .map(move |entry| keys.value(entry.place))
+            .filter_map(move |entry| keys.any(entry.place))
     }
 
     /// Where nearly all of the last keys were new, the next one is inserted without a look before.
@@ -111,7 +113,7 @@ impl<'a> Batch<'a> {
                     let claim = Claim {
                         digest: entry.digest,
                         ns,
-                        key: keys.at(entry.place)?,
+                        key: keys.at(entry.place),
                     };
                     if new_ones.is_some_and(|count| count >= NEW_ENOUGH) {
                         if table.insert(&claim, &data)? {
@@ -177,7 +179,7 @@ fn sort(entries: &mut Vec<Entry>, keys: Texts) -> Result<(), Error> {
 }
 
 fn are_equal(keys: Texts, one: Place, other: Place) -> Result<(), Error> {
-    match keys.at(one)? == keys.at(other)? {
+    match keys.at(one) == keys.at(other) {
         true => Ok(()),
         false => Err(Error::DigestCollision),
     }
@@ -190,7 +192,7 @@ fn are_equal(keys: Texts, one: Place, other: Place) -> Result<(), Error> {
 /// standing: taking it over late would break the order.
 struct Chunk<'a> {
     name: &'a [u8],
-    ns: Value,
+    ns: Value<'static>,
     keys: Texts<'a>,
 }
 
@@ -218,7 +220,7 @@ impl<'a> Chunk<'a> {
             self.insert(&rest[..run], terms, &mut answers)?;
             rest = &rest[run..];
             if let Some((entry, behind)) = rest.split_first() {
-                answers.push(statement::make(&self.single(entry)?, terms)?);
+                answers.push(statement::make(&self.single(entry), terms)?);
                 rest = behind;
             }
         }
@@ -229,16 +231,16 @@ impl<'a> Chunk<'a> {
     fn claim_singly(&self, entries: &[Entry], terms: &Terms) -> Result<Vec<Answer>, Error> {
         entries
             .iter()
-            .map(|entry| statement::make(&self.single(entry)?, terms))
+            .map(|entry| statement::make(&self.single(entry), terms))
             .collect()
     }
 
-    fn single(&self, entry: &Entry) -> Result<Claim<'_>, Error> {
-        Ok(Claim {
+    fn single(&self, entry: &Entry) -> Claim<'_> {
+        Claim {
             digest: entry.digest,
             ns: self.name,
-            key: self.keys.at(entry.place)?,
-        })
+            key: self.keys.at(entry.place),
+        }
     }
 
     /// The digests of the claims that have expired, in order.
@@ -275,7 +277,7 @@ impl<'a> Chunk<'a> {
             self.texts(entries)?,
             Value::timestamp(Some(now)),
             Value::timestamp(expiry),
-            self.ns,
+            self.ns.clone(),
         ];
         let inserted = spi::run(INSERT, &arguments, View::Isolated, read_digests)?;
         if terms.period.is_some() && session::now() - now > NEGLIGIBLE_WAIT {
@@ -312,23 +314,23 @@ impl<'a> Chunk<'a> {
         if entries.is_empty() {
             return Ok(());
         }
-        let arguments = [digests(entries)?, self.texts(entries)?, self.ns];
+        let arguments = [digests(entries)?, self.texts(entries)?, self.ns.clone()];
         match spi::run(OTHERS, &arguments, View::Isolated, read_digests)?.as_slice() {
             [] => Ok(()),
             _ => Err(Error::DigestCollision),
         }
     }
 
-    fn texts(&self, entries: &[Entry]) -> Result<Value, Error> {
-        let texts: Vec<Value> = entries
+    fn texts(&self, entries: &[Entry]) -> Result<Value<'static>, Error> {
+        let texts: Vec<&[u8]> = entries
             .iter()
-            .map(|entry| self.keys.value(entry.place))
+            .map(|entry| self.keys.at(entry.place))
             .collect();
         Ok(Value::texts(&texts)?)
     }
 }
 
-fn digests(entries: &[Entry]) -> Result<Value, Error> {
+fn digests(entries: &[Entry]) -> Result<Value<'static>, Error> {
     let digests: Vec<_> = entries.iter().map(|entry| entry.digest).collect();
     Ok(Value::uuids(&digests)?)
 }

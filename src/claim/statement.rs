@@ -57,15 +57,15 @@ pub fn give_back(claim: &Claim, view: View) -> Result<bool, Error> {
 
 /// The claim's name as the statements' arguments.
 struct Row {
-    digest: Value,
-    ns: Value,
-    key: Value,
+    digest: Value<'static>,
+    ns: Value<'static>,
+    key: Value<'static>,
 }
 
 impl Row {
     fn of(claim: &Claim) -> Result<Self, Error> {
         Ok(Self {
-            digest: Value::uuid(claim.digest),
+            digest: Value::uuid(claim.digest)?,
             ns: Value::text(claim.ns)?,
             key: Value::text(claim.key)?,
         })
@@ -86,7 +86,7 @@ impl Row {
         let now = Value::timestamp(Some(session::now()));
         spi::run(
             DELETE,
-            &[self.digest, self.ns, self.key, now],
+            &[self.digest.clone(), self.ns.clone(), self.key.clone(), now],
             view,
             was_written,
         )
@@ -101,12 +101,12 @@ impl Row {
              WHERE digest OPERATOR(pg_catalog.=) $1";
         let (now, expiry) = times(terms.period)?;
         let arguments = [
-            self.digest,
+            self.digest.clone(),
             Value::timestamp(Some(now)),
             Value::timestamp(expiry),
-            Value::uuid_or_null(terms.owner),
-            self.ns,
-            self.key,
+            Value::uuid_or_null(terms.owner)?,
+            self.ns.clone(),
+            self.key.clone(),
         ];
         if !spi::run(INSERT, &arguments, View::Isolated, was_written)? {
             return Ok(false);
@@ -114,7 +114,7 @@ impl Row {
         if terms.period.is_some() && session::now() - now > NEGLIGIBLE_WAIT {
             let (now, expiry) = times(terms.period)?;
             let arguments = [
-                self.digest,
+                self.digest.clone(),
                 Value::timestamp(Some(now)),
                 Value::timestamp(expiry),
             ];
@@ -131,15 +131,20 @@ impl Row {
              SET claimed_at = $2, expires_at = $3, owner = $4 \
              WHERE digest OPERATOR(pg_catalog.=) $1";
         let now = Value::timestamp(Some(session::now()));
-        if !spi::run(LOCK, &[self.digest, now], View::Isolated, was_written)? {
+        if !spi::run(
+            LOCK,
+            &[self.digest.clone(), now],
+            View::Isolated,
+            was_written,
+        )? {
             return Ok(false);
         }
         let (now, expiry) = times(terms.period)?;
         let arguments = [
-            self.digest,
+            self.digest.clone(),
             Value::timestamp(Some(now)),
             Value::timestamp(expiry),
-            Value::uuid_or_null(terms.owner),
+            Value::uuid_or_null(terms.owner)?,
         ];
         spi::run(RENEW, &arguments, View::Isolated, was_written)
     }
@@ -154,8 +159,13 @@ impl Row {
                  ns OPERATOR(pg_catalog.=) $2 AND key OPERATOR(pg_catalog.=) $3, \
                  owner OPERATOR(pg_catalog.=) $4, xmin \
              FROM once.claim WHERE digest OPERATOR(pg_catalog.=) $1";
-        let owner = Value::uuid_or_null(terms.owner);
-        let arguments = [self.digest, self.ns, self.key, owner];
+        let owner = Value::uuid_or_null(terms.owner)?;
+        let arguments = [
+            self.digest.clone(),
+            self.ns.clone(),
+            self.key.clone(),
+            owner,
+        ];
         let (statement, arguments) = match terms.owner {
             None => (FIND, &arguments[..3]),
             Some(_) => (FIND_WITH_OWNER, &arguments[..]),

@@ -82,7 +82,7 @@ pub struct Merge<'a> {
 }
 
 /// What one row of a group is known by: its primary key, or table and place.
-type Identity = Vec<Value>;
+type Identity = Vec<Value<'static>>;
 
 /// The rows of one group, as far as they are the same for all of them.
 struct Group<'a> {
@@ -93,18 +93,18 @@ struct Group<'a> {
 /// The row that is kept.
 struct Kept {
     identity: Identity,
-    key: Value,
+    key: Value<'static>,
     /// What the archive knows it by.
-    name: Value,
-    row: Value,
+    name: Value<'static>,
+    row: Value<'static>,
     /// Its values of the columns that anything points at.
-    referenced: Vec<Value>,
+    referenced: Vec<Value<'static>>,
 }
 
 /// A row that one of the statements below has found.
 struct Candidate {
     identity: Identity,
-    order: Value,
+    order: Value<'static>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -259,7 +259,7 @@ impl<'a> Merge<'a> {
             key: key.to_vec(),
         };
         // A row of the group that points at another one of it is archived as it was.
-        let archived: Vec<Option<Value>> = if self.references.iter().any(|r| r.is_own) {
+        let archived: Vec<Option<Value<'static>>> = if self.references.iter().any(|r| r.is_own) {
             others
                 .iter()
                 .map(|identity| self.archive_first(&group, identity).map(Some))
@@ -507,14 +507,14 @@ impl<'a> Merge<'a> {
         &self,
         alias: &str,
         key: &[Cell<'a>],
-        arguments: &mut Vec<Value>,
+        arguments: &mut Vec<Value<'a>>,
     ) -> Result<String, Error> {
         let mut conditions = Vec::new();
         for Cell { column, value } in key {
             if value.is_null() {
                 conditions.push(column.is_null(alias));
             } else {
-                arguments.push(*value);
+                arguments.push(value.clone());
                 conditions.push(self.equals(alias, column, arguments.len())?);
             }
         }
@@ -593,7 +593,7 @@ impl<'a> Merge<'a> {
             .collect()
     }
 
-    fn referenced_at(&self, rows: &Rows, first: usize) -> Result<Vec<Value>, Error> {
+    fn referenced_at(&self, rows: &Rows, first: usize) -> Result<Vec<Value<'static>>, Error> {
         self.referenced
             .iter()
             .enumerate()
@@ -601,7 +601,7 @@ impl<'a> Merge<'a> {
             .collect()
     }
 
-    fn archive_first(&self, group: &Group, identity: &Identity) -> Result<Value, Error> {
+    fn archive_first(&self, group: &Group, identity: &Identity) -> Result<Value<'static>, Error> {
         let row = self.row(group, identity)?.row;
         self.archive(group, row, None)
     }
@@ -612,7 +612,7 @@ impl<'a> Merge<'a> {
         &self,
         group: &Group,
         identity: &Identity,
-        archived: Option<Value>,
+        archived: Option<Value<'static>>,
     ) -> Result<i64, Error> {
         let removed = self.row(group, identity)?;
         let (mut moved, mut said) = (0, Vec::new());
@@ -647,7 +647,7 @@ impl<'a> Merge<'a> {
             same.push(if kept.is_null() {
                 "false".to_owned()
             } else {
-                arguments.push(*kept);
+                arguments.push(kept.clone());
                 format!("({}) IS TRUE", self.equals(alias, column, arguments.len())?)
             });
         }
@@ -696,12 +696,12 @@ impl<'a> Merge<'a> {
             let Some(i) = self.place(&pointer.referenced) else {
                 continue;
             };
-            let kept = group.kept.referenced[i];
+            let kept = &group.kept.referenced[i];
             if kept.is_null() {
                 return Ok((0, None));
             }
             if !removed.same[i] {
-                arguments.push(kept);
+                arguments.push(kept.clone());
                 changes.push(format!("{} = ${}", pointer.column, arguments.len()));
             }
         }
@@ -762,16 +762,20 @@ impl<'a> Merge<'a> {
     }
 
     /// Whether a row of the target that pointed at a removed one is not about to be removed itself.
-    fn stays(&self, group: &Group, arguments: &mut Vec<Value>) -> Result<String, Error> {
+    fn stays(&self, group: &Group<'a>, arguments: &mut Vec<Value<'a>>) -> Result<String, Error> {
         let has_key = self.has_key("once_child", &group.key, arguments)?;
         let first = arguments.len() + 1;
-        arguments.extend(&group.kept.identity);
+        arguments.extend_from_slice(&group.kept.identity);
         let is_kept = self.is("once_child", first)?;
         Ok(format!("({has_key}) IS NOT TRUE OR ({is_kept})"))
     }
 
     /// The condition that a row points at the removed one; none where nothing can.
-    fn pointing(&self, reference: &Reference, removed: &Removed) -> Option<(String, Vec<Value>)> {
+    fn pointing(
+        &self,
+        reference: &Reference,
+        removed: &Removed,
+    ) -> Option<(String, Vec<Value<'a>>)> {
         let points_elsewhere = reference
             .within
             .as_ref()
@@ -779,7 +783,7 @@ impl<'a> Merge<'a> {
         let mut arguments = Vec::new();
         let mut conditions = Vec::new();
         for pointer in &reference.columns {
-            arguments.push(removed.referenced[self.place(&pointer.referenced)?]);
+            arguments.push(removed.referenced[self.place(&pointer.referenced)?].clone());
             conditions.push(pointer.points_at(arguments.len()));
         }
         let nothing_can = points_elsewhere || arguments.iter().any(|value| value.is_null());
@@ -844,7 +848,12 @@ impl<'a> Merge<'a> {
 
     /// Writes a removed row to the archive, as the archive's owner; who calls is written beside
     /// it.
-    fn archive(&self, group: &Group, row: Value, moved: Option<Value>) -> Result<Value, Error> {
+    fn archive(
+        &self,
+        group: &Group,
+        row: Value<'static>,
+        moved: Option<Value<'static>>,
+    ) -> Result<Value<'static>, Error> {
         let caller = spi::run(
             "SELECT current_user::pg_catalog.text",
             &[],
@@ -865,8 +874,8 @@ impl<'a> Merge<'a> {
             caller,
             text::value(&self.key.table.name)?,
             text::value(&reason)?,
-            group.kept.key,
-            group.kept.name,
+            group.kept.key.clone(),
+            group.kept.name.clone(),
             row,
         ];
         let moved = match moved {
@@ -892,12 +901,12 @@ impl<'a> Merge<'a> {
 
 /// A row that is about to be removed.
 struct Removed {
-    row: Value,
+    row: Value<'static>,
     /// The table or partition that it is in.
     table: i64,
     /// Its values of the columns that anything points at, and whether they equal those of the row
     /// that is kept.
-    referenced: Vec<Value>,
+    referenced: Vec<Value<'static>>,
     same: Vec<bool>,
 }
 

@@ -4,6 +4,7 @@
 //! said in one call: put into a store where the query prefers one, else as a value.
 
 use std::ffi::c_int;
+use std::marker::PhantomData;
 use std::{mem, ptr};
 
 use pgrx::PgTupleDesc;
@@ -18,15 +19,21 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 use super::Call;
 use super::guard::{Raised, guard};
 use super::raw;
+use super::refusal;
 use super::table::types;
+use super::text;
 use super::value::Value;
 
-/// A set of one value, or of none. It is the answer to the call that made it, and to no other.
-pub struct Answer(Option<Value>);
+/// A set of one value, or of none: the answer to the call that made it.
+pub struct Answer<'fcx> {
+    /// In memory that lives as long as the call.
+    datum: Option<Datum>,
+    lent: PhantomData<&'fcx ()>,
+}
 
-impl Call<'_> {
-    pub fn answer(self, value: Option<Value>) -> Result<Answer, Raised> {
-        let Some(value) = value else {
+impl<'fcx> Call<'fcx> {
+    pub fn answer(self, value: Option<Value>) -> Result<Answer<'fcx>, Raised> {
+        let Some(value) = value.filter(|value| !value.is_null()) else {
             return Ok(self.nothing());
         };
         if self.expects(value.kind)?
@@ -44,55 +51,79 @@ impl Call<'_> {
                     raw::tuplestore_puttuple(store, &raw mut tuple);
                 })?;
             }
+            return Ok(self.one(Datum::null()));
         }
-        Ok(Answer(Some(value)))
+        Ok(self.one(self.allocating(|| value.into_call())?))
     }
 
-    /// A row of these values, which are as many as the columns that the call returns.
+    /// A row of these values, which are as many as the columns that the call returns, and of their
+    /// types.
     pub fn answer_columns<const COLUMNS: usize>(
         self,
         values: Option<[Value; COLUMNS]>,
-    ) -> Result<Answer, Raised> {
+    ) -> Result<Answer<'fcx>, Raised> {
         let Some(values) = values else {
             return Ok(self.nothing());
         };
-        let datums = values.map(|value| value.datum);
-        let nulls = values.map(|value| value.null);
-        let (datums, nulls) = (datums.as_ptr(), nulls.as_ptr());
         let info = self.raw();
-        let expected = self.expected();
+        let mut rows = self.expected();
+        if rows.is_null() {
+            let rows = &raw mut rows;
+            // SAFETY: the call in progress.
+            unsafe { guard(|| raw::get_call_result_type(info, ptr::null_mut(), rows)) }?;
+        }
+        if rows.is_null() {
+            return Err(refusal::types::ROW.not_value(pg_sys::RECORDOID));
+        }
+        // SAFETY: the description lives as long as the call.
+        let columns = unsafe { PgTupleDesc::from_pg_unchecked(rows) };
+        for (i, value) in values.iter().enumerate() {
+            let kind = columns
+                .get(i)
+                .map_or(Oid::INVALID, |column| column.atttypid);
+            if kind != value.kind && text::base_type(kind)? != value.kind {
+                return Err(refusal::types::ROW.not_column(i, kind));
+            }
+        }
+        if columns.len() != COLUMNS {
+            return Err(refusal::types::ROW.not_value(pg_sys::RECORDOID));
+        }
+        let datums = values.each_ref().map(|value| value.datum);
+        let nulls = values.each_ref().map(|value| value.null);
+        let (datums, nulls) = (datums.as_ptr(), nulls.as_ptr());
         let store = self.store()?;
-        // SAFETY: the descriptions live as long as the call; both arrays outlive the calls that
-        // copy the values.
-        let datum = unsafe {
+        // SAFETY: the descriptions live as long as the call; both arrays have an entry of its type
+        // for each column, and outlive the calls that copy the values.
+        let datum = self.allocating(|| unsafe {
             guard(|| {
                 if let Some(store) = store {
-                    raw::tuplestore_putvalues(store, expected, datums, nulls);
+                    raw::tuplestore_putvalues(store, rows, datums, nulls);
                     return Datum::null();
                 }
-                let mut description = expected;
-                if description.is_null() {
-                    raw::get_call_result_type(info, ptr::null_mut(), &raw mut description);
-                }
-                let description = raw::BlessTupleDesc(description);
-                let row = raw::heap_form_tuple(description, datums, nulls);
+                let row = raw::heap_form_tuple(raw::BlessTupleDesc(rows), datums, nulls);
                 raw::HeapTupleHeaderGetDatum((*row).t_data)
             })
-        }?;
-        Ok(Answer(Some(Value {
-            datum,
-            null: false,
-            kind: pg_sys::RECORDOID,
-        })))
+        })?;
+        Ok(self.one(datum))
     }
 
-    fn nothing(self) -> Answer {
+    fn one(self, datum: Datum) -> Answer<'fcx> {
+        Answer {
+            datum: Some(datum),
+            lent: PhantomData,
+        }
+    }
+
+    fn nothing(self) -> Answer<'fcx> {
         if let Some(set) = self.result_set() {
             // SAFETY: it lives as long as the call. Left as it is, `isDone` says that this is the
             // only value.
             unsafe { (*set).isDone = pg_sys::ExprDoneCond::ExprEndResult }
         }
-        Answer(None)
+        Answer {
+            datum: None,
+            lent: PhantomData,
+        }
     }
 
     /// What the query wants the rows put into, where it prefers that to a value and knows of what
@@ -144,19 +175,19 @@ impl Call<'_> {
     }
 }
 
-// SAFETY: the value lives in the memory of the call, which stays until its result was used.
-unsafe impl BoxRet for Answer {
+// SAFETY: the datum lives in the memory of the call, which stays until its result was used.
+unsafe impl BoxRet for Answer<'_> {
     unsafe fn box_into<'fcx>(self, info: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
-        match self.0 {
-            // SAFETY: features answer with values of the type that the function is declared with.
-            Some(value) if !value.null => unsafe { info.return_raw_datum(value.datum) },
-            _ => info.return_null(),
+        match self.datum {
+            // SAFETY: it is a row, or nobody looks at it where rows are in a store.
+            Some(datum) => unsafe { info.return_raw_datum(datum) },
+            None => info.return_null(),
         }
     }
 }
 
 // SAFETY: no SQL type stands behind it; the declaration in `sql/` says what is returned.
-unsafe impl SqlTranslatable for Answer {
+unsafe impl SqlTranslatable for Answer<'_> {
     const TYPE_IDENT: &'static str = pgrx::pgrx_sql_entity_graph::pgrx_resolved_type!(Answer);
     const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
     const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::Skip);

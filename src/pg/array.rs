@@ -2,16 +2,16 @@
 
 use std::slice;
 
+use pgrx::FromDatum;
+use pgrx::datum::AnyElement;
 use pgrx::pg_sys::{self, ArrayType};
 
 use super::call::Call;
-use super::guard::{Raised, guard};
-use super::raw;
+use super::guard::Raised;
 use super::refusal::types;
-use super::value::Value;
+use super::value::plain;
 
-/// An array of texts as PostgreSQL stores it. It lives as long as the SQL call, for a function that
-/// returns a set until its last row.
+/// An array of texts as PostgreSQL stores it.
 #[derive(Clone, Copy)]
 pub struct Texts<'a> {
     /// The elements, one behind the other.
@@ -36,7 +36,7 @@ impl<'fcx> Call<'fcx> {
         // SAFETY: the argument is an array of texts. What is read of it is what the header says that it
         // has: dimensions, lower bounds, the bits of NULLs, then the elements up to its size.
         unsafe {
-            let array = guard(|| raw::pg_detoast_datum(datum.cast_mut_ptr()))?.cast::<ArrayType>();
+            let array = self.detoasted(datum.cast_mut_ptr())?.cast::<ArrayType>();
             let start = array.cast_const().cast::<u8>();
             let size = pgrx::varsize_any(array.cast_const().cast());
             let dimensions = (*array).ndim as usize;
@@ -105,17 +105,17 @@ impl<'a> Texts<'a> {
     }
 
     /// The bytes of the element at `place`, in the database's encoding.
-    pub fn at(self, place: Place) -> Result<&'a [u8], Raised> {
-        self.value(place).bytes()
+    pub fn at(self, place: Place) -> &'a [u8] {
+        // SAFETY: the element is a text, which an array holds as it is, never compressed or stored
+        // apart.
+        unsafe { plain(self.varlena(place).0) }.unwrap_or_default()
     }
 
-    /// The element at `place` as a value.
-    pub fn value(self, place: Place) -> Value {
-        Value {
-            datum: self.varlena(place).0.into(),
-            null: false,
-            kind: pg_sys::TEXTOID,
-        }
+    /// The element at `place` as the result of a polymorphic function.
+    pub fn any(self, place: Place) -> Option<AnyElement> {
+        let datum = self.varlena(place).0.into();
+        // SAFETY: the element is a text.
+        unsafe { AnyElement::from_polymorphic_datum(datum, false, pg_sys::TEXTOID) }
     }
 
     fn varlena(self, place: Place) -> (*const pg_sys::varlena, usize) {

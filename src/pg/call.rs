@@ -6,7 +6,7 @@ use std::ptr;
 
 use pgrx::PgTupleDesc;
 use pgrx::callconv::{Arg, ArgAbi};
-use pgrx::pg_sys::{self, Datum, FunctionCallInfo, NodeTag, Oid};
+use pgrx::pg_sys::{self, Datum, FunctionCallInfo, MemoryContext, NodeTag, Oid};
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
@@ -14,12 +14,17 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 use super::guard::{Raised, guard};
 use super::refusal::{Expected, types};
 use super::role::Role;
-use super::value::Value;
+use super::value::{Value, plain};
 use super::{raw, text};
 
 /// The call that PostgreSQL is making, with arguments of any type.
 #[derive(Clone, Copy)]
-pub struct Call<'fcx>(FunctionCallInfo, PhantomData<&'fcx ()>);
+pub struct Call<'fcx> {
+    info: FunctionCallInfo,
+    /// Where what lives as long as the call is allocated.
+    memory: MemoryContext,
+    lent: PhantomData<&'fcx ()>,
+}
 
 /// An interval as PostgreSQL stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +50,14 @@ impl<'fcx> Call<'fcx> {
     }
 
     /// The argument at `index`, with the type that the caller gave it.
-    pub fn value(self, index: usize) -> Result<Value, Raised> {
+    pub fn value(self, index: usize) -> Result<Value<'fcx>, Raised> {
         let kind = self.kind(index)?;
         let argument = self.argument(index);
-        Ok(Value {
-            datum: argument.value,
-            null: argument.isnull,
-            kind,
-        })
+        if argument.isnull {
+            return Ok(Value::absent(kind));
+        }
+        // SAFETY: the argument is of this type, and lives as long as the call.
+        Ok(unsafe { Value::lent(argument.value, kind) })
     }
 
     /// The type of the argument at `index`.
@@ -88,21 +93,57 @@ impl<'fcx> Call<'fcx> {
         let Some(datum) = self.datum(index, types::TEXT)? else {
             return Ok(None);
         };
-        let value = Value::of_text(datum);
-        if let Some(bytes) = value.plain() {
-            return Ok(Some(
-                (bytes.len() <= limit).then_some(bytes).ok_or(bytes.len()),
-            ));
+        let varlena = datum.cast_mut_ptr();
+        // SAFETY: the argument is a text, and lives as long as the call.
+        let bytes = unsafe {
+            match plain(varlena) {
+                Some(bytes) => bytes,
+                None => match Value::lent(datum, pg_sys::TEXTOID).size()? {
+                    size if size > limit => return Ok(Some(Err(size))),
+                    _ => plain(self.detoasted(varlena)?).unwrap_or_default(),
+                },
+            }
+        };
+        Ok(Some(
+            (bytes.len() <= limit).then_some(bytes).ok_or(bytes.len()),
+        ))
+    }
+
+    /// The whole of a varlena, in memory of the call.
+    ///
+    /// # Safety
+    /// It is one, and lives as long as the call.
+    pub(super) unsafe fn detoasted(
+        self,
+        varlena: *mut pg_sys::varlena,
+    ) -> Result<*mut pg_sys::varlena, Raised> {
+        // SAFETY: the caller's promise.
+        self.allocating(|| unsafe { guard(|| raw::pg_detoast_datum(varlena)) })
+    }
+
+    /// Runs `act` with memory that lives as long as the call.
+    pub(super) fn allocating<T>(self, act: impl FnOnce() -> T) -> T {
+        // SAFETY: switches back to the memory that it came with.
+        unsafe {
+            let caller = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, self.memory);
+            let done = act();
+            pg_sys::CurrentMemoryContext = caller;
+            done
         }
-        Ok(Some(match value.size()? {
-            size if size > limit => Err(size),
-            _ => Ok(value.bytes()?),
-        }))
     }
 
     /// Whether the argument at `index` is the last one, and of type text.
     pub fn ends_with_text(self, index: usize) -> Result<bool, Raised> {
         Ok(self.len() == index + 1 && self.kind(index)? == pg_sys::TEXTOID)
+    }
+
+    /// A jsonb argument.
+    pub fn jsonb(self, index: usize) -> Result<Value<'fcx>, Raised> {
+        Ok(match self.datum(index, types::JSONB)? {
+            // SAFETY: the argument is a jsonb, and lives as long as the call.
+            Some(datum) => unsafe { Value::lent(datum, pg_sys::JSONBOID) },
+            None => Value::null_json(),
+        })
     }
 
     /// A jsonb argument as JSON text in UTF-8; the inner option is none where the database holds
@@ -112,10 +153,12 @@ impl<'fcx> Call<'fcx> {
             return Ok(None);
         };
         // SAFETY: the argument is a jsonb; jsonb_out returns a C string.
-        let printed = unsafe {
-            guard(|| raw::DirectFunctionCall1Coll(Some(raw::jsonb_out), pg_sys::InvalidOid, datum))
-        }?;
-        text::from_c(printed.cast_mut_ptr()).map(Some)
+        unsafe {
+            let printed = guard(|| {
+                raw::DirectFunctionCall1Coll(Some(raw::jsonb_out), pg_sys::InvalidOid, datum)
+            })?;
+            text::from_c(printed.cast_mut_ptr()).map(Some)
+        }
     }
 
     pub fn interval(self, index: usize) -> Result<Option<Interval>, Raised> {
@@ -155,7 +198,7 @@ impl<'fcx> Call<'fcx> {
 
     /// The values that make a key: the arguments from `first` on. An array given with VARIADIC,
     /// or collected into one by PostgreSQL, counts as its elements; none is a NULL array.
-    pub fn parts(self, first: usize) -> Result<Option<Vec<Value>>, Raised> {
+    pub fn parts(self, first: usize) -> Result<Option<Vec<Value<'fcx>>>, Raised> {
         let info = self.info();
         // SAFETY: flinfo is set for every call that fmgr makes.
         let variadic = unsafe { pg_sys::get_fn_expr_variadic(info.flinfo) };
@@ -164,7 +207,7 @@ impl<'fcx> Call<'fcx> {
             && self.declares_text_array();
         if variadic || collected {
             let last = self.len().saturating_sub(1);
-            return self.value(last)?.elements(last);
+            return self.elements(last);
         }
         (first..self.len())
             .map(|index| self.value(index))
@@ -189,6 +232,45 @@ impl<'fcx> Call<'fcx> {
         unsafe {
             let is_set = !result.is_null() && (*result).type_ == NodeTag::T_ReturnSetInfo;
             is_set.then_some(result)
+        }
+    }
+
+    /// The elements of the array that is the argument at `index`; none of a NULL array.
+    fn elements(self, index: usize) -> Result<Option<Vec<Value<'fcx>>>, Raised> {
+        let value = self.value(index)?;
+        if !text::is_array(value.kind)? {
+            return Err(types::ARRAY.not_argument(index, value.kind));
+        }
+        if value.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the argument is an array; deconstruct_array writes the arrays it allocates. The
+        // elements stand in the array, which lives as long as the call.
+        unsafe {
+            let array = self.detoasted(value.datum.cast_mut_ptr())?;
+            let (datums, nulls, count, kind) = guard(|| {
+                let array = array.cast::<pg_sys::ArrayType>();
+                let kind = (*array).elemtype;
+                let (mut length, mut by_value, mut align) = (0, false, 0);
+                raw::get_typlenbyvalalign(kind, &raw mut length, &raw mut by_value, &raw mut align);
+                let (mut datums, mut nulls, mut count) = (ptr::null_mut(), ptr::null_mut(), 0);
+                raw::deconstruct_array(
+                    array,
+                    kind,
+                    length.into(),
+                    by_value,
+                    align,
+                    &raw mut datums,
+                    &raw mut nulls,
+                    &raw mut count,
+                );
+                (datums, nulls, count, kind)
+            })?;
+            let element = |i: usize| match *nulls.add(i) {
+                true => Value::absent(kind),
+                false => Value::lent(*datums.add(i), kind),
+            };
+            Ok(Some((0..count as usize).map(element).collect()))
         }
     }
 
@@ -224,12 +306,12 @@ impl<'fcx> Call<'fcx> {
     }
 
     pub(super) fn raw(self) -> FunctionCallInfo {
-        self.0
+        self.info
     }
 
     fn info(self) -> &'fcx pg_sys::FunctionCallInfoBaseData {
         // SAFETY: the pointer is the one fmgr passed for the call in progress.
-        unsafe { &*self.0 }
+        unsafe { &*self.info }
     }
 }
 
@@ -256,57 +338,18 @@ unsafe fn plain_type(call: *const pg_sys::Node, index: usize) -> Option<Oid> {
     }
 }
 
-impl Value {
-    /// The elements of the array that is the argument at `index`; none of a NULL array.
-    fn elements(self, index: usize) -> Result<Option<Vec<Self>>, Raised> {
-        if self.null {
-            return Ok(None);
-        }
-        if !text::is_array(self.kind)? {
-            return Err(types::ARRAY.not_argument(index, self.kind));
-        }
-        let datum = self.datum;
-        // SAFETY: the value is an array; deconstruct_array writes the arrays it allocates.
-        unsafe {
-            let (datums, nulls, count, kind) = guard(|| {
-                let array = raw::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
-                let kind = (*array).elemtype;
-                let (mut length, mut by_value, mut align) = (0, false, 0);
-                raw::get_typlenbyvalalign(kind, &raw mut length, &raw mut by_value, &raw mut align);
-                let (mut datums, mut nulls, mut count) = (ptr::null_mut(), ptr::null_mut(), 0);
-                raw::deconstruct_array(
-                    array,
-                    kind,
-                    length.into(),
-                    by_value,
-                    align,
-                    &raw mut datums,
-                    &raw mut nulls,
-                    &raw mut count,
-                );
-                (datums, nulls, count, kind)
-            })?;
-            Ok(Some(
-                (0..count as usize)
-                    .map(|i| Self {
-                        datum: *datums.add(i),
-                        null: *nulls.add(i),
-                        kind,
-                    })
-                    .collect(),
-            ))
-        }
-    }
-}
-
 // SAFETY: takes the same place as FunctionCallInfo, to which it delegates; it is no SQL argument.
 unsafe impl<'fcx> ArgAbi<'fcx> for Call<'fcx> {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: the caller's promise is the one that FunctionCallInfo asks for.
-        Self(
-            unsafe { FunctionCallInfo::unbox_arg_unchecked(arg) },
-            PhantomData,
-        )
+        // SAFETY: the caller's promise is the one that FunctionCallInfo asks for. A function is called
+        // with memory that lives as long as the call; that of one that returns a set, as the set.
+        unsafe {
+            Self {
+                info: FunctionCallInfo::unbox_arg_unchecked(arg),
+                memory: pg_sys::CurrentMemoryContext,
+                lent: PhantomData,
+            }
+        }
     }
 
     fn is_virtual_arg() -> bool {

@@ -63,7 +63,11 @@ impl Table {
     /// Waits for the end of another session's open transaction that is creating or removing a row
     /// with this key, and says whether there was one. In a partitioned table none is seen, nor
     /// where the transaction cannot write.
-    pub fn await_creator(&self, unique: &Unique, key: &[(&Column, Value)]) -> Result<bool, Raised> {
+    pub fn await_creator(
+        &self,
+        unique: &Unique,
+        key: &[(&Column, &Value)],
+    ) -> Result<bool, Raised> {
         let found = self.look(unique, key, |look| {
             if let Found::Open(mut creator) = look.found {
                 // SAFETY: the table is open; no page is pinned.
@@ -74,7 +78,7 @@ impl Table {
     }
 
     /// Whether there is certainly no row with this key, not even one of an open transaction.
-    pub fn has_none(&self, unique: &Unique, key: &[(&Column, Value)]) -> Result<bool, Raised> {
+    pub fn has_none(&self, unique: &Unique, key: &[(&Column, &Value)]) -> Result<bool, Raised> {
         let found = self.look(unique, key, |_| ())?;
         Ok(matches!(found, Some(Found::Nothing)))
     }
@@ -84,7 +88,7 @@ impl Table {
     pub(super) fn look(
         &self,
         unique: &Unique,
-        key: &[(&Column, Value)],
+        key: &[(&Column, &Value)],
         then: impl FnOnce(Look),
     ) -> Result<Option<Found>, Raised> {
         const LOCK: c_int = pg_sys::AccessShareLock as c_int;
@@ -131,12 +135,12 @@ impl Table {
     }
 }
 
-/// The conditions that an index entry has the key; none where the index is that of a partitioned
-/// table, which holds no entries.
+/// The conditions that an index entry has the key; none where a column of the index is not in the
+/// key with a value of its type, or the index is that of a partitioned table, which holds no entries.
 unsafe fn scan_keys(
     index: Relation,
     unique: &Unique,
-    key: &[(&Column, Value)],
+    key: &[(&Column, &Value)],
 ) -> Result<Option<Vec<ScanKeyData>>, Raised> {
     const EQUAL: u16 = 3;
     // SAFETY: the caller holds the index open; its arrays have an entry for each key column.
@@ -150,8 +154,9 @@ unsafe fn scan_keys(
         let mut keys = Vec::with_capacity(count);
         for (i, part) in unique.parts.iter().enumerate() {
             let (kind, collation, function) = (kinds[i], collations[i], part.equals);
-            let Some((_, value)) = key.iter().find(|(column, _)| column.number == part.column)
-            else {
+            let Some((_, value)) = key.iter().find(|(column, value)| {
+                column.number == part.column && column.kind.base == value.kind
+            }) else {
                 return Ok(None);
             };
             let flags = if value.null {

@@ -70,14 +70,8 @@ pub fn attempt<T, E: From<Raised> + Into<Failure<E>>>(
         match ended {
             Ok(Ok(done)) => Ok(Attempt::Done(done)),
             Ok(Err(error)) => match error.into() {
-                Failure::Raised(raised) if fired && raised.says(CANCELED) => {
-                    raised.discard();
-                    Ok(Attempt::TimedOut)
-                }
-                Failure::Raised(raised) if raised.says(MOVED) => {
-                    raised.discard();
-                    Ok(Attempt::Moved)
-                }
+                Failure::Raised(raised) if fired && raised.says(CANCELED) => Ok(Attempt::TimedOut),
+                Failure::Raised(raised) if raised.says(MOVED) => Ok(Attempt::Moved),
                 Failure::Raised(raised) => Err(raised.into()),
                 Failure::Other(error) => Err(error),
             },

@@ -6,32 +6,31 @@ use std::slice;
 
 use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{
-    self, DestReceiver, MemoryContext, Oid, ParamExternData, ParamListInfo, SPIExecuteOptions,
-    TupleDesc, TupleTableSlot,
+    self, DestReceiver, Oid, ParamExternData, ParamListInfo, SPIExecuteOptions, TupleDesc,
+    TupleTableSlot,
 };
 
 use super::guard::{Raised, guard};
 use super::raw;
 use super::spi::{Running, plan};
-use super::value::Value;
+use super::value::{Value, flat};
 
 /// What a statement returned, as far as it was asked for.
 pub struct First<const COLUMNS: usize> {
     /// How many rows came.
     pub count: usize,
     /// The first columns of the first row, copied; none where they are NULL, or no row came.
-    pub values: [Option<Value>; COLUMNS],
+    pub values: [Option<Value<'static>>; COLUMNS],
 }
 
-/// Runs `statement` as [`super::spi::run`] does, with what the isolation level lets it see. It has
-/// at least as many columns as are asked for.
+/// Runs `statement` as [`super::spi::run`] does, with what the isolation level lets it see. Columns
+/// that it has not are none.
 pub fn first<const COLUMNS: usize>(
     statement: &str,
     arguments: &[Value],
 ) -> Result<First<COLUMNS>, Raised> {
     let _running = Running::enter();
-    // SAFETY: reads a global of this backend.
-    let mut receiver = Receiver::<COLUMNS>::new(unsafe { pg_sys::CurrentMemoryContext });
+    let mut receiver = Receiver::<COLUMNS>::new();
     // SAFETY: receiver and options outlive the execution, and nothing else touches them meanwhile.
     unsafe {
         guard(|| raw::SPI_connect())?;
@@ -52,7 +51,10 @@ pub fn first<const COLUMNS: usize>(
             raw::SPI_finish()
         })?;
     }
-    Ok(receiver.first)
+    match receiver.refused {
+        None => Ok(receiver.first),
+        Some(raised) => Err(raised),
+    }
 }
 
 /// The values of `$1`, `$2`, … as a plan takes them.
@@ -65,7 +67,7 @@ unsafe fn parameters(given: *const Value, count: usize) -> ParamListInfo {
         let list = raw::makeParamList(count as c_int);
         let places = (*list).params.as_mut_ptr();
         for i in 0..count {
-            let value = *given.add(i);
+            let value = &*given.add(i);
             places.add(i).write(ParamExternData {
                 value: value.datum,
                 isnull: value.null,
@@ -82,9 +84,11 @@ unsafe fn parameters(given: *const Value, count: usize) -> ParamListInfo {
 struct Receiver<const COLUMNS: usize> {
     /// First, so that a pointer to it is one to the whole.
     calls: DestReceiver,
-    memory: MemoryContext,
-    kinds: [Type; COLUMNS],
+    /// Of the columns that there are.
+    kinds: [Option<Type>; COLUMNS],
     first: First<COLUMNS>,
+    /// Why a value could not be copied.
+    refused: Option<Raised>,
 }
 
 #[derive(Clone, Copy)]
@@ -95,8 +99,7 @@ struct Type {
 }
 
 impl<const COLUMNS: usize> Receiver<COLUMNS> {
-    /// One that copies values into `memory`.
-    fn new(memory: MemoryContext) -> Self {
+    fn new() -> Self {
         Self {
             calls: DestReceiver {
                 receiveSlot: Some(Self::receive),
@@ -105,16 +108,12 @@ impl<const COLUMNS: usize> Receiver<COLUMNS> {
                 rDestroy: Some(Self::end),
                 mydest: pg_sys::CommandDest::DestTuplestore,
             },
-            memory,
-            kinds: [Type {
-                oid: Oid::INVALID,
-                length: 0,
-                by_value: true,
-            }; COLUMNS],
+            kinds: [None; COLUMNS],
             first: First {
                 count: 0,
-                values: [None; COLUMNS],
+                values: [const { None }; COLUMNS],
             },
+            refused: None,
         }
     }
 
@@ -124,11 +123,11 @@ impl<const COLUMNS: usize> Receiver<COLUMNS> {
             let this = &mut *this.cast::<Self>();
             let columns = PgTupleDesc::from_pg_unchecked(rows);
             for (kind, column) in this.kinds.iter_mut().zip(columns.iter()) {
-                *kind = Type {
+                *kind = Some(Type {
                     oid: column.atttypid,
                     length: column.attlen,
                     by_value: column.attbyval,
-                };
+                });
             }
         }
     }
@@ -142,21 +141,25 @@ impl<const COLUMNS: usize> Receiver<COLUMNS> {
             if this.first.count > 1 {
                 return true;
             }
-            if ((*row).tts_nvalid as usize) < COLUMNS {
-                raw::slot_getsomeattrs_int(row, COLUMNS as c_int);
+            let count = this.kinds.iter().flatten().count();
+            if ((*row).tts_nvalid as usize) < count {
+                raw::slot_getsomeattrs_int(row, count as c_int);
             }
-            let datums = slice::from_raw_parts((*row).tts_values, COLUMNS);
-            let nulls = slice::from_raw_parts((*row).tts_isnull, COLUMNS);
-            let caller = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, this.memory);
-            for i in 0..COLUMNS {
-                let kind = this.kinds[i];
-                this.first.values[i] = (!nulls[i]).then(|| Value {
-                    datum: raw::datumCopy(datums[i], kind.by_value, kind.length.into()),
-                    null: false,
-                    kind: kind.oid,
-                });
+            let datums = slice::from_raw_parts((*row).tts_values, count);
+            let nulls = slice::from_raw_parts((*row).tts_isnull, count);
+            for (i, kind) in this.kinds.iter().flatten().enumerate() {
+                if nulls[i] {
+                    continue;
+                }
+                let datum = match kind.length {
+                    -1 => flat(datums[i]),
+                    _ => datums[i],
+                };
+                match Value::copy(datum, kind.oid, kind.length, kind.by_value) {
+                    Ok(value) => this.first.values[i] = Some(value),
+                    Err(raised) => this.refused = Some(raised),
+                }
             }
-            pg_sys::CurrentMemoryContext = caller;
             true
         }
     }

@@ -17,7 +17,7 @@ use super::value::Value;
 /// What a look at the unique index got hold of.
 pub enum Grasp {
     /// The newest version of the row, locked to the end of the transaction.
-    Row(Value),
+    Row(Value<'static>),
     /// There is certainly no row, not even one of an open transaction.
     Nothing,
     /// That is for statements to find out.
@@ -37,17 +37,17 @@ impl Table {
     pub fn grasp(
         &self,
         unique: &Unique,
-        key: &[(&Column, Value)],
+        key: &[(&Column, &Value)],
         patience: Patience,
     ) -> Result<Grasp, Raised> {
-        let mut row = None;
+        let mut row = Ok(None);
         let found = self.look(unique, key, |look| {
             if let Some(at) = look.found.standing() {
                 // SAFETY: called under a guard, with the table open.
                 row = unsafe { lock(&look, unique, at, patience) };
             }
         })?;
-        Ok(match (row, found) {
+        Ok(match (row?, found) {
             (Some(row), _) => Grasp::Row(row),
             (None, Some(Found::Nothing)) => Grasp::Nothing,
             _ => Grasp::Unsure,
@@ -56,13 +56,13 @@ impl Table {
 }
 
 /// Locks the newest version of the row that stands there; none where it is gone, or has another
-/// key by now.
+/// key by now. Called under a guard: nothing that it holds needs dropping.
 unsafe fn lock(
     look: &Look,
     unique: &Unique,
     mut at: ItemPointerData,
     patience: Patience,
-) -> Option<Value> {
+) -> Result<Option<Value<'static>>, Raised> {
     const MODE: c_int = pg_sys::RowShareLock as c_int;
     const FLAGS: u8 = (pg_sys::TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS
         | pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION) as u8;
@@ -94,7 +94,7 @@ unsafe fn lock(
             )
         });
         if locked != Some(pg_sys::TM_Result::TM_Ok) {
-            return None;
+            return Ok(None);
         }
         let description = (*slot).tts_tupleDescriptor;
         let count = (*description).natts;
@@ -103,14 +103,11 @@ unsafe fn lock(
         }
         let (datums, nulls) = ((*slot).tts_values, (*slot).tts_isnull);
         if !has_key(look.keys, unique, datums, nulls) {
-            return None;
+            return Ok(None);
         }
         let row = raw::heap_form_tuple(description, datums, nulls);
-        Some(Value {
-            datum: raw::HeapTupleHeaderGetDatum((*row).t_data),
-            null: false,
-            kind: (*description).tdtypeid,
-        })
+        let datum = raw::HeapTupleHeaderGetDatum((*row).t_data);
+        Value::copy(datum, (*description).tdtypeid, -1, false).map(Some)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Calling PostgreSQL and keeping the whole error when it raises one.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::mem::MaybeUninit;
-use std::ptr;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ptr::{self, NonNull};
 
 use cee_scape::call_with_sigsetjmp;
 use pgrx::PgSqlErrorCode;
@@ -22,9 +22,9 @@ pub enum Raised {
     Refused(Refusal),
 }
 
-/// An ERROR that PostgreSQL raised, with every field it had.
+/// An ERROR that PostgreSQL raised, with every field it had, in memory of the session.
 #[derive(Debug)]
-pub struct ServerError(*mut ErrorData);
+pub struct ServerError(NonNull<ErrorData>);
 
 impl Raised {
     /// Whether core raised it with this message, before translation.
@@ -39,13 +39,6 @@ impl Raised {
         match self {
             Self::Server(error) => error.is(code),
             Self::Refused(_) => false,
-        }
-    }
-
-    /// Forgets the error. Right only after the subtransaction that it failed in was rolled back.
-    pub(super) fn discard(self) {
-        if let Self::Server(error) = self {
-            error.discard();
         }
     }
 }
@@ -89,25 +82,25 @@ impl ServerError {
         if data.schema_name.is_null() || data.table_name.is_null() {
             return None;
         }
-        // SAFETY: both are NUL-terminated strings; the result is allocated for the call.
-        text_of(unsafe { pg_sys::quote_qualified_identifier(data.schema_name, data.table_name) })
+        let (schema, table) = (data.schema_name, data.table_name);
+        // SAFETY: both are NUL-terminated strings.
+        let name = unsafe { guard(|| raw::quote_qualified_identifier(schema, table)) };
+        name.ok().and_then(|name| text_of(name))
     }
 
     /// Adds a hint where the error has none.
     pub fn with_hint(self, hint: &'static CStr) -> Self {
-        // SAFETY: the data was copied for this value alone; a static string outlives it, and
-        // `discard`, which would free it, is never called on a hinted error.
+        let (data, hint) = (self.0.as_ptr(), hint.as_ptr());
+        // SAFETY: the data was copied for this value alone; the hint is copied to where it is freed
+        // from with it.
         unsafe {
-            if (*self.0).hint.is_null() {
-                (*self.0).hint = hint.as_ptr().cast_mut();
+            if (*data).hint.is_null()
+                && let Ok(hint) = guard(|| raw::MemoryContextStrdup(pg_sys::TopMemoryContext, hint))
+            {
+                (*data).hint = hint;
             }
         }
         self
-    }
-
-    fn discard(self) {
-        // SAFETY: CopyErrorData made it, nothing else points to it.
-        unsafe { raw::FreeErrorData(self.0) }
     }
 
     /// The report that raises this error again, with all its fields.
@@ -116,6 +109,7 @@ impl ServerError {
     /// finishes it, the callback below puts every field of the original in place. It must be
     /// raised next, before any other error.
     pub fn into_report(self) -> ErrorReport {
+        let data = ManuallyDrop::new(self).0;
         // SAFETY: backends are single-threaded. The callback is static, so it outlives the raise;
         // whoever catches the error restores error_context_stack, which takes it off again.
         // `previous` is null because the original context already holds the outer lines.
@@ -123,7 +117,7 @@ impl ServerError {
             RESTORE = ErrorContextCallback {
                 previous: ptr::null_mut(),
                 callback: Some(restore),
-                arg: self.0.cast(),
+                arg: data.as_ptr().cast(),
             };
             pg_sys::error_context_stack = &raw mut RESTORE;
         }
@@ -131,8 +125,15 @@ impl ServerError {
     }
 
     fn data(&self) -> &ErrorData {
-        // SAFETY: CopyErrorData never returns null, and the copy lives to the transaction's end.
-        unsafe { &*self.0 }
+        // SAFETY: the copy is this value's.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for ServerError {
+    fn drop(&mut self) {
+        // SAFETY: CopyErrorData made it, and nothing else points to it.
+        unsafe { raw::FreeErrorData(self.0.as_ptr()) }
     }
 }
 
@@ -173,15 +174,11 @@ pub(super) unsafe fn guard<T: Copy>(f: impl FnOnce() -> T) -> Result<T, Raised> 
         if jumped == 0 {
             return Ok(result.assume_init());
         }
-        // A background worker may be told to end between two transactions.
-        pg_sys::CurrentMemoryContext = match pg_sys::TopTransactionContext.is_null() {
-            true => pg_sys::TopMemoryContext,
-            false => pg_sys::TopTransactionContext,
-        };
+        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
         let data = raw::CopyErrorData();
         raw::FlushErrorState();
         pg_sys::CurrentMemoryContext = memory;
-        Err(Raised::Server(ServerError(data)))
+        Err(Raised::Server(ServerError(NonNull::new_unchecked(data))))
     }
 }
 
@@ -203,8 +200,12 @@ static mut RESTORE: ErrorContextCallback = ErrorContextCallback {
 /// Runs inside errfinish and makes the error being raised equal to the original.
 unsafe extern "C-unwind" fn restore(original: *mut c_void) {
     type Field = unsafe extern "C-unwind" fn(*const c_char, ...) -> c_int;
+    if original.is_null() {
+        return;
+    }
     // SAFETY: `original` is the ErrorData that into_report put there; errfinish calls this while
-    // an error is under construction, which is when the err… functions may be called.
+    // an error is under construction, which is when the err… functions may be called. They copy
+    // what they are given.
     unsafe {
         let data = &*original.cast::<ErrorData>();
         raw::errcode(data.sqlerrcode);
@@ -243,5 +244,7 @@ unsafe extern "C-unwind" fn restore(original: *mut c_void) {
             raw::internalerrposition(data.internalpos);
         }
         raw::errposition(data.cursorpos);
+        RESTORE.arg = ptr::null_mut();
+        raw::FreeErrorData(original.cast());
     }
 }

@@ -1,5 +1,6 @@
 //! A JSON object as an argument: its members, read from jsonb as it is stored.
 
+use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
 use std::{ptr, slice};
 
@@ -12,20 +13,21 @@ use super::value::{Value, from_server};
 use super::{raw, text};
 
 /// A JSON object's members, as [`Call::members`] finds them.
-pub enum Members {
+pub enum Members<'a> {
     Null,
     /// Some other JSON value than an object.
     NoObject,
     /// A name that is not text in the encoding of the database.
     NotText,
     /// In the order of their names.
-    Of(Vec<Member>),
+    Of(Vec<Member<'a>>),
 }
 
-/// A member of a JSON object. It lives as long as the SQL call.
-pub struct Member {
+/// A member of a JSON object.
+pub struct Member<'a> {
     pub name: String,
     value: JsonbValue,
+    lent: PhantomData<&'a ()>,
 }
 
 /// The text of a JSON value.
@@ -37,9 +39,9 @@ pub enum Text {
     Json(String),
 }
 
-impl Call<'_> {
+impl<'fcx> Call<'fcx> {
     /// The members of the jsonb argument at `index`.
-    pub fn members(self, index: usize) -> Result<Members, Raised> {
+    pub fn members(self, index: usize) -> Result<Members<'fcx>, Raised> {
         let Some(argument) = self.datum(index, types::JSONB)? else {
             return Ok(Members::Null);
         };
@@ -47,7 +49,7 @@ impl Call<'_> {
         // and so does what the iterator points to. The iterator writes `value` before it is read:
         // it returns WJB_KEY and WJB_VALUE with one.
         unsafe {
-            let jsonb = guard(|| raw::pg_detoast_datum(argument.cast_mut_ptr()))?;
+            let jsonb = self.detoasted(argument.cast_mut_ptr())?;
             let root = &raw mut (*jsonb.cast::<pg_sys::Jsonb>()).root;
             if (*root).header & pg_sys::JB_FOBJECT == 0 {
                 return Ok(Members::NoObject);
@@ -66,7 +68,11 @@ impl Call<'_> {
                     return Ok(Members::NotText);
                 };
                 let value = *next()?.1;
-                members.push(Member { name, value });
+                members.push(Member {
+                    name,
+                    value,
+                    lent: PhantomData,
+                });
             }
             members.sort_unstable_by(|a, b| a.name.cmp(&b.name));
             Ok(Members::Of(members))
@@ -74,7 +80,7 @@ impl Call<'_> {
     }
 }
 
-impl Member {
+impl Member<'_> {
     pub fn is_null(&self) -> bool {
         self.value.type_ == jbvType::jbvNull
     }
@@ -119,14 +125,17 @@ impl Member {
     }
 }
 
-impl Value {
-    /// This row as `to_jsonb` shows it.
-    pub fn into_jsonb(self) -> Result<Self, Raised> {
+impl Value<'_> {
+    /// This value as `to_jsonb` shows it.
+    pub fn into_jsonb(self) -> Result<Value<'static>, Raised> {
         const FUNCTION: Oid = Oid::from_u32(pg_sys::F_TO_JSONB);
+        if self.null {
+            return Ok(Value::null_json());
+        }
         let (datum, kind, none) = (self.datum, self.kind, pg_sys::InvalidOid);
         // SAFETY: what the function is called by says the type of its argument, which it asks for.
-        let datum = unsafe {
-            guard(|| {
+        unsafe {
+            let jsonb = guard(|| {
                 let typed = raw::makeConst(kind, -1, none, -1, Datum::null(), true, false);
                 let arguments = raw::lappend(ptr::null_mut(), typed.cast());
                 let form = pg_sys::CoercionForm::COERCE_EXPLICIT_CALL;
@@ -136,13 +145,9 @@ impl Value {
                 raw::fmgr_info(FUNCTION, &raw mut function);
                 function.fn_expr = call.cast();
                 raw::FunctionCall1Coll(&raw mut function, none, datum)
-            })
-        }?;
-        Ok(Self {
-            datum,
-            null: false,
-            kind: pg_sys::JSONBOID,
-        })
+            })?;
+            Value::copy(jsonb, pg_sys::JSONBOID, -1, false)
+        }
     }
 }
 

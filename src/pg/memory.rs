@@ -5,8 +5,8 @@ use pgrx::pg_sys;
 use super::guard::{Raised, guard};
 use super::raw;
 
-/// Runs `act` with memory of its own, which is given back after it: no value that `act` makes may
-/// leave it.
+/// Runs `act` with memory of its own, which is given back after it. Values that leave it own what
+/// they point to.
 pub fn apart<T, E: From<Raised>>(act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     // SAFETY: the context is a child of the call's, so that it goes with it where `act` raises.
     unsafe {

@@ -4,10 +4,11 @@
 //! one thread. An ERROR of PostgreSQL comes back as [`Raised`], whole. After a [`Raised`] nothing
 //! but raising an error is right, unless it came out of [`deadline::attempt`], which has rolled its
 //! subtransaction back.
-//! A [`Value`] lives as long as the SQL call that made it.
+//! A [`Value`] owns what it points to, or borrows it from the [`Call`] that it is an argument of.
 
 mod answer;
 pub mod array;
+mod block;
 pub mod call;
 pub mod claims;
 pub mod counters;

@@ -75,6 +75,8 @@ unsafe extern "C-unwind" {
         dont_wait: bool,
     ) -> LockAcquireResult::Type;
     pub(super) fn MemoryContextDelete(context: MemoryContext);
+    pub(super) fn MemoryContextStrdup(context: MemoryContext, string: *const c_char)
+    -> *mut c_char;
     #[cfg(any(feature = "pg15", feature = "pg16"))]
     pub(super) fn LockHeldByMe(tag: *const LOCKTAG, mode: c_int) -> bool;
     #[cfg(not(any(feature = "pg15", feature = "pg16")))]
@@ -128,7 +130,6 @@ unsafe extern "C-unwind" {
         nulls: *const c_char,
         read_only: bool,
     ) -> Portal;
-    pub(super) fn SPI_datumTransfer(value: Datum, by_value: bool, length: c_int) -> Datum;
     pub(super) fn SPI_execute_snapshot(
         plan: SPIPlanPtr,
         values: *mut Datum,
@@ -155,15 +156,6 @@ unsafe extern "C-unwind" {
     pub(super) fn WaitLatch(latch: *mut Latch, events: c_int, timeout: c_long, event: u32)
     -> c_int;
     pub(super) fn check_enable_rls(relation: Oid, as_user: Oid, no_error: bool) -> c_int;
-    pub(super) fn construct_array(
-        elements: *mut Datum,
-        count: c_int,
-        kind: Oid,
-        length: c_int,
-        by_value: bool,
-        align: c_char,
-    ) -> *mut ArrayType;
-    pub(super) fn cstring_to_text_with_len(s: *const c_char, length: c_int) -> *mut varlena;
     pub(super) fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
     pub(super) fn deconstruct_array(
         array: *mut ArrayType,
@@ -215,6 +207,8 @@ unsafe extern "C-unwind" {
     pub(super) fn get_timeout_active(id: c_int) -> bool;
     pub(super) fn get_timeout_indicator(id: c_int, reset: bool) -> bool;
     pub(super) fn get_timeout_start_time(id: c_int) -> TimestampTz;
+    pub(super) fn get_typlen(kind: Oid) -> i16;
+    pub(super) fn get_typlenbyval(kind: Oid, length: *mut i16, by_value: *mut bool);
     pub(super) fn get_typlenbyvalalign(
         kind: Oid,
         length: *mut i16,
@@ -253,6 +247,7 @@ unsafe extern "C-unwind" {
     pub(super) fn make_parsestate(parent: *mut ParseState) -> *mut ParseState;
     pub(super) fn numeric_out(info: FunctionCallInfo) -> Datum;
     pub(super) fn palloc(size: Size) -> *mut c_void;
+    pub(super) fn pfree(memory: *mut c_void);
     pub(super) fn pg_any_to_server(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;
     pub(super) fn pg_detoast_datum(value: *mut varlena) -> *mut varlena;
@@ -261,6 +256,11 @@ unsafe extern "C-unwind" {
     pub(super) fn pg_server_to_any(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;
     pub(super) fn pgstat_report_stat(force: bool) -> c_long;
+    pub(super) fn quote_qualified_identifier(
+        schema: *const c_char,
+        name: *const c_char,
+    ) -> *mut c_char;
+    pub(super) fn quote_identifier(name: *const c_char) -> *const c_char;
     pub(super) fn raw_parser(statements: *const c_char, mode: RawParseMode::Type) -> *mut List;
     pub(super) fn relation_close(relation: Relation, lock_mode: c_int);
     pub(super) fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, count: c_int);

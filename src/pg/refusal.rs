@@ -21,6 +21,10 @@ pub enum Refusal {
         is: String,
         expected: &'static str,
     },
+    /// A value has another type than the one that it is read as.
+    ValueType { is: String, expected: &'static str },
+    /// The system gave no memory, or more was asked for than a value can have.
+    OutOfMemory,
 }
 
 /// A type that values are read as.
@@ -32,7 +36,7 @@ pub(super) struct Expected {
 
 /// The types that values are read as.
 pub(super) mod types {
-    use pgrx::pg_sys;
+    use pgrx::pg_sys::{self, Oid};
 
     use super::Expected;
 
@@ -49,6 +53,18 @@ pub(super) mod types {
     pub(in super::super) const ARRAY: Expected = Expected {
         kind: pg_sys::ANYARRAYOID,
         name: "an array",
+    };
+
+    /// Of the row that a function returns: no type of its own.
+    pub(in super::super) const ROW: Expected = Expected {
+        kind: Oid::INVALID,
+        name: "the type that the function returns",
+    };
+
+    /// Of all types of variable length: no type of its own.
+    pub(in super::super) const VARLENA: Expected = Expected {
+        kind: Oid::INVALID,
+        name: "a type of variable length",
     };
 
     types! {
@@ -92,6 +108,18 @@ impl Expected {
         match type_name(kind) {
             Ok(is) => Raised::Refused(Refusal::ArgumentType {
                 argument: index + 1,
+                is,
+                expected: self.name,
+            }),
+            Err(raised) => raised,
+        }
+    }
+
+    /// The refusal of a value of type `kind`.
+    #[cold]
+    pub(super) fn not_value(self, kind: Oid) -> Raised {
+        match type_name(kind) {
+            Ok(is) => Raised::Refused(Refusal::ValueType {
                 is,
                 expected: self.name,
             }),

@@ -3,11 +3,13 @@
 //! They run through SPI with `read_only = false`, which takes a new snapshot for each statement at
 //! READ COMMITTED and, unlike pgrx's `update`, assigns no transaction id by itself.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int};
 use std::ptr;
 
+use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{self, Datum, Oid, SPIPlanPtr, SPITupleTable};
 
 use super::call::Interval;
@@ -71,7 +73,11 @@ impl Rows {
     /// The bytes of a text column, in the database's encoding.
     pub fn bytes(&self, row: usize, column: usize) -> Result<Option<Vec<u8>>, Raised> {
         match self.datum(row, column, types::TEXT)? {
-            Some(datum) => Ok(Some(Value::of_text(datum).bytes()?.to_vec())),
+            // SAFETY: the column is a text, which lives as long as the rows.
+            Some(datum) => unsafe {
+                let bytes = Value::lent(datum, pg_sys::TEXTOID).into_bytes()?;
+                Ok(Some(bytes.into_owned()))
+            },
             None => Ok(None),
         }
     }
@@ -106,30 +112,57 @@ impl Rows {
     /// A column of type text; none too where it is not valid text.
     pub fn text(&self, row: usize, column: usize) -> Result<Option<String>, Raised> {
         match self.datum(row, column, types::TEXT)? {
-            Some(datum) => from_server(Value::of_text(datum).bytes()?),
+            // SAFETY: the column is a text, which lives as long as the rows.
+            Some(datum) => unsafe {
+                from_server(&Value::lent(datum, pg_sys::TEXTOID).into_bytes()?)
+            },
             None => Ok(None),
         }
     }
 
+    /// A column of type jsonb, copied so that it outlives the rows.
+    pub fn jsonb(&self, row: usize, column: usize) -> Result<Option<Value<'static>>, Raised> {
+        self.datum(row, column, types::JSONB)?;
+        self.keep(row, column)
+    }
+
     /// A column of any type, copied so that it outlives the rows.
-    pub fn keep(&self, row: usize, column: usize) -> Result<Option<Value>, Raised> {
-        let Some(value) = self.value(row, column)? else {
+    pub fn keep(&self, row: usize, column: usize) -> Result<Option<Value<'static>>, Raised> {
+        let Some(field) = self.field(row, column) else {
             return Ok(None);
         };
-        let datum = value.datum;
-        let (mut length, mut by_value) = (0, false);
-        // SAFETY: the datum is of this type; SPI copies it into the memory of the caller.
-        let datum = unsafe {
-            pg_sys::get_typlenbyval(value.kind, &raw mut length, &raw mut by_value);
-            guard(|| raw::SPI_datumTransfer(datum, by_value, length.into()))
-        }?;
-        Ok(Some(Value { datum, ..value }))
+        let Some(datum) = field.datum else {
+            return Ok(None);
+        };
+        let kind = text::base_type(field.kind)?;
+        // SAFETY: the datum is of this type; the rows hold none that is expanded.
+        unsafe { Value::copy(datum, kind, field.length, field.by_value) }.map(Some)
+    }
+
+    /// A column of any type.
+    pub(super) fn value(&self, row: usize, column: usize) -> Result<Option<Value<'_>>, Raised> {
+        let Some(field) = self.field(row, column) else {
+            return Ok(None);
+        };
+        let Some(datum) = field.datum else {
+            return Ok(None);
+        };
+        let kind = text::base_type(field.kind)?;
+        // SAFETY: the datum is of this type, and lives as long as the rows.
+        Ok(Some(unsafe { Value::lent(datum, kind) }))
     }
 
     /// The same without a copy of their own, which a long text would need memory for.
-    pub fn borrowed_bytes(&self, row: usize, column: usize) -> Result<Option<&[u8]>, Raised> {
+    pub fn borrowed_bytes(
+        &self,
+        row: usize,
+        column: usize,
+    ) -> Result<Option<Cow<'_, [u8]>>, Raised> {
         let datum = self.datum(row, column, types::TEXT)?;
-        datum.map(|datum| Value::of_text(datum).bytes()).transpose()
+        // SAFETY: the column is a text, which lives as long as the rows.
+        datum
+            .map(|datum| unsafe { Value::lent(datum, pg_sys::TEXTOID) }.into_bytes())
+            .transpose()
     }
 
     /// What stands in a column of this type, or of a domain over it; none where that is NULL or
@@ -140,7 +173,7 @@ impl Rows {
         column: usize,
         expected: Expected,
     ) -> Result<Option<Datum>, Raised> {
-        let Some((datum, kind)) = self.cell(row, column) else {
+        let Some(Field { datum, kind, .. }) = self.field(row, column) else {
             return Ok(None);
         };
         if expected.is(kind) || expected.is(text::base_type(kind)?) {
@@ -149,39 +182,37 @@ impl Rows {
         Err(expected.not_column(column, kind))
     }
 
-    pub(super) fn value(&self, row: usize, column: usize) -> Result<Option<Value>, Raised> {
-        let Some((Some(datum), kind)) = self.cell(row, column) else {
-            return Ok(None);
-        };
-        let kind = text::base_type(kind)?;
-        Ok(Some(Value {
-            datum,
-            null: false,
-            kind,
-        }))
-    }
-
-    /// What stands in a column, none for NULL, and the column's type; none where there is no such
-    /// row or column.
-    fn cell(&self, row: usize, column: usize) -> Option<(Option<Datum>, Oid)> {
+    /// What stands in a column; none where there is no such row or column.
+    fn field(&self, row: usize, column: usize) -> Option<Field> {
         if self.table.is_null() || row >= self.processed {
             return None;
         }
         // SAFETY: SPI's table holds `processed` rows until SPI_finish, which comes after the
         // closure that `self` was lent to. The column is one of the description.
         unsafe {
-            let description = (*self.table).tupdesc;
-            if column >= (*description).natts as usize {
-                return None;
-            }
+            let rows = (*self.table).tupdesc;
+            let columns = PgTupleDesc::from_pg_unchecked(rows);
+            let attribute = columns.get(column)?;
             let tuple = *(*self.table).vals.add(row);
-            let number = column as c_int + 1;
             let mut null = false;
-            let datum = pg_sys::SPI_getbinval(tuple, description, number, &raw mut null);
-            let kind = pg_sys::SPI_gettypeid(description, number);
-            Some(((!null).then_some(datum), kind))
+            let number = column as c_int + 1;
+            let datum = pg_sys::SPI_getbinval(tuple, rows, number, &raw mut null);
+            Some(Field {
+                datum: (!null).then_some(datum),
+                kind: attribute.atttypid,
+                length: attribute.attlen,
+                by_value: attribute.attbyval,
+            })
         }
     }
+}
+
+/// A column of a row: what stands there, none for NULL, and of what type it is.
+struct Field {
+    datum: Option<Datum>,
+    kind: Oid,
+    length: i16,
+    by_value: bool,
 }
 
 /// Runs `statement` with `arguments` for `$1`, `$2`, … and reads its result.

@@ -51,18 +51,18 @@ impl<'fcx> Store<'fcx> {
         (changed, value): (usize, Value),
     ) -> Result<(), Raised> {
         let columns = self.columns();
-        let values: Vec<Option<Value>> = (0..columns)
-            .map(|column| match column == changed {
-                true => Ok(Some(value)),
-                false => rows.value(row, column),
-            })
+        let mut values: Vec<Option<Value>> = (0..columns)
+            .map(|column| rows.value(row, column))
             .collect::<Result<_, _>>()?;
+        if let Some(place) = values.get_mut(changed) {
+            *place = Some(value);
+        }
         self.add(&values)
     }
 
     /// Adds a row of these values.
     pub fn put(&self, values: &[Value]) -> Result<(), Raised> {
-        let values: Vec<Option<Value>> = values.iter().copied().map(Some).collect();
+        let values: Vec<Option<Value>> = values.iter().cloned().map(Some).collect();
         self.add(&values)
     }
 
@@ -74,8 +74,7 @@ impl<'fcx> Store<'fcx> {
         for (i, attribute) in description.iter().enumerate() {
             let value = values
                 .get(i)
-                .copied()
-                .flatten()
+                .and_then(Option::as_ref)
                 .filter(|value| !value.null && value.kind == attribute.atttypid);
             datums.push(value.map_or(Datum::null(), |value| value.datum));
             nulls.push(value.is_none());

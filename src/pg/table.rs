@@ -117,11 +117,12 @@ impl Table {
     /// The table of this name, quoted or not, found by the caller's search_path: the one that has
     /// the name when it is locked, whoever had it before.
     pub fn named(name: &str) -> Result<Opened, Raised> {
-        let name = Value::text(to_server(name)?.as_bytes())?.datum;
+        let name = Value::text(to_server(name)?.as_bytes())?;
+        let text = name.datum.cast_mut_ptr();
         // SAFETY: the name is a text; the lists and nodes are allocated for the call.
         let oid = unsafe {
             guard(|| {
-                let names = raw::textToQualifiedNameList(name.cast_mut_ptr());
+                let names = raw::textToQualifiedNameList(text);
                 let range = raw::makeRangeVarFromNameList(names);
                 let lock = pg_sys::AccessShareLock as i32;
                 raw::RangeVarGetRelidExtended(range, lock, 0, None, ptr::null_mut())
@@ -302,10 +303,10 @@ impl Column {
     }
 
     /// A hash that is the same for values that are equal by the column's type and collation.
-    /// 0 for every value of a type that cannot be hashed.
-    pub fn hash(&self, value: Value) -> Result<u64, Raised> {
+    /// 0 for every value of a type that cannot be hashed, or of another one than the column's.
+    pub fn hash(&self, value: &Value) -> Result<u64, Raised> {
         let (kind, collation, datum) = (self.kind.base, self.collation, value.datum);
-        if value.null {
+        if value.null || value.kind != kind {
             return Ok(0);
         }
         // SAFETY: the type cache lives as long as the session; the hash function is the type's.
@@ -618,13 +619,17 @@ unsafe fn oids(list: *mut pg_sys::List) -> Vec<Oid> {
     }
 }
 
-fn quoted(name: *const c_char) -> Result<Option<String>, Raised> {
-    // SAFETY: callers pass the name of an object that exists, or null.
+/// The name in quotes where it needs them; none of null.
+///
+/// # Safety
+/// It is a C string, or null.
+unsafe fn quoted(name: *const c_char) -> Result<Option<String>, Raised> {
+    // SAFETY: the caller's promise.
     unsafe {
         if name.is_null() {
             return Ok(None);
         }
-        text::from_c(pg_sys::quote_identifier(name))
+        text::from_c(guard(|| raw::quote_identifier(name))?)
     }
 }
 

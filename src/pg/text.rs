@@ -1,5 +1,6 @@
 //! The text of a key's part: the same under all settings.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char};
 
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -12,7 +13,7 @@ use super::value::{Kind, Value, from_server};
 pub enum Part<'a> {
     Null,
     /// The text itself, in the database's encoding.
-    Text(&'a [u8]),
+    Text(Cow<'a, [u8]>),
     /// A text of this many bytes, which is more than asked for; it was not read.
     TooLong(usize),
     /// A timestamptz: microseconds since 2000-01-01 UTC.
@@ -23,16 +24,16 @@ pub enum Part<'a> {
     Row(String),
 }
 
-impl Value {
+impl<'a> Value<'a> {
     /// The name of its type where it is an array.
-    pub fn array_type(self) -> Result<Option<String>, Raised> {
+    pub fn array_type(&self) -> Result<Option<String>, Raised> {
         is_array(self.kind)?
             .then(|| type_name(self.kind))
             .transpose()
     }
 
     /// What this value is as a part of a key whose text is not read beyond `limit` bytes.
-    pub fn part<'a>(self, limit: usize) -> Result<Part<'a>, Raised> {
+    pub fn part(self, limit: usize) -> Result<Part<'a>, Raised> {
         if self.null {
             return Ok(Part::Null);
         }
@@ -40,12 +41,16 @@ impl Value {
         Ok(match kind {
             pg_sys::TEXTOID | pg_sys::VARCHAROID => match self.size()? {
                 size if size > limit => Part::TooLong(size),
-                _ => Part::Text(self.bytes()?),
+                _ => Part::Text(self.into_bytes()?),
             },
-            pg_sys::UNKNOWNOID => Part::Text(c_bytes(self.datum.cast_mut_ptr())),
+            // SAFETY: a C string.
+            pg_sys::UNKNOWNOID => unsafe {
+                let string = CStr::from_ptr(self.datum.cast_mut_ptr());
+                Part::Text(Cow::Owned(string.to_bytes().to_vec()))
+            },
             // The padding is no part of a char(n), and its cast to text drops it.
-            pg_sys::BPCHAROID => Part::Text(without_padding(self.bytes()?)),
-            pg_sys::BOOLOID => Part::Boolean(self.datum.value() != 0),
+            pg_sys::BPCHAROID => Part::Text(without_padding(self.into_bytes()?)),
+            pg_sys::BOOLOID => Part::Boolean(self.datum.value() as u8 != 0),
             pg_sys::TIMESTAMPTZOID => Part::Instant(self.datum.value() as i64),
             _ if is_array(kind)? => Part::Array(type_name(kind)?),
             _ if is_row(kind)? => Part::Row(type_name(kind)?),
@@ -60,7 +65,7 @@ impl Value {
 
     /// The value of `kind` that has the same text, under settings that keep all that a value is.
     /// No cast is looked for, since anybody may make one for a type of their own.
-    pub fn converted(self, kind: Kind) -> Result<Self, Raised> {
+    pub fn converted(self, kind: Kind) -> Result<Value<'static>, Raised> {
         const READ_ALIKE: [Oid; 7] = [
             pg_sys::BPCHAROID,
             pg_sys::INT2OID,
@@ -70,9 +75,12 @@ impl Value {
             pg_sys::TEXTOID,
             pg_sys::VARCHAROID,
         ];
+        if self.null {
+            return Ok(Value::null(kind));
+        }
         let base = base_type(self.kind)?;
-        // SAFETY: what an output function prints is NUL-terminated and lives as long as the call.
-        let convert = || unsafe { Self::parse_c(self.print(base)?, kind) };
+        // SAFETY: an output function returns a C string.
+        let convert = || unsafe { Value::parse_c(self.print(base)?, kind) };
         if READ_ALIKE.contains(&base) && READ_ALIKE.contains(&kind.base) {
             return convert();
         }
@@ -80,11 +88,13 @@ impl Value {
     }
 
     /// What the type's output function prints.
-    fn printed<'a>(self, kind: Oid) -> Result<&'a [u8], Raised> {
-        self.print(kind).map(c_bytes)
+    fn printed(&self, kind: Oid) -> Result<Cow<'a, [u8]>, Raised> {
+        // SAFETY: an output function returns a C string.
+        let printed = unsafe { CStr::from_ptr(self.print(kind)?) };
+        Ok(Cow::Owned(printed.to_bytes().to_vec()))
     }
 
-    fn print(self, kind: Oid) -> Result<*const c_char, Raised> {
+    fn print(&self, kind: Oid) -> Result<*const c_char, Raised> {
         let (mut output, mut is_varlena) = (Oid::INVALID, false);
         let datum = self.datum;
         // SAFETY: the output function is the type's own.
@@ -97,7 +107,7 @@ impl Value {
         Ok(printed.cast_const())
     }
 
-    fn printed_with_fixed_settings<'a>(self, kind: Oid) -> Result<&'a [u8], Raised> {
+    fn printed_with_fixed_settings(&self, kind: Oid) -> Result<Cow<'a, [u8]>, Raised> {
         with_fixed_settings(|| self.printed(kind))
     }
 }
@@ -154,20 +164,17 @@ fn with_settings<T, E: From<Raised>>(
 pub(super) fn type_name(kind: Oid) -> Result<String, Raised> {
     const ALLOW_INVALID: u16 = 0x02;
     // SAFETY: the flag is that of utils/builtins.h, the same in 15 to 18. The answer is a string.
-    let name = unsafe { guard(|| raw::format_type_extended(kind, -1, ALLOW_INVALID)) }?;
-    Ok(from_c(name)?.unwrap_or_else(|| "???".to_owned()))
+    let name = unsafe {
+        let name = guard(|| raw::format_type_extended(kind, -1, ALLOW_INVALID))?;
+        from_c(name)?
+    };
+    Ok(name.unwrap_or_else(|| "???".to_owned()))
 }
 
 /// The type below any domains.
 pub(super) fn base_type(kind: Oid) -> Result<Oid, Raised> {
     // SAFETY: a catalog read, which raises an error where the type is gone.
     unsafe { guard(|| raw::getBaseType(kind)) }
-}
-
-/// The bytes of a C string that PostgreSQL allocated for the call in progress.
-fn c_bytes<'a>(string: *const c_char) -> &'a [u8] {
-    // SAFETY: callers pass NUL-terminated strings that live as long as the SQL call.
-    unsafe { CStr::from_ptr(string) }.to_bytes()
 }
 
 /// Text of the database's encoding as UTF-8; none where it is not valid text.
@@ -181,13 +188,24 @@ pub fn encode(text: &str) -> Result<CString, Raised> {
 }
 
 /// A C string of the database's encoding as UTF-8; none where it is not valid text.
-pub(super) fn from_c(string: *const c_char) -> Result<Option<String>, Raised> {
-    from_server(c_bytes(string))
+///
+/// # Safety
+/// It is one.
+pub(super) unsafe fn from_c(string: *const c_char) -> Result<Option<String>, Raised> {
+    // SAFETY: the caller's promise.
+    from_server(unsafe { CStr::from_ptr(string) }.to_bytes())
 }
 
-fn without_padding(text: &[u8]) -> &[u8] {
+fn without_padding(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let padding = text.iter().rev().take_while(|byte| **byte == b' ').count();
-    &text[..text.len() - padding]
+    let length = text.len() - padding;
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[..length]),
+        Cow::Owned(mut text) => {
+            text.truncate(length);
+            Cow::Owned(text)
+        }
+    }
 }
 
 /// Whether it is the type of arrays, or a domain over one.
@@ -203,23 +221,23 @@ fn is_row(kind: Oid) -> Result<bool, Raised> {
 }
 
 /// A text value.
-pub fn value(text: &str) -> Result<Value, Raised> {
+pub fn value(text: &str) -> Result<Value<'static>, Raised> {
     Value::text(super::value::to_server(text)?.as_bytes())
 }
 
 /// A JSON text as a jsonb value.
-pub fn jsonb(json: &str) -> Result<Value, Raised> {
+pub fn jsonb(json: &str) -> Result<Value<'static>, Raised> {
     let source = super::value::to_server(json)?;
     let argument = Datum::from(source.as_ptr());
-    // SAFETY: jsonb_in takes a C string, which outlives the call.
-    let datum = unsafe {
-        guard(|| raw::DirectFunctionCall1Coll(Some(raw::jsonb_in), pg_sys::InvalidOid, argument))
-    }?;
-    Ok(Value {
-        datum,
-        null: false,
-        kind: pg_sys::JSONBOID,
-    })
+    // SAFETY: jsonb_in takes a C string, which outlives the call, and returns a jsonb.
+    unsafe {
+        let datum = guard(|| {
+            raw::DirectFunctionCall1Coll(Some(raw::jsonb_in), pg_sys::InvalidOid, argument)
+        })?;
+        let copy = Value::copy(datum, pg_sys::JSONBOID, -1, false)?;
+        guard(|| raw::pfree(datum.cast_mut_ptr()))?;
+        Ok(copy)
+    }
 }
 
 /// The type by its full name and length, as a cast or column definition names it.
@@ -227,9 +245,11 @@ pub(super) fn full_type_name(kind: Oid, typmod: i32) -> Result<Option<String>, R
     const TYPMOD_GIVEN: u16 = 0x01;
     const FORCE_QUALIFY: u16 = 0x04;
     // SAFETY: the flags are those of utils/builtins.h, the same in 15 to 18.
-    let name =
-        unsafe { guard(|| raw::format_type_extended(kind, typmod, TYPMOD_GIVEN | FORCE_QUALIFY)) }?;
-    from_c(name)
+    unsafe {
+        let flags = TYPMOD_GIVEN | FORCE_QUALIFY;
+        let name = guard(|| raw::format_type_extended(kind, typmod, flags))?;
+        from_c(name)
+    }
 }
 
 /// A string constant of SQL that reads the same whatever `standard_conforming_strings` is.

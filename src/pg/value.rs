@@ -1,22 +1,29 @@
 //! A typed SQL value.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::marker::PhantomData;
 use std::ptr;
 use std::slice;
 
 use pgrx::FromDatum;
 use pgrx::datum::AnyElement;
-use pgrx::pg_sys::{self, Datum, Oid};
+use pgrx::pg_sys::{self, ArrayType, Datum, Oid};
 
+use super::block::Block;
 use super::guard::{Raised, guard};
 use super::raw;
+use super::refusal::types::VARLENA;
 
-/// A datum, whether it is null, and its type.
-#[derive(Clone, Copy, Debug)]
-pub struct Value {
+/// A datum with its type. What it points to is its own, or lent to it for `'a`: memory of the SQL
+/// call, or of the rows of a statement.
+#[derive(Clone, Debug)]
+pub struct Value<'a> {
     pub(super) datum: Datum,
     pub(super) null: bool,
     pub(super) kind: Oid,
+    own: Option<Block>,
+    lent: PhantomData<&'a [u8]>,
 }
 
 /// The type of a column or parameter.
@@ -28,22 +35,30 @@ pub struct Kind {
     pub(super) base: Oid,
     input: Oid,
     input_parameter: Oid,
+    length: i16,
+    by_value: bool,
 }
 
 impl Kind {
     pub(super) fn of(oid: Oid, typmod: i32) -> Result<Self, Raised> {
         let (mut input, mut input_parameter) = (Oid::INVALID, Oid::INVALID);
-        // SAFETY: catalog look-ups of an existing type.
+        let (mut length, mut by_value) = (0, false);
+        // SAFETY: catalog look-ups, which raise an error where the type is gone.
         let base = unsafe {
-            guard(|| raw::getTypeInputInfo(oid, &raw mut input, &raw mut input_parameter))?;
-            pg_sys::getBaseType(oid)
-        };
+            guard(|| {
+                raw::getTypeInputInfo(oid, &raw mut input, &raw mut input_parameter);
+                raw::get_typlenbyval(oid, &raw mut length, &raw mut by_value);
+                raw::getBaseType(oid)
+            })
+        }?;
         Ok(Self {
             oid,
             typmod,
             base,
             input,
             input_parameter,
+            length,
+            by_value,
         })
     }
 
@@ -57,155 +72,159 @@ impl Kind {
     }
 }
 
-impl Value {
+impl Value<'static> {
     /// SQL NULL of `kind`.
     pub fn null(kind: Kind) -> Self {
+        Self::absent(kind.base)
+    }
+
+    pub(super) fn absent(kind: Oid) -> Self {
         Self {
             datum: Datum::null(),
             null: true,
-            kind: kind.base,
+            kind,
+            own: None,
+            lent: PhantomData,
+        }
+    }
+
+    /// A datum of a type that is passed by value.
+    fn immediate(datum: Datum, kind: Oid) -> Self {
+        Self {
+            datum,
+            null: false,
+            kind,
+            own: None,
+            lent: PhantomData,
+        }
+    }
+
+    fn owned(own: Block, kind: Oid) -> Self {
+        Self {
+            datum: Datum::from(own.start()),
+            null: false,
+            kind,
+            own: Some(own),
+            lent: PhantomData,
+        }
+    }
+
+    /// A copy of the datum.
+    ///
+    /// # Safety
+    /// It is one of the type `kind`, which has this length and is passed so, and not expanded in
+    /// memory.
+    pub(super) unsafe fn copy(
+        datum: Datum,
+        kind: Oid,
+        length: i16,
+        by_value: bool,
+    ) -> Result<Self, Raised> {
+        if by_value {
+            return Ok(Self::immediate(datum, kind));
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            let start = datum.cast_mut_ptr::<u8>();
+            let size = match length {
+                -1 => pgrx::varsize_any(start.cast()),
+                -2 => CStr::from_ptr(start.cast()).count_bytes() + 1,
+                length => length.unsigned_abs().into(),
+            };
+            Ok(Self::owned(Block::copy(start, size)?, kind))
         }
     }
 
     pub fn text(bytes: &[u8]) -> Result<Self, Raised> {
-        let (start, length) = (bytes.as_ptr().cast(), bytes.len() as c_int);
-        // SAFETY: the bytes outlive the call, which copies them.
-        let text = unsafe { guard(|| raw::cstring_to_text_with_len(start, length)) }?;
-        Ok(Self {
-            datum: Datum::from(text),
-            null: false,
-            kind: pg_sys::TEXTOID,
-        })
-    }
-
-    /// A datum that is a text.
-    pub(super) fn of_text(datum: Datum) -> Self {
-        Self {
-            datum,
-            null: false,
-            kind: pg_sys::TEXTOID,
+        let size = HEADER + bytes.len();
+        let own = Block::zeroed(size)?;
+        // SAFETY: the block has room for the header and the bytes.
+        unsafe {
+            pgrx::set_varsize_4b(own.start().cast(), size as i32);
+            ptr::copy_nonoverlapping(bytes.as_ptr(), own.start().add(HEADER), bytes.len());
         }
+        Ok(Self::owned(own, pg_sys::TEXTOID))
     }
 
     pub fn integer(number: i64) -> Self {
-        Self {
-            datum: Datum::from(number),
-            null: false,
-            kind: pg_sys::INT8OID,
-        }
+        Self::immediate(Datum::from(number), pg_sys::INT8OID)
+    }
+
+    pub fn int4(number: i32) -> Self {
+        Self::immediate(Datum::from(number), pg_sys::INT4OID)
     }
 
     pub fn boolean(is: bool) -> Self {
-        Self {
-            datum: Datum::from(is),
-            null: false,
-            kind: pg_sys::BOOLOID,
-        }
+        Self::immediate(Datum::from(is), pg_sys::BOOLOID)
     }
 
     /// A value of type "char".
     pub fn letter(letter: u8) -> Self {
-        Self {
-            datum: Datum::from(letter),
-            null: false,
-            kind: pg_sys::CHAROID,
-        }
-    }
-
-    pub fn null_json() -> Self {
-        Self {
-            datum: Datum::null(),
-            null: true,
-            kind: pg_sys::JSONBOID,
-        }
-    }
-
-    /// A uuid of these bytes.
-    pub fn uuid(bytes: [u8; 16]) -> Self {
-        // SAFETY: palloc gives 16 writable bytes, which is what a uuid is.
-        let place = unsafe { pg_sys::palloc(bytes.len()) }.cast::<[u8; 16]>();
-        unsafe { place.write(bytes) };
-        Self {
-            datum: Datum::from(place),
-            null: false,
-            kind: pg_sys::UUIDOID,
-        }
-    }
-
-    /// A uuid of these bytes, or its NULL.
-    pub fn uuid_or_null(bytes: Option<[u8; 16]>) -> Self {
-        bytes.map_or(
-            Self {
-                datum: Datum::null(),
-                null: true,
-                kind: pg_sys::UUIDOID,
-            },
-            Self::uuid,
-        )
-    }
-
-    /// An array of uuids.
-    pub fn uuids(uuids: &[[u8; 16]]) -> Result<Self, Raised> {
-        let datums: Vec<_> = uuids
-            .iter()
-            .map(|uuid| Datum::from(uuid.as_ptr()))
-            .collect();
-        let (elements, length) = (datums.as_ptr().cast_mut(), datums.len() as c_int);
-        // SAFETY: the elements outlive the call, which copies them; a uuid is 16 bytes, unaligned.
-        let array = unsafe {
-            guard(|| {
-                raw::construct_array(elements, length, pg_sys::UUIDOID, 16, false, b'c' as c_char)
-            })
-        }?;
-        Ok(Self {
-            datum: Datum::from(array),
-            null: false,
-            kind: pg_sys::UUIDARRAYOID,
-        })
-    }
-
-    /// An array of these texts.
-    pub fn texts(texts: &[Self]) -> Result<Self, Raised> {
-        let datums: Vec<_> = texts.iter().map(|text| text.datum).collect();
-        let (elements, length) = (datums.as_ptr().cast_mut(), datums.len() as c_int);
-        // SAFETY: the elements outlive the call, which copies them; callers pass texts.
-        let array = unsafe {
-            guard(|| {
-                raw::construct_array(elements, length, pg_sys::TEXTOID, -1, false, b'i' as c_char)
-            })
-        }?;
-        Ok(Self {
-            datum: Datum::from(array),
-            null: false,
-            kind: pg_sys::TEXTARRAYOID,
-        })
-    }
-
-    pub fn int4(number: i32) -> Self {
-        Self {
-            datum: Datum::from(number),
-            null: false,
-            kind: pg_sys::INT4OID,
-        }
+        Self::immediate(Datum::from(letter), pg_sys::CHAROID)
     }
 
     /// A timestamptz of these microseconds since 2000-01-01, or its NULL.
     pub fn timestamp(at: Option<i64>) -> Self {
-        Self {
-            datum: Datum::from(at.unwrap_or_default()),
-            null: at.is_none(),
-            kind: pg_sys::TIMESTAMPTZOID,
+        match at {
+            Some(at) => Self::immediate(Datum::from(at), pg_sys::TIMESTAMPTZOID),
+            None => Self::absent(pg_sys::TIMESTAMPTZOID),
         }
+    }
+
+    pub fn null_json() -> Self {
+        Self::absent(pg_sys::JSONBOID)
+    }
+
+    /// A uuid of these bytes.
+    pub fn uuid(bytes: [u8; 16]) -> Result<Self, Raised> {
+        // SAFETY: a uuid is its 16 bytes.
+        let own = unsafe { Block::copy(bytes.as_ptr(), bytes.len()) }?;
+        Ok(Self::owned(own, pg_sys::UUIDOID))
+    }
+
+    /// A uuid of these bytes, or its NULL.
+    pub fn uuid_or_null(bytes: Option<[u8; 16]>) -> Result<Self, Raised> {
+        bytes.map_or_else(|| Ok(Self::absent(pg_sys::UUIDOID)), Self::uuid)
+    }
+
+    /// An array of uuids.
+    pub fn uuids(uuids: &[[u8; 16]]) -> Result<Self, Raised> {
+        let bytes = uuids.as_flattened();
+        let own = array(uuids.len(), pg_sys::UUIDOID, bytes.len())?;
+        // SAFETY: behind the header there is room for the bytes; a uuid is unaligned.
+        unsafe {
+            let elements = own.start().add(ARRAY_HEADER);
+            ptr::copy_nonoverlapping(bytes.as_ptr(), elements, bytes.len());
+        }
+        Ok(Self::owned(own, pg_sys::UUIDARRAYOID))
+    }
+
+    /// An array of texts of these bytes.
+    pub fn texts<T: AsRef<[u8]>>(texts: &[T]) -> Result<Self, Raised> {
+        let place = |text: &T| (HEADER + text.as_ref().len()).next_multiple_of(ALIGNED);
+        let own = array(
+            texts.len(),
+            pg_sys::TEXTOID,
+            texts.iter().map(place).sum::<usize>(),
+        )?;
+        let mut at = ARRAY_HEADER;
+        for text in texts {
+            // SAFETY: behind the header there is room for all texts, each with its own header.
+            unsafe {
+                let start = own.start().add(at);
+                let bytes = text.as_ref();
+                pgrx::set_varsize_4b(start.cast(), (HEADER + bytes.len()) as i32);
+                ptr::copy_nonoverlapping(bytes.as_ptr(), start.add(HEADER), bytes.len());
+            }
+            at += place(text);
+        }
+        Ok(Self::owned(own, pg_sys::TEXTARRAYOID))
     }
 
     /// What the input function of `kind` makes of `text`, its domain and length checked.
     pub fn parse(text: &str, kind: Kind) -> Result<Self, Raised> {
         if let Some(datum) = plain_integer(text, kind.oid) {
-            return Ok(Self {
-                datum,
-                null: false,
-                kind: kind.base,
-            });
+            return Ok(Self::immediate(datum, kind.base));
         }
         let source = to_server(text)?;
         if kind.oid == pg_sys::TEXTOID {
@@ -215,94 +234,209 @@ impl Value {
         unsafe { Self::parse_c(source.as_ptr(), kind) }
     }
 
-    /// The same of a NUL-terminated text in the database's encoding.
+    /// The same of a text in the database's encoding.
+    ///
+    /// # Safety
+    /// It is a C string.
     pub(super) unsafe fn parse_c(text: *const c_char, kind: Kind) -> Result<Self, Raised> {
         let (input, parameter) = (kind.input, kind.input_parameter);
-        // SAFETY: the caller's promise; the input function is the type's own.
-        let datum = unsafe {
-            guard(|| raw::OidInputFunctionCall(input, text.cast_mut(), parameter, kind.typmod))
-        }?;
-        Ok(Self {
+        // SAFETY: the caller's promise; the input function is the type's own, and so is what it
+        // makes.
+        unsafe {
+            let datum = guard(|| {
+                let text = text.cast_mut();
+                let datum = raw::OidInputFunctionCall(input, text, parameter, kind.typmod);
+                match kind.length {
+                    -1 => flat(datum),
+                    _ => datum,
+                }
+            })?;
+            Self::copy(datum, kind.base, kind.length, kind.by_value)
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    /// A datum that is lent.
+    ///
+    /// # Safety
+    /// It is one of the type `kind`, and what it points to lives for `'a`.
+    pub(super) unsafe fn lent(datum: Datum, kind: Oid) -> Self {
+        Self {
             datum,
             null: false,
-            kind: kind.base,
-        })
+            kind,
+            own: None,
+            lent: PhantomData,
+        }
     }
 
     /// This value where it is of `kind` already.
-    pub fn of_kind(self, kind: Kind) -> Option<Self> {
-        (self.kind == kind.oid && kind.typmod < 0).then_some(Self {
+    pub fn of_kind(&self, kind: Kind) -> Option<Self> {
+        (self.kind == kind.oid && kind.typmod < 0).then(|| Self {
             kind: kind.base,
-            ..self
+            ..self.clone()
         })
     }
 
     /// Whether this boolean is true.
-    pub fn is_true(self) -> bool {
-        !self.null && self.datum.value() != 0
+    pub fn is_true(&self) -> bool {
+        self.kind == pg_sys::BOOLOID && !self.null && self.datum.value() as u8 != 0
     }
 
-    pub fn is_null(self) -> bool {
+    pub fn is_null(&self) -> bool {
         self.null
     }
 
-    /// The bytes of a text-like value (text, varchar, json text), in the database's encoding.
-    pub(super) fn bytes<'a>(self) -> Result<&'a [u8], Raised> {
-        if let Some(bytes) = self.plain() {
-            return Ok(bytes);
-        }
-        let datum = self.datum;
-        // SAFETY: callers pass varlena values only; the detoasted copy, or the value itself, lives
-        // in the memory of the SQL call.
+    /// The bytes of a value of variable length (text, varchar), in the database's encoding.
+    pub(super) fn into_bytes(self) -> Result<Cow<'a, [u8]>, Raised> {
+        let varlena = self.varlena()?;
+        // SAFETY: what is lent lives for 'a; else the bytes are copied.
         unsafe {
-            let varlena = guard(|| raw::pg_detoast_datum_packed(datum.cast_mut_ptr()))?;
-            let length = pgrx::varsize_any_exhdr(varlena);
-            Ok(slice::from_raw_parts(
-                pgrx::vardata_any(varlena).cast(),
-                length,
-            ))
+            match (plain(varlena), &self.own) {
+                (Some(bytes), None) => Ok(Cow::Borrowed(bytes)),
+                (Some(bytes), Some(_)) => Ok(Cow::Owned(bytes.to_vec())),
+                (None, _) => {
+                    let detoasted = guard(|| raw::pg_detoast_datum_packed(varlena))?;
+                    let bytes = plain(detoasted).unwrap_or_default().to_vec();
+                    guard(|| raw::pfree(detoasted.cast()))?;
+                    Ok(Cow::Owned(bytes))
+                }
+            }
         }
     }
 
-    /// The bytes of a varlena value that is neither compressed nor stored apart.
-    pub(super) fn plain<'a>(self) -> Option<&'a [u8]> {
-        let varlena = self.datum.cast_mut_ptr::<pg_sys::varlena>();
-        // SAFETY: callers pass varlena values only, which live as long as the SQL call.
-        unsafe {
-            let is_short = pgrx::varatt_is_1b(varlena) && !pgrx::varatt_is_1b_e(varlena);
-            (is_short || pgrx::varatt_is_4b_u(varlena)).then(|| {
-                let length = pgrx::varsize_any_exhdr(varlena);
-                slice::from_raw_parts(pgrx::vardata_any(varlena).cast(), length)
-            })
-        }
-    }
-
-    /// The varlena value itself where it points to one that is stored apart.
+    /// The value itself where it points to one that is stored apart.
     pub fn detoasted(self) -> Result<Self, Raised> {
-        let datum = self.datum;
-        // SAFETY: callers pass varlena values only.
-        let varlena = unsafe { guard(|| raw::pg_detoast_datum_packed(datum.cast_mut_ptr())) }?;
-        Ok(Self {
-            datum: Datum::from(varlena),
-            ..self
-        })
+        let varlena = self.varlena()?;
+        // SAFETY: the detoasted copy, or the value itself, is of the same type.
+        unsafe {
+            if plain(varlena).is_some() {
+                return Ok(self);
+            }
+            let detoasted = guard(|| raw::pg_detoast_datum_packed(varlena))?;
+            let copy = Value::copy(Datum::from(detoasted), self.kind, -1, false)?;
+            guard(|| raw::pfree(detoasted.cast()))?;
+            Ok(copy)
+        }
     }
 
-    /// The size of a varlena value when it is detoasted, without doing so.
-    pub fn size(self) -> Result<usize, Raised> {
-        if let Some(bytes) = self.plain() {
-            return Ok(bytes.len());
+    /// The size of a value of variable length when it is detoasted, without doing so.
+    pub fn size(&self) -> Result<usize, Raised> {
+        let varlena = self.varlena()?;
+        // SAFETY: it is one.
+        unsafe {
+            if let Some(bytes) = plain(varlena) {
+                return Ok(bytes.len());
+            }
+            let size = guard(|| raw::toast_raw_datum_size(Datum::from(varlena)))?;
+            Ok(size.saturating_sub(HEADER))
         }
-        let datum = self.datum;
-        // SAFETY: callers pass varlena values only.
-        let size = unsafe { guard(|| raw::toast_raw_datum_size(datum)) }?;
-        Ok(size.saturating_sub(pg_sys::VARHDRSZ))
+    }
+
+    /// What this value points to, which must be of a type of variable length and not NULL.
+    fn varlena(&self) -> Result<*mut pg_sys::varlena, Raised> {
+        const KNOWN: [Oid; 4] = [
+            pg_sys::TEXTOID,
+            pg_sys::VARCHAROID,
+            pg_sys::BPCHAROID,
+            pg_sys::JSONBOID,
+        ];
+        let kind = self.kind;
+        // SAFETY: a catalog look-up.
+        let is_varlena = KNOWN.contains(&kind) || unsafe { guard(|| raw::get_typlen(kind)) }? == -1;
+        match self.null || !is_varlena {
+            true => Err(VARLENA.not_value(kind)),
+            false => Ok(self.datum.cast_mut_ptr()),
+        }
+    }
+
+    /// The datum where it can stay as long as memory of the call that is in progress: what is the
+    /// value's own is copied there.
+    pub(super) fn into_call(self) -> Result<Datum, Raised> {
+        let Some(own) = &self.own else {
+            return Ok(self.datum);
+        };
+        let (start, size) = (own.start(), own.size());
+        // SAFETY: the new memory is of the same size.
+        unsafe {
+            let copy = guard(|| raw::palloc(size))?.cast::<u8>();
+            ptr::copy_nonoverlapping(start, copy, size);
+            Ok(Datum::from(copy))
+        }
     }
 
     /// This value as the result of a polymorphic function.
-    pub fn into_any(self) -> Option<AnyElement> {
+    pub fn into_any(self) -> Result<Option<AnyElement>, Raised> {
+        let (null, kind) = (self.null, self.kind);
+        let datum = self.into_call()?;
         // SAFETY: the datum is of the type beside it.
-        unsafe { AnyElement::from_polymorphic_datum(self.datum, self.null, self.kind) }
+        Ok(unsafe { AnyElement::from_polymorphic_datum(datum, null, kind) })
+    }
+}
+
+/// The size of a varlena's header.
+const HEADER: usize = pg_sys::VARHDRSZ;
+
+/// What the start of a text is aligned to.
+const ALIGNED: usize = 4;
+
+/// The size of the header of an array of one dimension without NULLs.
+const ARRAY_HEADER: usize = (size_of::<ArrayType>() + 2 * size_of::<i32>()).next_multiple_of(8);
+
+/// An array of one dimension, or an empty one, whose elements of `size` bytes are to be written
+/// behind its header.
+fn array(len: usize, kind: Oid, size: usize) -> Result<Block, Raised> {
+    let own = Block::zeroed(ARRAY_HEADER + size)?;
+    let whole = match len {
+        0 => size_of::<ArrayType>(),
+        _ => own.size(),
+    };
+    // SAFETY: the block has room for the header, whose fields are zero where nothing is written:
+    // the number of dimensions of an empty array, and the place of NULLs that there are not.
+    unsafe {
+        let header = own.start().cast::<ArrayType>();
+        pgrx::set_varsize_4b(header.cast(), whole as i32);
+        (*header).elemtype = kind;
+        if len > 0 {
+            (*header).ndim = 1;
+            let numbers = header.add(1).cast::<i32>();
+            numbers.write(len as i32);
+            numbers.add(1).write(1);
+        }
+    }
+    Ok(own)
+}
+
+/// The bytes of a varlena that is neither compressed nor stored apart.
+///
+/// # Safety
+/// It is one, which lives for `'a`.
+pub(super) unsafe fn plain<'a>(varlena: *const pg_sys::varlena) -> Option<&'a [u8]> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let is_short = pgrx::varatt_is_1b(varlena) && !pgrx::varatt_is_1b_e(varlena);
+        (is_short || pgrx::varatt_is_4b_u(varlena)).then(|| {
+            let length = pgrx::varsize_any_exhdr(varlena);
+            slice::from_raw_parts(pgrx::vardata_any(varlena).cast(), length)
+        })
+    }
+}
+
+/// A varlena that is not expanded in memory: a copy of one that is.
+///
+/// # Safety
+/// It is one. Called under a guard.
+pub(super) unsafe fn flat(datum: Datum) -> Datum {
+    let varlena = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: the caller's promise.
+    unsafe {
+        let is_expanded = pgrx::varatt_is_1b_e(varlena)
+            && pgrx::vartag_is_expanded(pgrx::vartag_1b_e(varlena).into());
+        match is_expanded {
+            true => raw::datumCopy(datum, false, -1),
+            false => datum,
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use crate::pg::spi::{self, View};
 use crate::pg::table::Column;
 use crate::pg::{Value, text};
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Cell<'a> {
     pub column: &'a Column,
-    pub value: Value,
+    pub value: Value<'a>,
 }
 
 impl<'a> Cell<'a> {
@@ -37,7 +37,7 @@ impl<'a> Cell<'a> {
     }
 
     /// The cell of a value: as it is where it has the column's type, else converted by its text.
-    pub fn of_value(column: &'a Column, value: Value) -> Result<Self, Error> {
+    pub fn of_value(column: &'a Column, value: Value<'a>) -> Result<Self, Error> {
         let value = if value.is_null() {
             Value::null(column.kind)
         } else {
@@ -51,7 +51,7 @@ impl<'a> Cell<'a> {
 }
 
 /// A JSON array or object as an array, row or range: PostgreSQL's own conversion.
-fn structured(column: &Column, json: &str) -> Result<Value, Error> {
+fn structured(column: &Column, json: &str) -> Result<Value<'static>, Error> {
     let kind = column.type_name()?.ok_or(Error::TextInvalid {
         what: "the name of a type",
     })?;

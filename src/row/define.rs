@@ -31,10 +31,10 @@ fn define_row_lock(call: Call) -> Result<Option<AnyElement>, ErrorReport> {
     let opened_table = Table::of_regclass(call, 1).map_err(Error::from)?;
     let table = opened(opened_table.ok_or(Error::Null { argument: "target" })?)?;
     let columns = super::columns(call, 2, &table)?;
-    Ok(define(name, &table, &columns)?.into_any())
+    Ok(define(name, &table, &columns)?.into_any()?)
 }
 
-fn define(name: Value, table: &Table, columns: &[&Column]) -> Result<Value, Error> {
+fn define(name: Value, table: &Table, columns: &[&Column]) -> Result<Value<'static>, Error> {
     let name = full_name(name)?;
     let function = Function::new(table, columns)?;
     let (key, row) = (&function.key_types, &table.name);
@@ -80,7 +80,7 @@ struct Function {
     key_types: String,
     parameters: String,
     /// The names of the parameters, as an array.
-    parameter_names: Value,
+    parameter_names: Value<'static>,
     body: String,
 }
 
@@ -138,8 +138,8 @@ impl Function {
             .iter()
             .map(|column| column.name.as_str())
             .chain([timeout.as_str(), defaults.as_str()])
-            .map(text::value)
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|name| Ok(text::encode(name)?.into_bytes()))
+            .collect::<Result<Vec<_>, Error>>()?;
         Ok(Self {
             key_types: types.join(", "),
             parameters: parameters.join(", "),
@@ -179,7 +179,7 @@ impl Function {
             text::value(signature)?,
             text::value(BODY)?,
             text::value(FORMER_BODY)?,
-            self.parameter_names,
+            self.parameter_names.clone(),
             text::value(row)?,
         ];
         spi::run(LOOK, &arguments, View::Newest, |rows| {
@@ -206,7 +206,7 @@ fn apart(name: &str, columns: &[&Column]) -> String {
 }
 
 /// The function, where it is the caller's: nobody else has put one of theirs in its place.
-fn own(signature: &str) -> Result<Option<Value>, Error> {
+fn own(signature: &str) -> Result<Option<Value<'static>>, Error> {
     const OWN: &str = "SELECT p.oid::pg_catalog.regprocedure FROM pg_catalog.pg_proc AS p \
          JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) p.proowner \
          WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure($1)::pg_catalog.oid \

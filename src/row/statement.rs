@@ -31,7 +31,7 @@ pub struct Statements<'a> {
     table: &'a Table,
     key: &'a [Cell<'a>],
     /// The key's values that are not null: what `$1` and on stand for.
-    pub arguments: Vec<Value>,
+    pub arguments: Vec<Value<'a>>,
     wording: Rc<Wording>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Statements<'a> {
         Ok(Self {
             table,
             key,
-            arguments: given.map(|cell| cell.value).collect(),
+            arguments: given.map(|cell| cell.value.clone()).collect(),
             wording: Wording::of(table, key, form)?,
         })
     }
@@ -54,9 +54,12 @@ impl<'a> Statements<'a> {
 
     /// Creates the row with `defaults`, and says whether its key is the one asked for where a
     /// trigger may change that.
-    pub fn insert(&self, defaults: &[Cell], conflict: Conflict) -> (Rc<str>, Vec<Value>) {
-        let mut arguments = self.arguments.clone();
-        arguments.extend(defaults.iter().map(|cell| cell.value));
+    pub fn insert<'v>(&self, defaults: &[Cell<'v>], conflict: Conflict) -> (Rc<str>, Vec<Value<'v>>)
+    where
+        'a: 'v,
+    {
+        let mut arguments: Vec<Value<'v>> = self.arguments.clone();
+        arguments.extend(defaults.iter().map(|cell| cell.value.clone()));
         let statement = self
             .wording
             .insert(self.table, self.key, defaults, conflict);

@@ -14,7 +14,7 @@ use crate::digest;
 use crate::error::Error;
 use crate::key::scalar_text;
 use crate::pg::deadline::{Attempt, attempt};
-use crate::pg::first::first;
+use crate::pg::first::{First, first};
 use crate::pg::grasp::{Grasp, Patience};
 use crate::pg::json::Member;
 use crate::pg::lock::{Class, Lock as Taking, Mode, names};
@@ -30,11 +30,11 @@ const ROUNDS: usize = 8;
 /// A row, found or created.
 pub struct Taken {
     pub created: bool,
-    pub row: Value,
+    pub row: Value<'static>,
 }
 
 impl Taken {
-    fn found(row: Value) -> Self {
+    fn found(row: Value<'static>) -> Self {
         Self {
             created: false,
             row,
@@ -46,7 +46,7 @@ impl Taken {
 pub struct Turn<'a> {
     table: &'a Table,
     key: &'a [Cell<'a>],
-    defaults: &'a [(&'a Column, &'a Member)],
+    defaults: &'a [(&'a Column, &'a Member<'a>)],
     form: Form,
     statements: OnceCell<Statements<'a>>,
     /// The unique index that keeps a second row out.
@@ -60,7 +60,7 @@ impl<'a> Turn<'a> {
     pub fn new(
         table: &'a Table,
         key: &'a [Cell<'a>],
-        defaults: &'a [(&'a Column, &'a Member)],
+        defaults: &'a [(&'a Column, &'a Member<'a>)],
         shape: Shape,
         lock: bool,
         timeout: Timeout,
@@ -102,8 +102,8 @@ impl<'a> Turn<'a> {
     /// wait, is one subtransaction: at the deadline it is undone as a whole.
     pub fn take(&self) -> Result<Option<Taken>, Error> {
         let taken = self.take_in_time()?;
-        if let Some(Taken { created, .. }) = taken {
-            self.table.last_was_new.set(created);
+        if let Some(taken) = &taken {
+            self.table.last_was_new.set(taken.created);
         }
         Ok(taken)
     }
@@ -172,7 +172,7 @@ impl<'a> Turn<'a> {
 
     /// The row as [`Self::existing`] finds it once nobody else is creating it, so that an INSERT
     /// need not wait: it would take a transaction id and values of sequences before.
-    fn settled(&self) -> Result<Option<Value>, Error> {
+    fn settled(&self) -> Result<Option<Value<'static>>, Error> {
         for _ in 0..ROUNDS {
             let row = self.existing()?;
             if row.is_some() || !self.awaits_creator()? {
@@ -222,15 +222,15 @@ impl<'a> Turn<'a> {
         Ok(self.table.await_creator(guard, &self.values())?)
     }
 
-    fn values(&self) -> Vec<(&Column, Value)> {
+    fn values(&self) -> Vec<(&Column, &Value<'_>)> {
         self.key
             .iter()
-            .map(|cell| (cell.column, cell.value))
+            .map(|cell| (cell.column, &cell.value))
             .collect()
     }
 
     /// The row, locked where it is to be, if it is there.
-    fn existing(&self) -> Result<Option<Value>, Error> {
+    fn existing(&self) -> Result<Option<Value<'static>>, Error> {
         if !self.lock {
             return self.find(Lock::No, View::Isolated);
         }
@@ -259,13 +259,16 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn find(&self, lock: Lock, view: View) -> Result<Option<Value>, Error> {
+    fn find(&self, lock: Lock, view: View) -> Result<Option<Value<'static>>, Error> {
         let statements = self.statements()?;
         let (statement, arguments) = (statements.find(lock), &statements.arguments);
         let (count, row) = match view {
             View::Isolated => {
-                let found = first::<1>(statement, arguments)?;
-                (found.count, found.values[0])
+                let First {
+                    count,
+                    values: [row],
+                } = first(statement, arguments)?;
+                (count, row)
             }
             View::Newest => spi::run(statement, arguments, view, |rows| {
                 Ok::<_, Error>((rows.count(), rows.keep(0, 0)?))
@@ -360,12 +363,13 @@ impl<'a> Turn<'a> {
         let (statement, arguments) = self.statements()?.insert(&defaults, conflict);
         let created = if self.table.has_before_triggers {
             let [created, has_key] = first(&statement, &arguments)?.values;
-            if created.is_some() && !has_key.is_some_and(Value::is_true) {
+            if created.is_some() && !has_key.is_some_and(|has_key| has_key.is_true()) {
                 return Err(Error::RowRewritten { table: table() });
             }
             created
         } else {
-            first::<1>(&statement, &arguments)?.values[0]
+            let [created] = first(&statement, &arguments)?.values;
+            created
         };
         let row = match created {
             Some(row) if !self.table.has_after_triggers && self.table.is_known() => row,
@@ -463,7 +467,7 @@ pub fn turn_of(
 fn shown(key: &[Cell]) -> Result<String, Error> {
     let mut object = serde_json::Map::new();
     for Cell { column, value } in key {
-        let text = match scalar_text(*value, "key") {
+        let text = match scalar_text(value.clone(), "key") {
             Ok(text) => text,
             Err(Error::Postgres(raised)) => return Err(Error::Postgres(raised)),
             Err(_) => Some("?".to_owned()),
@@ -484,7 +488,7 @@ fn number(table: &Table, key: &[Cell]) -> Result<u64, Raised> {
     for Cell { column, value } in key {
         parts.push(column.name.clone().into_bytes());
         parts.push(vec![u8::from(value.is_null())]);
-        parts.push(column.hash(*value)?.to_le_bytes().to_vec());
+        parts.push(column.hash(value)?.to_le_bytes().to_vec());
     }
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     let (secret, database) = (session::cluster_secret(), session::database());

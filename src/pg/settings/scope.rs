@@ -88,9 +88,11 @@ impl Scoped {
             },
             // SAFETY: `layer` has found a record, and that of a string setting is a config_string,
             // whose value is NUL-terminated or null.
-            Layer::Reset => match unsafe { (*record).reset_val } {
-                value if value.is_null() => Ok(None),
-                value => text::from_c(value),
+            Layer::Reset => unsafe {
+                match (*record).reset_val {
+                    value if value.is_null() => Ok(None),
+                    value => text::from_c(value),
+                }
             },
             Layer::Configured => Ok(Some(
                 self.configured()?.unwrap_or_else(|| default.to_owned()),

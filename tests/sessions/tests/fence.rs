@@ -1,0 +1,247 @@
+//! What is read as the type that it has not, and what is gone while it is used.
+
+use pg_once_sessions::{Failure, Rows, Session, database};
+
+/// What the answer came to: "fine" or the SQLSTATE. Nothing may come as an internal error.
+fn outcome(session: &mut Session, sql: &str) -> String {
+    let answer: Result<Rows, Failure> = session.try_run(sql);
+    match answer {
+        Ok(_) => "fine".to_owned(),
+        Err(failure) => {
+            let state = failure.sqlstate().to_owned();
+            assert!(
+                state.len() == 5 && !state.starts_with("XX"),
+                "{sql}: {failure:?}"
+            );
+            state
+        }
+    }
+}
+
+/// The tables, and for each the calls that read it.
+const TABLES: [(&str, &[&str]); 4] = [
+    (
+        "access_policy",
+        &[
+            "SELECT claim_once('n', 'k')",
+            "SELECT once.configure('n', '1 hour')",
+            "SELECT once.unconfigure('n')",
+            "SELECT * FROM once.namespaces",
+            "SELECT * FROM once.check()",
+        ],
+    ),
+    (
+        "claim",
+        &[
+            "SELECT claim_once('n', 'k')",
+            "SELECT try_claim_once('n', 'k', owner => 'me')",
+            "SELECT try_claim_once('n', 'e', owner => 'me')",
+            "SELECT claim_once_per('1 hour', 'n', 'e')",
+            "SELECT claim_many('n', '{k, e, l}')",
+            "SELECT is_claimed('n', 'k')",
+            "SELECT unclaim('n', 'k')",
+            "SELECT * FROM once.claims",
+            "SELECT once.sweep()",
+            "SELECT * FROM once.check()",
+        ],
+    ),
+    (
+        "work_record",
+        &[
+            "SELECT begin_once('n', 'k', request => '1')",
+            "SELECT begin_once('n', 'd')",
+            "SELECT renew_once('n', 'k', 1)",
+            "SELECT fence_once('n', 'k', 1)",
+            "SELECT fail_once('n', 'k', 1, '1')",
+            "SELECT complete_once('n', 'k', 1, '1')",
+            "SELECT once.forget('n', 'd')",
+            "SELECT * FROM once.work",
+            "SELECT once.sweep()",
+        ],
+    ),
+    (
+        "work_floor",
+        &["SELECT begin_once('n', 'new')", "SELECT once.sweep()"],
+    ),
+];
+
+/// A value of each kind that is passed in another way.
+const VALUES: [&str; 11] = [
+    "true",
+    "1::int2",
+    "1::int4",
+    "4611686018427387903::int8",
+    "'c'::\"char\"",
+    "'text'::text",
+    "'1 day'::interval",
+    "pg_catalog.now()",
+    "'00000000-0000-0000-0000-000000000001'::uuid",
+    "'{\"a\": 1}'::jsonb",
+    "'{1,2}'::int4[]",
+];
+
+/// Whoever may change the extension's tables gives their columns other types.
+#[test]
+fn columns_of_other_types_are_refused() {
+    let database = database();
+    let mut owner = database.session();
+    owner.run(
+        "SELECT once.configure('n', '1 hour'), claim_once('n', 'k'),
+             try_claim_once('n', 'e', ttl => '1 microsecond', owner => 'me'),
+             begin_once('n', 'k', request => '1'), begin_once('n', 'd');
+         SELECT complete_once('n', 'd', token, '1')
+             FROM once.work_record WHERE key = 'd';
+         INSERT INTO once.work_floor VALUES (true, 1)",
+    );
+    let mut refused = 0;
+    for (table, calls) in TABLES {
+        let columns = owner.rows(&format!(
+            "SELECT attname::text FROM pg_attribute
+             WHERE attrelid = 'once.{table}'::regclass AND attnum > 0"
+        ));
+        let columns: Vec<String> = columns.into_iter().flatten().flatten().collect();
+        for column in &columns {
+            for value in VALUES {
+                let planted: Vec<String> = columns
+                    .iter()
+                    .map(|name| match name == column {
+                        true => format!("{value} AS {name}"),
+                        false => name.clone(),
+                    })
+                    .collect();
+                owner.run(&format!(
+                    "BEGIN;
+                     ALTER TABLE once.{table} RENAME TO kept;
+                     CREATE TABLE once.{table} AS SELECT {} FROM once.kept;
+                     DO $$ BEGIN
+                         EXECUTE 'ALTER TABLE once.{table} ADD PRIMARY KEY ({})';
+                     EXCEPTION WHEN others THEN END $$",
+                    planted.join(", "),
+                    columns[0]
+                ));
+                for call in calls {
+                    owner.run("SAVEPOINT s");
+                    refused += usize::from(outcome(&mut owner, call) != "fine");
+                    owner.run("ROLLBACK TO s");
+                }
+                owner.rollback();
+            }
+        }
+    }
+    assert!(refused > 1000, "{refused}");
+}
+
+/// The tables are others at the second row of a cursor than they were at the first.
+#[test]
+fn a_cursor_meets_planted_tables() {
+    for (value, call) in [
+        ("ttl bigint", "claim_once('n', 'k')"),
+        ("ttl text", "try_claim_once('n', 'k')"),
+        ("ttl int", "begin_once('n', 'k')"),
+        ("ttl uuid", "hold_lock('n', 'k')"),
+    ] {
+        let database = database();
+        let mut owner = database.session();
+        let name = value.replace("ttl ", "");
+        owner.run(&format!(
+            "BEGIN;
+             DECLARE c CURSOR FOR SELECT {call};
+             DROP EXTENSION pg_once;
+             CREATE SCHEMA once;
+             CREATE TABLE once.claim (digest uuid PRIMARY KEY, claimed_at timestamptz,
+                 expires_at timestamptz, owner uuid, ns text, key text);
+             CREATE TABLE once.namespace (ns text, {value}, allowed_role oid);
+             CREATE TABLE once.access_policy (ns text, {value}, allowed_role oid);
+             INSERT INTO once.namespace VALUES ('n', pg_catalog.left(
+                 '00000001-0000-0000-0000-000000000000',
+                 CASE '{name}' WHEN 'uuid' THEN 36 ELSE 8 END)::{name});
+             INSERT INTO once.access_policy TABLE once.namespace;
+             SAVEPOINT s"
+        ));
+        let state = outcome(&mut owner, "FETCH 1 FROM c");
+        assert!(
+            ["42804", "55000", "42P01", "42883"].contains(&state.as_str()),
+            "{value}: {state}"
+        );
+        owner.run("ROLLBACK TO s");
+        assert_eq!(owner.value("SELECT 'alive'"), "alive");
+    }
+}
+
+/// C functions that a superuser declares with other arguments than the extension does.
+#[test]
+fn arguments_of_other_types_are_refused() {
+    let database = database();
+    let mut owner = database.session();
+    let functions = owner.rows(
+        "SELECT DISTINCT ON (p.prosrc) p.prosrc,
+             pg_catalog.array_to_string(p.proargtypes::regtype[], ','),
+             CASE WHEN pg_catalog.pg_get_function_result(p.oid) ~ '^TABLE'
+                     THEN pg_catalog.pg_get_function_result(p.oid)
+                 ELSE CASE WHEN p.proretset THEN 'SETOF ' ELSE '' END
+                     || CASE WHEN p.prorettype IN ('anyelement'::regtype, 'record'::regtype)
+                         THEN 'record' ELSE p.prorettype::regtype::text END END
+         FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass
+         JOIN pg_extension e ON e.oid = d.refobjid AND d.deptype = 'e'
+         JOIN pg_language l ON l.oid = p.prolang
+         WHERE e.extname = 'pg_once' AND l.lanname = 'c' AND p.prorettype <> 'trigger'::regtype
+         ORDER BY p.prosrc",
+    );
+    let library = owner.value(
+        "SELECT probin FROM pg_proc WHERE probin IS NOT NULL AND prosrc LIKE '%is_claimed%' LIMIT 1",
+    );
+    let (mut calls, mut refused) = (0, 0);
+    for function in functions {
+        let function: Vec<String> = function
+            .into_iter()
+            .map(Option::unwrap_or_default)
+            .collect();
+        let (symbol, returned) = (&function[0], &function[2]);
+        let arguments: Vec<&str> = function[1]
+            .split(',')
+            .filter(|kind| !kind.is_empty())
+            .collect();
+        for place in 0..arguments.len() {
+            for value in VALUES {
+                let given: Vec<String> = arguments
+                    .iter()
+                    .enumerate()
+                    .map(|(i, kind)| match *kind {
+                        _ if i == place => value.to_owned(),
+                        "interval" => "'1 hour'::interval".to_owned(),
+                        "text" => "'x'::text".to_owned(),
+                        "text[]" => "'{a}'::text[]".to_owned(),
+                        "jsonb" => "'{\"a\": 1}'::jsonb".to_owned(),
+                        "boolean" => "true".to_owned(),
+                        "regclass" => "'pg_class'::regclass".to_owned(),
+                        "regrole" => "'pg_monitor'::regrole".to_owned(),
+                        "integer" | "bigint" => format!("1::{kind}"),
+                        _ => "1::bigint".to_owned(),
+                    })
+                    .collect();
+                owner.run("BEGIN");
+                let kinds = owner.value(&format!(
+                    "SELECT pg_catalog.concat_ws(',', {})",
+                    given
+                        .iter()
+                        .map(|value| format!("pg_catalog.pg_typeof({value})"))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                ));
+                owner.run(&format!(
+                    "CREATE FUNCTION wrong({kinds}) RETURNS {returned}
+                     LANGUAGE c AS '{library}', '{symbol}'"
+                ));
+                let list = match returned.as_str() {
+                    "SETOF record" | "record" => " AS f(a boolean, b jsonb)",
+                    _ => "",
+                };
+                let call = format!("SELECT * FROM wrong({}){list}", given.join(", "));
+                calls += 1;
+                refused += usize::from(outcome(&mut owner, &call) == "42804");
+                owner.rollback();
+            }
+        }
+    }
+    assert!(calls > 400 && refused > 200, "{refused} of {calls}");
+}
