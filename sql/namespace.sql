@@ -3,7 +3,8 @@ CREATE TABLE once.access_policy (
     ns           text COLLATE "C" NOT NULL,
     ttl          interval,
     allowed_role regrole,
-    CONSTRAINT access_policy_pkey PRIMARY KEY (ns)
+    CONSTRAINT access_policy_pkey PRIMARY KEY (ns),
+    CONSTRAINT access_policy_ns CHECK (pg_catalog.octet_length(ns) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(ns) OPERATOR(pg_catalog.<=) 128)
 );
 COMMENT ON TABLE once.access_policy IS 'The policy of namespaces: written by once.configure and once.unconfigure only';
 COMMENT ON COLUMN once.access_policy.ns IS 'Namespace, 1 to 128 bytes';

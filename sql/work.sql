@@ -1,3 +1,5 @@
+/* Tokens are microseconds of the clock. The constraints keep a token that nothing could follow (2^62 is the year
+   148,000) from being restored or written by the extension's owner, who has INSERT for dump and restore. */
 /* Fixed-width columns first. The digest stands for (ns, key), which are compared at every hit.
    Whoever removes a record raises once.work_floor to its token in the same transaction, and removes
    only what has expires_at, which unfinished work never has. */
@@ -14,7 +16,8 @@ CREATE TABLE once.work_record (
     ns          text COLLATE "C" NOT NULL,
     key         text COLLATE "C" NOT NULL,
     result      jsonb,
-    CONSTRAINT work_record_pkey PRIMARY KEY (digest)
+    CONSTRAINT work_record_pkey PRIMARY KEY (digest),
+    CONSTRAINT work_record_token CHECK (token OPERATOR(pg_catalog.>=) 0 AND token OPERATOR(pg_catalog.<=) 4611686018427387904)
 );
 COMMENT ON TABLE once.work_record IS 'The work: written by begin_once and its like only. A row that is removed must leave its token in once.work_floor, in the same transaction';
 COMMENT ON COLUMN once.work_record.digest IS 'First 16 bytes of BLAKE3 over the length-prefixed ns and key';
@@ -35,7 +38,8 @@ COMMENT ON COLUMN once.work_record.result IS 'What it was completed with, or the
 CREATE TABLE once.work_floor (
     one   boolean NOT NULL DEFAULT true CHECK (one),
     token bigint  NOT NULL,
-    CONSTRAINT work_floor_pkey PRIMARY KEY (one)
+    CONSTRAINT work_floor_pkey PRIMARY KEY (one),
+    CONSTRAINT work_floor_token CHECK (token OPERATOR(pg_catalog.>=) 0 AND token OPERATOR(pg_catalog.<=) 4611686018427387904)
 );
 COMMENT ON TABLE once.work_floor IS 'The highest token of the work that was removed: later tokens are higher';
 COMMENT ON COLUMN once.work_floor.one IS 'Always true: there is one row';

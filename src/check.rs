@@ -66,7 +66,8 @@ fn count() -> Result<Backlog, Error> {
                      (pg_catalog.count(*) FILTER (WHERE t.expires_at IS NULL AND n.ns IS NULL) \
                           OPERATOR(pg_catalog.*) part.whole)::pg_catalog.int8, \
                      pg_catalog.mode() WITHIN GROUP (ORDER BY t.ns) \
-                          FILTER (WHERE t.expires_at IS NULL AND n.ns IS NULL) \
+                          FILTER (WHERE t.expires_at IS NULL AND n.ns IS NULL \
+                                  AND pg_catalog.octet_length(t.ns) OPERATOR(pg_catalog.<=) 128) \
                  FROM (SELECT GREATEST(1, pg_catalog.pg_relation_size('",
                 $table,
                 "') OPERATOR(pg_catalog./) 8192000)::pg_catalog.float8 AS whole) part, \

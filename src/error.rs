@@ -71,8 +71,18 @@ pub enum Error {
     TooManyKeys {
         keys: usize,
     },
+    /// Somebody has written a token into the tables that no token can follow.
+    TokensExhausted {
+        last: i64,
+    },
     TtlOutOfRange,
+    /// What stands in the table of policies as the ttl of the namespace is none.
+    TtlInvalid {
+        ns: Option<String>,
+    },
     WaitOutOfRange,
+    /// Somebody has written a record that no call writes.
+    WorkRecordInvalid,
     /// No primary key keeps two records of one piece of work apart.
     WorkTableUnguarded,
     /// The record was written again and again while the call looked at it.
@@ -383,6 +393,25 @@ impl Error {
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "ttl must be positive and finite, and end within the range of timestamps",
             ),
+            Self::TokensExhausted { last } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "no higher token is left for this work",
+            )
+            .detail(format!("The last token is {last}. Tokens follow the clock and do not come near it by themselves."))
+            .hint("Correct the token in table once.work_floor or of this work in table once.work_record: it was not written by pg_once."),
+            Self::TtlInvalid { ns } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!(
+                    "the configured ttl of namespace {} is not positive and finite",
+                    ns.map_or("(not valid text)".into(), |ns| format!("\"{ns}\""))
+                ),
+            )
+            .hint("Set it with once.configure."),
+            Self::WorkRecordInvalid => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the record of this work has an unknown state",
+            )
+            .hint("Correct or remove its row in table once.work_record: it was not written by pg_once."),
             Self::TimeoutOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "timeout must be neither negative nor infinite",

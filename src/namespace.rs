@@ -5,10 +5,9 @@ use pgrx::pg_extern;
 
 use crate::error::Error;
 use crate::key;
-use crate::pg::call::Interval;
 use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::spi::{self, Rows, View};
-use crate::pg::{Call, ErrorReport, Value, session, watch};
+use crate::pg::{Call, ErrorReport, Value, watch};
 use crate::policy;
 
 #[pg_extern(sql = false)]
@@ -59,22 +58,16 @@ fn write(call: Call) -> Result<(), Error> {
          SET ttl = COALESCE(EXCLUDED.ttl, old.ttl), \
              allowed_role = COALESCE(EXCLUDED.allowed_role, old.allowed_role)";
     let ns = Value::text(key::namespace(call, 0)?)?;
-    if let Some(ttl) = call.interval(1)? {
-        demand_positive(ttl)?;
+    if let Some(ttl) = call.interval(1)?
+        && !policy::is_valid_ttl(ttl)?
+    {
+        return Err(Error::TtlOutOfRange);
     }
     if call.role(2)?.is_some_and(|role| !role.exists()) {
         return Err(Error::RoleMissing);
     }
     let arguments = [ns, call.value(1)?, call.value(2)?];
     as_owner(|| spi::run(WRITE, &arguments, View::Isolated, |_| Ok(())))
-}
-
-fn demand_positive(ttl: Interval) -> Result<(), Error> {
-    let now = session::now();
-    match session::after(now, ttl)? {
-        Some(end) if end > now && end < i64::MAX => Ok(()),
-        _ => Err(Error::TtlOutOfRange),
-    }
 }
 
 fn remove(call: Call) -> Result<bool, Error> {

@@ -13,7 +13,7 @@ use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::spi::{self, View};
-use crate::pg::{Role, Value, text, watch};
+use crate::pg::{Role, Value, session, text, watch};
 use crate::timeout::Timeout;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,12 +27,17 @@ pub struct Policy {
 pub fn admit<N: AsRef<[u8]> + ?Sized>(ns: &N) -> Result<Policy, Error> {
     let ns = ns.as_ref();
     let rule = rule(ns)?;
-    if rule.includes_caller()? {
-        return Ok(Policy { ttl: rule.ttl });
+    if !rule.includes_caller()? {
+        return Err(Error::NamespaceClosed {
+            ns: text::decode(ns)?,
+        });
     }
-    Err(Error::NamespaceClosed {
-        ns: text::decode(ns)?,
-    })
+    if rule.ttl_is_invalid {
+        return Err(Error::TtlInvalid {
+            ns: text::decode(ns)?,
+        });
+    }
+    Ok(Policy { ttl: rule.ttl })
 }
 
 /// The same within the timeout: none when that is over while somebody keeps the table of
@@ -60,6 +65,14 @@ pub fn is_kept_for_caller(ns: &[u8]) -> Result<Option<bool>, Error> {
         None => Ok(None),
         Some(_) => rule.includes_caller().map(Some),
     }
+}
+
+/// Whether a ttl is positive and finite, and what is made now with it ends within the range of
+/// timestamps.
+pub fn is_valid_ttl(ttl: Interval) -> Result<bool, Error> {
+    let now = session::now();
+    let end = session::after(now, ttl)?;
+    Ok(end.is_some_and(|end| end > now && end < i64::MAX))
 }
 
 /// The namespaces that are kept for roles which do not include `current_user`.
@@ -129,6 +142,8 @@ fn page(after: Option<&[u8]>) -> Result<Vec<(Vec<u8>, Role)>, Error> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Rule {
     ttl: Option<Interval>,
+    /// It was not written by `once.configure`.
+    ttl_is_invalid: bool,
     role: Option<Role>,
 }
 
@@ -224,8 +239,13 @@ fn read(ns: &[u8]) -> Result<Rule, Error> {
     const READ: &str = "SELECT ttl, allowed_role FROM once.access_policy \
          WHERE ns OPERATOR(pg_catalog.=) $1";
     spi::run(READ, &[Value::text(ns)?], View::Newest, |rows| {
+        let ttl = rows.interval(0, 0)?;
         Ok(Rule {
-            ttl: rows.interval(0, 0)?,
+            ttl,
+            ttl_is_invalid: match ttl {
+                Some(ttl) => !is_valid_ttl(ttl)?,
+                None => false,
+            },
             role: rows.role(0, 1)?,
         })
     })

@@ -6,6 +6,7 @@
 use pgrx::pg_extern;
 
 use crate::error::Error;
+use crate::key::NAMESPACE_LIMIT;
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::spi::{self, Rows, View};
@@ -235,7 +236,9 @@ impl Gone {
     fn read(rows: &Rows) -> Result<Self, Error> {
         let mut gone = Self::default();
         for row in 0..rows.count() {
-            if let Some(ns) = rows.bytes(row, 0)? {
+            if let Some(ns) = rows.borrowed_bytes(row, 0)? {
+                // A longer one was not written by pg_once, and is counted by its beginning.
+                let ns = ns[..ns.len().min(NAMESPACE_LIMIT)].to_vec();
                 let count = rows.integer(row, 1)?.unwrap_or(0);
                 gone.namespaces.push((ns, count));
             }

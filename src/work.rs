@@ -27,7 +27,7 @@ use crate::timeout;
 mod lifecycle;
 mod request;
 
-use lifecycle::{Begin, Begun, LeaseLost, Record, Request, State};
+use lifecycle::{Begin, Begun, LeaseLost, Record, Request, State, TOKEN_MAX, TokensExhausted};
 
 #[expect(
     clippy::type_complexity,
@@ -153,7 +153,8 @@ fn begin(call: Call) -> Result<Told, Error> {
         if told.outcome != Outcome::InProgress || left.is_zero() {
             return Ok(told);
         }
-        let lease = told.lease_until.map(|until| until - session::now());
+        let now = session::now();
+        let lease = told.lease_until.map(|until| until.saturating_sub(now));
         let next = lease.filter(|lease| *lease > 0).map_or(pause, |lease| {
             pause.min(Duration::from_micros(lease.unsigned_abs()))
         });
@@ -241,6 +242,15 @@ impl Terms {
             now,
             lease_until: lease_end(now, self.lease)?,
             request: self.request,
+            floor: 0,
+        })
+    }
+
+    /// The same above every token that was removed before.
+    fn above_floor(&self) -> Result<Begin, Error> {
+        Ok(Begin {
+            floor: floor()?,
+            ..self.now()?
         })
     }
 }
@@ -358,7 +368,7 @@ impl Work {
                     Insertion::None => self.insert(terms)?,
                     Insertion::Unguarded => return Err(Error::WorkTableUnguarded),
                 },
-                Some(found) => match found.record.begin(terms.now()?) {
+                Some(found) => match found.record.begin(terms.now()?)? {
                     Begun::Run(_) => self.take(terms)?,
                     Begun::Mismatch => Some(Told::nothing_but(Outcome::Mismatch)),
                     Begun::Done => Some(Told::over(Outcome::Done, found)?),
@@ -381,19 +391,18 @@ impl Work {
         const INSERT: &str = "INSERT INTO once.work_record (digest, token, begun_at, lease_until, \
                  finished_at, expires_at, request, attempt, state, ns, key) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING";
-        const FLOOR: &str = "SELECT token FROM once.work_floor";
         let insert = || {
             let begin = terms.now()?;
-            let record = Record::first(begin, 0);
+            let record = Record::first(begin)?;
             let mut arguments = self.row(&record)?.to_vec();
             arguments.extend([self.ns.clone(), self.key.clone()]);
             if !spi::run(INSERT, &arguments, View::Newest, was_written)? {
                 return Ok::<_, Error>(None);
             }
-            let floor = spi::run(FLOOR, &[], View::Newest, |rows| {
-                Ok::<_, Error>(rows.integer(0, 0)?)
+            let lifted = Record::first(Begin {
+                floor: floor()?,
+                ..begin
             })?;
-            let lifted = Record::first(begin, floor.unwrap_or(0));
             if lifted != record {
                 self.write(&lifted, Value::null_json())?;
             }
@@ -414,7 +423,8 @@ impl Work {
         const LOCK: &str = select!("FOR UPDATE SKIP LOCKED");
         let take = || {
             let found = self.select(LOCK, &[])?.ok_or(Left::Held)?;
-            match found.record.begin(terms.now()?) {
+            let begin = terms.above_floor()?;
+            match found.record.begin(begin).map_err(Error::from)? {
                 Begun::Run(record) => {
                     self.write(&record, Value::null_json())?;
                     Ok(Told {
@@ -520,6 +530,7 @@ impl Work {
                     record,
                     result: rows.jsonb(0, RESULT)?,
                 })),
+                (Some(true), None) => Err(Error::WorkRecordInvalid),
                 _ => Err(Error::DigestCollision),
             }
         })
@@ -594,6 +605,14 @@ fn was_written(rows: &Rows) -> Result<bool, Error> {
     Ok(rows.count() == 1)
 }
 
+/// The highest token of what was removed.
+fn floor() -> Result<i64, Error> {
+    const FLOOR: &str = "SELECT token FROM once.work_floor";
+    spi::run(FLOOR, &[], View::Newest, |rows| {
+        Ok(rows.integer(0, 0)?.unwrap_or(0))
+    })
+}
+
 /// Now, and when what is finished now is forgotten.
 fn finish(policy: Policy) -> Result<(i64, Option<i64>), Error> {
     let now = session::now();
@@ -617,6 +636,12 @@ fn again_if_overtaken(error: Error) -> Result<Option<Told>, Error> {
 impl From<LeaseLost> for Error {
     fn from(LeaseLost: LeaseLost) -> Self {
         Self::LeaseLost
+    }
+}
+
+impl From<TokensExhausted> for Error {
+    fn from(TokensExhausted: TokensExhausted) -> Self {
+        Self::TokensExhausted { last: TOKEN_MAX }
     }
 }
 

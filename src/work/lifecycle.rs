@@ -40,6 +40,8 @@ pub struct Begin {
     pub now: i64,
     pub lease_until: i64,
     pub request: Option<Request>,
+    /// No lower than any token that a removed record may have had, or 0 where that is not known yet.
+    pub floor: i64,
 }
 
 /// What a begin is told.
@@ -58,41 +60,52 @@ pub enum Begun {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseLost;
 
+/// No token is higher. It is far above any clock: a token comes near it only where somebody has
+/// written one into the tables.
+pub const TOKEN_MAX: i64 = 1 << 62;
+
+/// There is no higher token than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokensExhausted;
+
 impl Record {
-    /// The record of work that nobody has begun. `floor` is no lower than any token that a removed
-    /// record may have had.
-    pub fn first(begin: Begin, floor: i64) -> Self {
-        Self {
+    /// The record of work that nobody has begun.
+    pub fn first(begin: Begin) -> Result<Self, TokensExhausted> {
+        Ok(Self {
             state: State::Running,
-            token: next_token(floor, begin.now),
+            token: next_token(begin.floor, begin.now)?,
             attempt: 1,
             begun_at: begin.now,
             lease_until: Some(begin.lease_until),
             finished_at: None,
             expires_at: None,
             request: begin.request,
-        }
+        })
     }
 
-    pub fn begin(self, begin: Begin) -> Begun {
+    pub fn begin(self, begin: Begin) -> Result<Begun, TokensExhausted> {
+        let begin = Begin {
+            floor: begin.floor.max(self.token),
+            ..begin
+        };
         if self.counts_as_none(begin.now) {
-            return Begun::Run(Self::first(begin, self.token));
+            return Ok(Begun::Run(Self::first(begin)?));
         }
         if let (Some(stored), Some(given)) = (self.request, begin.request)
             && stored != given
         {
-            return Begun::Mismatch;
+            return Ok(Begun::Mismatch);
         }
-        match self.state {
+        Ok(match self.state {
             State::Done => Begun::Done,
             State::Failed => Begun::Failed,
             _ if self.lease_until.is_some_and(|until| until > begin.now) => Begun::InProgress,
             _ => Begun::Run(Self {
                 attempt: self.attempt.saturating_add(1),
                 request: self.request.or(begin.request),
-                ..Self::first(begin, self.token)
+                ..Self::first(begin)?
             }),
-        }
+        })
     }
 
     pub fn renew(self, token: i64, lease_until: i64) -> Result<Self, LeaseLost> {
@@ -168,8 +181,11 @@ impl Record {
 }
 
 /// The clock, or one more than the token before where the clock is not beyond it.
-fn next_token(before: i64, now: i64) -> i64 {
-    now.max(before.saturating_add(1))
+fn next_token(before: i64, now: i64) -> Result<i64, TokensExhausted> {
+    match now.max(before.saturating_add(1)) {
+        next if next > before && next <= TOKEN_MAX => Ok(next),
+        _ => Err(TokensExhausted),
+    }
 }
 
 impl State {
@@ -250,9 +266,13 @@ mod tests {
 
     impl World {
         fn begin(&mut self, begin: Begin) -> Begun {
+            let begin = Begin {
+                floor: self.floor,
+                ..begin
+            };
             let begun = match self.record {
-                Some(record) => record.begin(begin),
-                None => Begun::Run(Record::first(begin, self.floor)),
+                Some(record) => record.begin(begin).unwrap(),
+                None => Begun::Run(Record::first(begin).unwrap()),
             };
             if let Begun::Run(record) = begun {
                 self.tokens.push(record.token);
@@ -305,7 +325,7 @@ mod tests {
                 match call {
                     Call::Begin { lease, request } => {
                         let request = request.map(|byte| [byte; 16]);
-                        let told = world.begin(Begin { now, lease_until: now + lease, request });
+                        let told = world.begin(Begin { now, lease_until: now + lease, request, floor: 0 });
                         let stands = before.filter(|record| !record.counts_as_none(now));
                         let differs = stands.and_then(|record| record.request)
                             .zip(request)
@@ -368,11 +388,11 @@ mod tests {
             let mut world = World::default();
             let mut now = 1_000;
             for (lease, step) in calls {
-                world.begin(Begin { now, lease_until: now + lease, request: None });
+                world.begin(Begin { now, lease_until: now + lease, request: None, floor: 0 });
                 now += step;
             }
             now += 30;
-            let told = world.begin(Begin { now, lease_until: now + 1, request: None });
+            let told = world.begin(Begin { now, lease_until: now + 1, request: None, floor: 0 });
             prop_assert!(matches!(told, Begun::Run(_)));
         }
     }
@@ -383,18 +403,19 @@ mod tests {
             now,
             lease_until: now + 10,
             request: request.map(|byte| [byte; 16]),
+            floor: 0,
         };
-        let first = Record::first(begin(100, None), 0);
-        let Begun::Run(second) = first.begin(begin(110, Some(1))) else {
+        let first = Record::first(begin(100, None)).unwrap();
+        let Ok(Begun::Run(second)) = first.begin(begin(110, Some(1))) else {
             panic!("the lease is over");
         };
-        let Begun::Run(third) = second.begin(begin(120, None)) else {
+        let Ok(Begun::Run(third)) = second.begin(begin(120, None)) else {
             panic!("the lease is over");
         };
         assert_eq!(third.request, Some([1; 16]));
-        assert_eq!(third.begin(begin(130, Some(2))), Begun::Mismatch);
-        assert_eq!(third.begin(begin(121, Some(2))), Begun::Mismatch);
-        assert_eq!(third.begin(begin(121, Some(1))), Begun::InProgress);
+        assert_eq!(third.begin(begin(130, Some(2))), Ok(Begun::Mismatch));
+        assert_eq!(third.begin(begin(121, Some(2))), Ok(Begun::Mismatch));
+        assert_eq!(third.begin(begin(121, Some(1))), Ok(Begun::InProgress));
     }
 
     #[test]
@@ -403,13 +424,35 @@ mod tests {
             now,
             lease_until: now + 10,
             request: None,
+            floor: 0,
         };
-        let first = Record::first(begin(100), 0);
+        let first = Record::first(begin(100)).unwrap();
         let at_once = first.give_back(first.token, None).unwrap();
-        assert!(matches!(at_once.begin(begin(50)), Begun::Run(_)));
+        assert!(matches!(at_once.begin(begin(50)), Ok(Begun::Run(_))));
         let later = first.give_back(first.token, Some(120)).unwrap();
-        assert_eq!(later.begin(begin(119)), Begun::InProgress);
-        assert!(matches!(later.begin(begin(120)), Begun::Run(_)));
+        assert_eq!(later.begin(begin(119)), Ok(Begun::InProgress));
+        assert!(matches!(later.begin(begin(120)), Ok(Begun::Run(_))));
+    }
+
+    /// Whatever somebody has written into the tables, no token is given twice.
+    #[test]
+    fn no_token_comes_after_the_last_one() {
+        let begin = |floor| Begin {
+            now: 100,
+            lease_until: 110,
+            request: None,
+            floor,
+        };
+        assert_eq!(Record::first(begin(i64::MIN)).unwrap().token, 100);
+        let mut record = Record::first(begin(TOKEN_MAX - 1)).unwrap();
+        assert_eq!(record.token, TOKEN_MAX);
+        for token in [TOKEN_MAX, TOKEN_MAX + 1, i64::MAX] {
+            assert_eq!(Record::first(begin(token)), Err(TokensExhausted));
+            (record.token, record.lease_until) = (token, None);
+            assert_eq!(record.begin(begin(0)), Err(TokensExhausted));
+        }
+        record.lease_until = Some(200);
+        assert_eq!(record.begin(begin(0)), Ok(Begun::InProgress));
     }
 
     #[test]

@@ -61,7 +61,7 @@ UPDATE once.work_record SET expires_at = clock_timestamp() WHERE key IN ('done',
 SELECT once.sweep();
 SELECT key, state FROM once.work WHERE ns = 'sweep' ORDER BY key COLLATE "C";
 -- The tokens go on rising, also when the clock has stepped back since.
-UPDATE once.work_record SET token = 9000000000000000000, expires_at = clock_timestamp() WHERE key = 'remembered';
+UPDATE once.work_record SET token = 4000000000000000000, expires_at = clock_timestamp() WHERE key = 'remembered';
 UPDATE once.work_record SET expires_at = clock_timestamp() WHERE key = 'for ever';
 SELECT once.sweep();
 SELECT outcome, token FROM begin_once('sweep', 'remembered');
