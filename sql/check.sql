@@ -4,11 +4,19 @@ CREATE FUNCTION once.backlog() RETURNS TABLE (total bigint, expired bigint, endl
 COMMENT ON FUNCTION once.backlog() IS
     'How many claims and works there are, how many of them expired more than a minute ago, and how many never expire, in namespaces that nobody has configured; in which of these is most. Of a table with more than 1000 pages, estimated from a sample of its pages. For once.check.';
 
-CREATE FUNCTION once.worker_state() RETURNS TABLE (preloaded boolean, finding text, advice text)
+CREATE FUNCTION once.worker_state() RETURNS TABLE (
+    preloaded boolean, finding text, advice text, awake_at timestamptz, visited_at timestamptz
+)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'worker_state_wrapper';
 COMMENT ON FUNCTION once.worker_state() IS
-    'Whether the library is preloaded, and what is the matter with its worker where there should be one. For once.check.';
+    'Whether the library is preloaded, and what is the matter with its worker where there should be one; when the launcher was last awake, and when the last visit of a sweeper to this database ended (NULL: there was none). For every role: it needs no membership in pg_read_all_stats. Of one row.';
+
+CREATE FUNCTION once.worker_troubles() RETURNS TABLE (database text, trouble text, advice text)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
+    AS 'MODULE_PATHNAME', 'worker_troubles_wrapper';
+COMMENT ON FUNCTION once.worker_troubles() IS
+    'The other databases of the cluster whose last sweep did not go well, and why. Only where the library is preloaded. For once.check.';
 
 CREATE FUNCTION once.check() RETURNS TABLE (severity text, finding text, advice text)
     LANGUAGE sql VOLATILE PARALLEL UNSAFE COST 10000 ROWS 10
@@ -91,6 +99,9 @@ FROM stored s, once.worker_state() w
 WHERE s.expired >= 1000 AND s.expired > s.total / 4
 UNION ALL
 SELECT 'warning', w.finding, w.advice FROM once.worker_state() w WHERE w.finding IS NOT NULL
+UNION ALL
+SELECT 'warning', format('the worker''s last sweep of database %I: %s', t.database, t.trouble), t.advice
+FROM (SELECT * FROM once.worker_troubles() ORDER BY 1 LIMIT 20) t
 UNION ALL
 SELECT 'warning', format('backend %s (%s) has had claims open for %s', o.pid, o.usename, date_trunc('second', o.age)),
        format('Who asks for the same keys waits for it. Look at its query, let it end, or SELECT pg_terminate_backend(%s)', o.pid)

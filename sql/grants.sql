@@ -91,7 +91,8 @@ DECLARE
         'once.visible_namespaces()',
         'once.visible_work()',
         'once.work_of(text, text, integer)',
-        'once.worker_state()'
+        'once.worker_state()',
+        'once.worker_troubles()'
     ];
     /* For the owners of the extension and of the database. */
     administration CONSTANT pg_catalog.text[] := ARRAY[

@@ -8,7 +8,7 @@ use pgrx::pg_extern;
 use crate::error::Error;
 use crate::key::NAMESPACE_LIMIT;
 use crate::pg::deadline::{Attempt, attempt};
-use crate::pg::owner::{self, Access, OwnTable};
+use crate::pg::owner::{self, Access, OwnTable, Proved};
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Call, ErrorReport, Value, session};
 use crate::stats;
@@ -106,7 +106,20 @@ impl Table {
     }
 
     /// What the server has counted of the table.
-    pub fn count(self) -> Result<Count, Error> {
+    pub fn count(self) -> Result<(Proved, Count), Error> {
+        self.as_owner(Access::Read, || {
+            Ok((owner::proved(self.own(), Access::Read)??, self.counted()?))
+        })
+    }
+
+    fn own(self) -> OwnTable {
+        match self {
+            Self::Claim => OwnTable::Claim,
+            Self::Work => OwnTable::WorkRecord,
+        }
+    }
+
+    fn counted(self) -> Result<Count, Error> {
         const COUNT: &str = "SELECT pg_catalog.pg_stat_get_live_tuples(own.id), \
                  pg_catalog.pg_stat_get_dead_tuples(own.id), \
                  pg_catalog.pg_table_size(own.id), pg_catalog.pg_total_relation_size(own.id) \
@@ -260,6 +273,10 @@ pub struct Progress {
 const STEP: i64 = 256;
 
 impl Progress {
+    pub fn begin(table: Table) -> Self {
+        Self { table, page: 0 }
+    }
+
     pub fn table(self) -> Table {
         self.table
     }

@@ -11,19 +11,25 @@ use std::ffi::{CStr, CString};
 use std::mem;
 use std::time::{Duration, Instant};
 
+use pgrx::datum::AnyElement;
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
 
 use crate::error::Error;
 use crate::pg::latch::Event;
 use crate::pg::spi::{self, View};
-use crate::pg::worker::{self, Course, Database, Jobs, State};
-use crate::pg::{Call, ErrorReport, Raised, counters, session, settings};
+use crate::pg::worker::{self, Course, Database, Jobs, Outcome, State, Visit};
+use crate::pg::{Call, ErrorReport, Raised, Value, counters, session, settings};
 use crate::sweep::{Count, Progress, Table};
 
 type Text = Option<String>;
+type Bytes = Option<Vec<u8>>;
 
-/// Whether there is to be a worker, and what is the matter with it.
+/// Whether there is to be a worker, when it was here, and what is the matter with it.
+#[expect(
+    clippy::type_complexity,
+    reason = "pgrx reads the columns in the signature"
+)]
 #[pg_extern(sql = false)]
 fn worker_state(
     _call: Call,
@@ -34,31 +40,90 @@ fn worker_state(
             name!(preloaded, bool),
             name!(finding, Text),
             name!(advice, Text),
+            name!(awake_at, Option<AnyElement>),
+            name!(visited_at, Option<AnyElement>),
         ),
     >,
     ErrorReport,
 > {
     let state = worker::state();
-    let (finding, advice) = state
-        .filter(|_| settings::sweep_interval() > 0 && !session::is_standby())
-        .and_then(finding)
-        .unzip();
+    let awake_at = state.and_then(|state| state.awake_at);
+    let visited_at = state.and_then(|state| Some(state.visited?.0));
+    let (finding, advice) = state.filter(|_| is_wanted()).and_then(finding).unzip();
     Ok(TableIterator::once((
         state.is_some(),
         finding.map(str::to_owned),
         advice.map(str::to_owned),
+        Value::timestamp(awake_at).into_any()?,
+        Value::timestamp(visited_at).into_any()?,
     )))
+}
+
+/// The other databases whose last sweep did not go well.
+#[pg_extern(sql = false)]
+fn worker_troubles(
+    _call: Call,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(database, Bytes),
+            name!(trouble, Text),
+            name!(advice, Text),
+        ),
+    >,
+    ErrorReport,
+> {
+    let troubles = match is_wanted() {
+        true => worker::troubles()?,
+        false => Vec::new(),
+    };
+    Ok(TableIterator::new(troubles.into_iter().filter_map(
+        |(database, outcome)| {
+            let (trouble, advice) = trouble(outcome)?;
+            Some((Some(database), Some(trouble.into()), Some(advice.into())))
+        },
+    )))
+}
+
+fn is_wanted() -> bool {
+    settings::sweep_interval() > 0 && !session::is_standby()
 }
 
 pub fn register() {
     worker::register(Jobs { launch, visit });
 }
 
-/// The longest visit, in microseconds.
-const VISIT: i64 = 1_500_000;
+/// By when a visit is to be over, in microseconds from its beginning, the start of the process
+/// included; and by when its last VACUUM is.
+const VISIT: i64 = 1_400_000;
+const LAST_VACUUM: i64 = 1_700_000;
 
-/// How a sweeper goes on: how many rows it removes in one transaction, and how many times as long as that took it
-/// rests then. Claims share the processors and the log with it.
+/// The launcher ends a visit that takes longer: DROP DATABASE waits for 5 seconds.
+const VISIT_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long it waits for a process that it has told to end, before it goes on without it.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// How often the launcher shows that it is awake, while a visit is in progress.
+const AWAKE: Duration = Duration::from_millis(500);
+
+/// Where a visit was over its time the next one comes this much later, and twice as much each time,
+/// up to the longest pause.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// How long tables are left to autovacuum where VACUUM was over its time.
+const VACUUM_PAUSE: Duration = Duration::from_secs(600);
+
+/// A VACUUM is begun with this much time at least, in microseconds, unless it is the first thing that a
+/// visit does.
+const VACUUM_TIME: i64 = 600_000;
+
+/// How long a step is to take at most, in microseconds: where rows take longer it removes fewer.
+const STEP_TIME: i64 = 100_000;
+
+/// How a sweeper goes on: how many rows it removes in one transaction at most, and how many times as long
+/// as that took it rests then. Claims share the processors and the log with it.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     rows: i64,
@@ -119,49 +184,140 @@ fn finding(state: State) -> Option<(&'static str, &'static str)> {
              for two.",
         ));
     }
-    state.failed_at.map(|_| {
-        (
+    let (_, outcome) = state.visited?;
+    match outcome {
+        Outcome::Done => None,
+        Outcome::Failed => Some((
             "the worker's last sweep of this database failed",
             "The server's log has its error. It tries again.",
-        )
-    })
+        )),
+        Outcome::LateConnecting => Some((
+            "the worker could not connect to this database in time",
+            LOCKED,
+        )),
+        Outcome::LateSweeping => Some((
+            "the worker's last sweep of this database took too long, and was ended",
+            SLOW,
+        )),
+        Outcome::NoPlace => Some((
+            "the worker's last sweep of this database failed: the server had no place for its process",
+            NO_PLACE,
+        )),
+    }
 }
+
+/// What the sweep of another database did not end well with.
+fn trouble(outcome: Outcome) -> Option<(&'static str, &'static str)> {
+    match outcome {
+        Outcome::Done => None,
+        Outcome::Failed => Some((
+            "it failed",
+            "The server's log has its error. It tries again.",
+        )),
+        Outcome::LateConnecting => Some(("it could not connect in time", LOCKED)),
+        Outcome::LateSweeping => Some(("it took too long, and was ended", SLOW)),
+        Outcome::NoPlace => None,
+    }
+}
+
+const LOCKED: &str = "Somebody keeps the database locked: an open ALTER DATABASE, or CREATE DATABASE with it as \
+     the template. pg_locks shows who, with locktype 'object'. Other databases are swept meanwhile; this one is \
+     tried again later.";
+const SLOW: &str = "Look for triggers on the tables of schema once and for what slows the server down. Other databases are \
+     swept meanwhile; this one is tried again later, in smaller steps.";
+const NO_PLACE: &str = "max_worker_processes must have room for two. It tries again.";
 
 /// Visits all databases, and sleeps. Ends with an error only, and is started again then.
 fn launch() {
-    let mut plans = HashMap::new();
+    let mut launcher = Launcher::default();
     loop {
-        if let Err(raised) = round(&mut plans) {
+        if let Err(raised) = launcher.round() {
             raise(raised.into());
         }
     }
 }
 
-fn round(plans: &mut HashMap<Database, Plan>) -> Result<(), Raised> {
-    worker::show_awake();
-    let counted = counters::databases();
-    let databases = worker::databases();
-    for database in counted {
-        if !databases.contains_key(&database) {
-            counters::forget(database);
+#[derive(Default)]
+struct Launcher {
+    plans: HashMap<Database, Plan>,
+    /// Those that were told to end and are still there. Their databases are passed over.
+    leaving: Vec<Visit>,
+}
+
+impl Launcher {
+    fn round(&mut self) -> Result<(), Raised> {
+        worker::show_awake();
+        let counted = counters::databases();
+        let databases = worker::databases();
+        for database in counted {
+            if !databases.contains_key(&database) {
+                counters::forget(database);
+            }
+        }
+        let is_open = |database: &Database| databases.get(database) == Some(&true);
+        self.plans.retain(|database, _| is_open(database));
+        worker::forget(|database| is_open(&database));
+        let interval = settings::sweep_interval();
+        if interval == 0 {
+            return worker::sleep(IDLE, Event::Launcher);
+        }
+        let interval = Duration::from_secs(interval.unsigned_abs().into());
+        for database in databases.keys().copied().filter(is_open) {
+            self.leaving.retain(|visit| !visit.is_over());
+            let is_leaving = self.leaving.iter().any(|left| left.database() == database);
+            let plan = self.plans.entry(database).or_default();
+            if !is_leaving && plan.wait(interval).is_zero() {
+                worker::sleep(Duration::ZERO, Event::Launcher)?;
+                worker::show_awake();
+                self.leaving.extend(plan.visit(database, interval)?);
+            }
+        }
+        let waits = self.plans.values().map(|plan| plan.wait(interval));
+        let pause = waits.min().unwrap_or(interval);
+        let pause = if self.leaving.is_empty() {
+            pause
+        } else {
+            pause.max(LEAVING)
+        };
+        worker::sleep(pause, Event::Launcher)
+    }
+}
+
+/// Sends a sweeper to the database, and ends it where it is over its time. What it leaves behind, or
+/// why there is nothing; and the sweeper where it is still there.
+fn send(
+    database: Database,
+    course: Course,
+) -> Result<(Result<Course, Outcome>, Option<Visit>), Raised> {
+    let Some(visit) = Visit::begin(database, course) else {
+        return Ok((Err(Outcome::NoPlace), None));
+    };
+    let begun = Instant::now();
+    let mut ended = None;
+    while !visit.is_over() {
+        let limit = if ended.is_some() {
+            VISIT_LIMIT + LEAVING
+        } else {
+            VISIT_LIMIT
+        };
+        let left = limit.saturating_sub(begun.elapsed());
+        match (left.is_zero(), ended) {
+            (false, _) => {
+                worker::sleep(left.min(AWAKE), Event::Launcher)?;
+                worker::show_awake();
+            }
+            (true, None) => {
+                ended = Some(match visit.is_connected() {
+                    true => Outcome::LateSweeping,
+                    false => Outcome::LateConnecting,
+                });
+                visit.terminate();
+            }
+            (true, Some(outcome)) => return Ok((Err(outcome), Some(visit))),
         }
     }
-    plans.retain(|database, _| databases.get(database) == Some(&true));
-    let interval = settings::sweep_interval();
-    if interval == 0 {
-        return worker::sleep(IDLE, Event::Launcher);
-    }
-    let interval = Duration::from_secs(interval.unsigned_abs().into());
-    for (database, _) in databases.into_iter().filter(|(_, is_open)| *is_open) {
-        let plan = plans.entry(database).or_default();
-        if plan.wait(interval).is_zero() {
-            worker::sleep(Duration::ZERO, Event::Launcher)?;
-            worker::show_awake();
-            plan.visit(database, interval);
-        }
-    }
-    let waits = plans.values().map(|plan| plan.wait(interval));
-    worker::sleep(waits.min().unwrap_or(interval), Event::Launcher)
+    let course = visit.course();
+    Ok((course.ok_or(ended.unwrap_or(Outcome::Failed)), None))
 }
 
 /// When a database is visited next, and what that visit is told. At first: now, and nothing.
@@ -173,42 +329,78 @@ struct Plan {
     swept: Option<Instant>,
     worked: Duration,
     course: Course,
+    /// How many visits in a row were over their time.
+    late: u32,
+    /// When VACUUM was over its time.
+    vacuum_late: Option<Instant>,
 }
 
 impl Plan {
     fn wait(&self, interval: Duration) -> Duration {
+        let longest = if self.late == 0 { interval } else { BACKOFF.1 };
         match self.visited {
-            Some((at, pause)) => pause.min(interval).saturating_sub(at.elapsed()),
+            Some((at, pause)) => pause.min(longest).saturating_sub(at.elapsed()),
             None => Duration::ZERO,
         }
     }
 
-    fn visit(&mut self, database: Database, interval: Duration) {
+    /// The sweeper, where it is still there.
+    fn visit(&mut self, database: Database, interval: Duration) -> Result<Option<Visit>, Raised> {
+        self.vacuum_late = self.vacuum_late.filter(|at| at.elapsed() < VACUUM_PAUSE);
+        self.course.is_vacuum_off = self.vacuum_late.is_some();
+        self.course.end = session::now() + VISIT;
         let begun = Instant::now();
-        let course = worker::visit(database, self.course);
+        let (course, left) = send(database, self.course)?;
         let now = Instant::now();
+        worker::record(database, course.err().unwrap_or(Outcome::Done));
         self.worked += now - begun;
+        if let Ok(course) = course
+            && course.is_vacuum_off
+        {
+            self.vacuum_late.get_or_insert(now);
+        }
+        let is_late = matches!(course, Err(Outcome::LateConnecting | Outcome::LateSweeping));
+        self.late = if is_late { self.late + 1 } else { 0 };
         let pause = match course {
-            Some(course) if course.is_through => {
+            Ok(course) if course.is_through => {
                 let since = self.swept.replace(now).map_or(interval, |at| now - at);
                 let worked = mem::take(&mut self.worked);
-                self.course = Course::default();
+                self.course = Course {
+                    rows: course.rows,
+                    ..Course::default()
+                };
                 match course.is_installed {
                     true => pause(since, course.crowding).min(LOOK.max(PART * worked)),
                     false => interval,
                 }
             }
-            Some(course) => {
+            Ok(course) => {
                 self.course = course;
                 SHORTEST
             }
-            None => {
+            Err(_) if is_late => {
+                self.course = Course {
+                    rows: (self.course.rows / 10).max(1),
+                    ..Course::default()
+                };
+                backoff(self.late)
+            }
+            Err(_) => {
                 self.course = Course::default();
                 interval
             }
         };
         self.visited = Some((now, pause));
+        Ok(left)
     }
+}
+
+/// How long to wait after so many visits in a row that were over their time.
+fn backoff(late: u32) -> Duration {
+    let (first, longest) = BACKOFF;
+    first
+        .saturating_mul(1 << late.saturating_sub(1).min(10))
+        .min(longest)
 }
 
 /// The time in which so much expires as should be there to sweep, by what the last sweep found
@@ -218,36 +410,103 @@ fn pause(since: Duration, crowding: u64) -> Duration {
     Duration::from_secs_f64(wanted).clamp(SHORTEST, SHORTEST.max(2 * since))
 }
 
+/// Where a visit goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Sweep(Progress),
+    /// The table is swept; it may need VACUUM.
+    Tidy(Table),
+    Through,
+}
+
+/// What a [`Stage`] is kept as: how far the sweep has come, and above it whether that is tidying.
+const TIDY: u64 = 1 << 63;
+
+impl From<u64> for Stage {
+    fn from(kept: u64) -> Self {
+        let progress = Progress::from(kept & !TIDY);
+        match kept & TIDY {
+            0 => Self::Sweep(progress),
+            _ => Self::Tidy(progress.table()),
+        }
+    }
+}
+
+impl From<Stage> for u64 {
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::Sweep(progress) => progress.into(),
+            Stage::Tidy(table) => u64::from(Progress::begin(table)) | TIDY,
+            Stage::Through => 0,
+        }
+    }
+}
+
 /// One visit to the database that this process is connected to.
 fn visit() {
-    let end = session::now() + VISIT;
+    let begun = session::now();
     let mut course = worker::course();
-    let mut progress = Some(Progress::from(course.place));
+    let end = course.end.min(begun + VISIT);
     let pace = if course.place == 0 { CALM } else { HURRIED };
+    let mut rows = match course.rows {
+        0 => CALM.rows,
+        rows => pace.rows.min(rows as i64),
+    };
+    let mut stage = Stage::from(course.place);
     course.is_installed = worker::transaction(c"pg_once: looking for the extension", is_installed);
     if !course.is_installed {
-        progress = None;
+        stage = Stage::Through;
     }
-    while let Some(at) = progress {
-        let begun = session::now();
-        if begun >= end {
-            course.place = at.into();
+    let mut is_first = true;
+    while stage != Stage::Through {
+        let now = session::now();
+        let needed = if matches!(stage, Stage::Tidy(_)) {
+            VACUUM_TIME
+        } else {
+            0
+        };
+        if !is_first && now + needed >= end {
+            course.place = stage.into();
+            course.rows = rows.unsigned_abs();
             return worker::leave(course);
         }
-        let (removed, next) = worker::transaction(activity(at.table()), || step(at, pace.rows));
-        course.removed += removed.unsigned_abs();
-        if next.map(Progress::table) != Some(at.table()) {
-            let crowding = tidy(at.table(), course.removed);
-            course.crowding = course.crowding.max(crowding);
-            course.removed = 0;
-        }
-        progress = next;
-        if progress.is_some() {
-            rest(pace, begun, end);
-        }
+        is_first = false;
+        stage = match stage {
+            Stage::Sweep(at) => {
+                let (removed, next) = worker::transaction(activity(at.table()), || step(at, rows));
+                course.removed += removed.unsigned_abs();
+                rows = next_rows(rows, session::now() - now).min(pace.rows);
+                if next.is_some() {
+                    rest(pace, now, end);
+                }
+                match next {
+                    Some(next) if next.table() == at.table() => Stage::Sweep(next),
+                    _ => Stage::Tidy(at.table()),
+                }
+            }
+            Stage::Tidy(table) => {
+                let crowding = tidy(table, &mut course, end + LAST_VACUUM - VISIT);
+                course.crowding = course.crowding.max(crowding);
+                course.removed = 0;
+                match table {
+                    Table::Claim => Stage::Sweep(Progress::begin(Table::Work)),
+                    Table::Work => Stage::Through,
+                }
+            }
+            Stage::Through => stage,
+        };
     }
+    course.rows = rows.unsigned_abs();
     course.is_through = true;
     worker::leave(course);
+}
+
+/// How many rows the next step removes, after one of so many that took this long, in microseconds.
+fn next_rows(rows: i64, time: i64) -> i64 {
+    match time > STEP_TIME {
+        true => (rows * STEP_TIME / time).max(1),
+        false => 2 * rows,
+    }
 }
 
 /// Rests after work that began then, but not beyond the end of the visit.
@@ -258,17 +517,22 @@ fn rest(pace: Pace, begun: i64, end: i64) {
         .unwrap_or_else(|raised| raise(raised.into()));
 }
 
-/// Has the table vacuumed where it needs it, once it is swept. Of a thousand rows, how many the
-/// sweep has removed.
-fn tidy(table: Table, removed: u64) -> u64 {
+/// Has the table vacuumed where it needs it, once it is swept, but not beyond `end`. Of a thousand
+/// rows, how many the sweep has removed.
+fn tidy(table: Table, course: &mut Course, end: i64) -> u64 {
     worker::report_statistics().unwrap_or_else(|raised| raise(raised.into()));
-    let count = worker::transaction(c"pg_once: looking for dead rows", || {
+    let (proved, count) = worker::transaction(c"pg_once: looking for dead rows", || {
         table.count().unwrap_or_else(|error| raise(error))
     });
-    if let Some(statement) = vacuum(table, count) {
-        worker::vacuum(&statement).unwrap_or_else(|raised| raise(raised.into()));
+    if !course.is_vacuum_off
+        && let Some(statement) = vacuum(table, count)
+    {
+        let end = end.max(session::now() + VACUUM_TIME);
+        let is_done =
+            worker::vacuum(&statement, proved, end).unwrap_or_else(|raised| raise(raised.into()));
+        course.is_vacuum_off = !is_done;
     }
-    1000 * removed / (count.live.max(0) + FEW).unsigned_abs()
+    1000 * course.removed / (count.live.max(0) + FEW).unsigned_abs()
 }
 
 /// The VACUUM that the table needs. It waits for nobody. Only where most of the table is empty does
@@ -308,37 +572,11 @@ fn raise(error: Error) -> ! {
     unreachable!("an ERROR does not return")
 }
 
-/// Whether the extension is there. What was set for the database or its superuser does not count
-/// for the sweeper: it could keep it from writing. A sweep that a crash takes back is made again,
-/// so no commit waits for the disk or for a standby.
+/// Whether the extension is there.
 fn is_installed() -> bool {
-    macro_rules! installed {
-        ($($setting:literal: $value:literal),*) => {
-            concat!(
-                "SELECT true", $(", pg_catalog.set_config('", $setting, "', '", $value, "', false)",)*
-                " FROM pg_catalog.pg_extension \
-                 WHERE extname OPERATOR(pg_catalog.=) 'pg_once' \
-                   AND pg_catalog.to_regclass('once.work_record') IS NOT NULL"
-            )
-        };
-    }
-    #[cfg(any(feature = "pg15", feature = "pg16"))]
-    const INSTALLED: &str = installed!(
-        "lock_timeout": "1s",
-        "synchronous_commit": "off",
-        "search_path": "pg_catalog, pg_temp",
-        "default_transaction_isolation": "read committed",
-        "default_transaction_read_only": "off"
-    );
-    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
-    const INSTALLED: &str = installed!(
-        "lock_timeout": "1s",
-        "synchronous_commit": "off",
-        "search_path": "pg_catalog, pg_temp",
-        "default_transaction_isolation": "read committed",
-        "default_transaction_read_only": "off",
-        "transaction_timeout": "0"
-    );
+    const INSTALLED: &str = "SELECT FROM pg_catalog.pg_extension \
+         WHERE extname OPERATOR(pg_catalog.=) 'pg_once' \
+           AND pg_catalog.to_regclass('once.work_record') IS NOT NULL";
     spi::run(INSTALLED, &[], View::Isolated, |rows| {
         Ok::<_, Error>(rows.count() == 1)
     })
@@ -367,6 +605,31 @@ mod unit_tests {
             let next = pause(since, 0);
             assert_eq!(next, 2 * since);
             since = next;
+        }
+    }
+
+    #[test]
+    fn a_late_database_waits_longer_each_time() {
+        let pauses = [1, 2, 3, 7, 100].map(|late| backoff(late).as_secs());
+        assert_eq!(pauses, [5, 10, 20, 300, 300]);
+    }
+
+    #[test]
+    fn slow_rows_make_small_steps() {
+        assert_eq!(next_rows(200, 1_000), 400);
+        assert_eq!(next_rows(200, 200_000), 100);
+        assert_eq!(next_rows(1, 5_000_000), 1);
+    }
+
+    #[test]
+    fn a_stage_is_kept() {
+        for stage in [
+            Stage::Sweep(Progress::begin(Table::Claim)),
+            Stage::Sweep(Progress::begin(Table::Work)),
+            Stage::Tidy(Table::Claim),
+            Stage::Tidy(Table::Work),
+        ] {
+            assert_eq!(Stage::from(u64::from(stage)), stage);
         }
     }
 

@@ -214,6 +214,15 @@ fn owner_of<E: From<Raised> + From<Unusable>>(
     Ok(owner)
 }
 
+/// A table that was proved to be the extension's own, by its number: it means this one for ever.
+#[derive(Clone, Copy, Debug)]
+pub struct Proved(pub(super) Oid);
+
+/// Locks the table to the end of the transaction, and proves it.
+pub fn proved(table: OwnTable, access: Access) -> Result<Result<Proved, Unusable>, Raised> {
+    Ok(lock(table, access)?.map(|proof| Proved(proof.table)))
+}
+
 /// Whether the call is that of a trigger of this table, which is the extension's own.
 pub fn is_trigger_of(call: Call, table: OwnTable) -> Result<bool, Raised> {
     // SAFETY: the context of a call is null or a node; that of a trigger has its open table.

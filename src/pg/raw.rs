@@ -20,6 +20,7 @@ use pgrx::pg_sys::{
 pub(super) type TimeoutHandler = unsafe extern "C-unwind" fn();
 
 unsafe extern "C-unwind" {
+    pub(super) fn AbortCurrentTransaction();
     pub(super) fn AcceptInvalidationMessages();
     pub(super) fn AllocSetContextCreateInternal(
         parent: MemoryContext,
@@ -169,6 +170,7 @@ unsafe extern "C-unwind" {
     );
     pub(super) fn die(signal: c_int);
     pub(super) fn disable_timeout(id: c_int, keep_indicator: bool);
+    pub(super) fn enable_timeout_at(id: c_int, at: TimestampTz);
     pub(super) fn enable_timeout_every(id: c_int, first: TimestampTz, every_ms: c_int);
     pub(super) fn err_generic_string(field: c_int, value: *const c_char) -> c_int;
     pub(super) fn errcode(code: c_int) -> c_int;
@@ -199,6 +201,7 @@ unsafe extern "C-unwind" {
         description: *mut TupleDesc,
     ) -> TypeFuncClass::Type;
     pub(super) fn get_base_element_type(kind: Oid) -> Oid;
+    pub(super) fn get_database_name(database: Oid) -> *mut c_char;
     pub(super) fn get_fn_expr_argtype(function: *mut FmgrInfo, argument: c_int) -> Oid;
     pub(super) fn getExtensionOfObject(catalog: Oid, object: Oid) -> Oid;
     pub(super) fn get_extension_oid(name: *const c_char, missing_ok: bool) -> Oid;

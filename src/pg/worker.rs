@@ -3,7 +3,7 @@
 //! What they know of each other is in shared memory; it is there where the library is preloaded.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, c_int, c_long};
+use std::ffi::{CStr, CString, c_int, c_long};
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
@@ -12,11 +12,12 @@ use std::time::Duration;
 use pgrx::bgworkers::{
     BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags,
 };
+use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Datum, Oid};
-use pgrx::{IntoDatum, pg_guard};
 
 use super::guard::{Raised, guard};
 use super::latch::Event;
+use super::owner::Proved;
 use super::{raw, session, settings, vacuum};
 
 /// What the workers do.
@@ -40,10 +41,40 @@ pub struct Course {
     /// Of a thousand rows of a table, how many were removed since it was last swept: the most of
     /// any.
     pub crowding: u64,
+    /// How many rows one step removes; 0 where that is not known yet.
+    pub rows: u64,
+    /// By when the visit is to be over.
+    pub end: i64,
     /// Whether all tables have been swept.
     pub is_through: bool,
     /// Whether the database has the extension.
     pub is_installed: bool,
+    /// Whether tables are not vacuumed, because that has taken too long before.
+    pub is_vacuum_off: bool,
+}
+
+/// What became of the last visit to a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// It raised an error, which is in the server's log.
+    Failed,
+    /// It was over its time before it was connected to the database.
+    LateConnecting,
+    /// It was over its time while it swept.
+    LateSweeping,
+    /// The server had no place for another process.
+    NoPlace,
+}
+
+impl Outcome {
+    const ALL: [Self; 5] = [
+        Self::Done,
+        Self::Failed,
+        Self::LateConnecting,
+        Self::LateSweeping,
+        Self::NoPlace,
+    ];
 }
 
 /// What the workers and those who look at them share. All zero at first.
@@ -51,25 +82,37 @@ pub struct Course {
 pub struct Shared {
     /// When the launcher was last awake.
     awake_at: AtomicI64,
+    /// The number of the latest visit: one that was told to end may still be there while the next one
+    /// is in progress, and then has no say any more.
+    visit: AtomicU32,
+    /// The number of the visit that was connected to its database last.
+    connected: AtomicU32,
     /// The course of the visit in progress.
     place: AtomicU64,
     removed: AtomicU64,
     crowding: AtomicU64,
+    rows: AtomicU64,
+    end: AtomicI64,
     is_through: AtomicBool,
     is_installed: AtomicBool,
+    is_vacuum_off: AtomicBool,
     /// Whether the visit came to its end.
     is_done: AtomicBool,
-    /// The databases whose last visit failed. One that falls on the place of another takes it.
-    failures: [Failure; FAILURES],
+    /// What became of the last visit to each database.
+    records: [Record; RECORDS],
 }
 
+/// The launcher alone writes it.
 #[repr(C)]
-struct Failure {
+struct Record {
+    /// 0 where it is free.
     database: AtomicU32,
+    outcome: AtomicU32,
     at: AtomicI64,
 }
 
-const FAILURES: usize = 1024;
+/// In a cluster with more databases some are not remembered.
+const RECORDS: usize = 1024;
 
 const NAME: &CStr = c"pg_once workers";
 
@@ -153,10 +196,101 @@ pub extern "C-unwind" fn pg_once_launcher(_nothing: Datum) {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn pg_once_sweeper(database: Datum) {
     take_signals();
-    let database = Oid::from(database.value() as u32);
+    let argument = database.value() as u64;
+    VISIT.store((argument >> 32) as u32, Relaxed);
+    keep_configuration();
+    let database = Oid::from(argument as u32);
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    if let Some(shared) = shared() {
+        shared.connected.store(VISIT.load(Relaxed), Relaxed);
+    }
+    // The launcher bounds the wait for the lock on the database, and tells what it was.
+    override_setting(c"lock_timeout", c"1s");
     if let Some(jobs) = JOBS.get() {
         (jobs.visit)();
+    }
+}
+
+/// The number of the visit that this process is.
+static VISIT: AtomicU32 = AtomicU32::new(0);
+
+/// What the sweeper works with, whatever the server's configuration says.
+const SETTINGS: &[(&CStr, &CStr)] = &[
+    (c"default_transaction_deferrable", c"off"),
+    (c"default_transaction_isolation", c"read committed"),
+    (c"default_transaction_read_only", c"off"),
+    (c"idle_in_transaction_session_timeout", c"0"),
+    (c"lock_timeout", c"0"),
+    (c"role", c"none"),
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"session_replication_role", c"origin"),
+    (c"statement_timeout", c"0"),
+    (c"synchronous_commit", c"off"),
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    (c"transaction_timeout", c"0"),
+];
+
+/// These belong to a transaction, or are set by connecting.
+const NOT_KEPT: [&CStr; 6] = [
+    c"client_encoding",
+    c"seed",
+    c"session_authorization",
+    c"transaction_deferrable",
+    c"transaction_isolation",
+    c"transaction_read_only",
+];
+
+/// Makes what ALTER DATABASE and ALTER ROLE set for a database, a role or all of them count for
+/// nothing in this process, which is not yet connected: they are meant for clients, and could stop,
+/// slow down or mislead the sweeper. Every setting that they may name keeps the value of the
+/// configuration, as one that overrides theirs.
+fn keep_configuration() {
+    // SAFETY: the list is core's own, and stays; texts are NUL-terminated. A value that is refused
+    // says so at DEBUG1, and stays as it is.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let (count, all) = (pg_sys::GetNumConfigOptions(), pg_sys::get_guc_variables());
+        #[cfg(not(feature = "pg15"))]
+        let (count, all) = {
+            let mut count = 0;
+            let all = pg_sys::get_guc_variables(&raw mut count);
+            (count, all)
+        };
+        for at in 0..count as usize {
+            let setting = &**all.add(at);
+            let name = CStr::from_ptr(setting.name);
+            let is_theirs = matches!(
+                setting.context,
+                pg_sys::GucContext::PGC_USERSET | pg_sys::GucContext::PGC_SUSET
+            );
+            if !is_theirs || NOT_KEPT.contains(&name) {
+                continue;
+            }
+            let value = pg_sys::GetConfigOption(setting.name, true, false);
+            if !value.is_null() {
+                let value = CString::from(CStr::from_ptr(value));
+                override_setting(name, &value);
+            }
+        }
+    }
+    for (name, value) in SETTINGS {
+        override_setting(name, value);
+    }
+}
+
+fn override_setting(name: &CStr, value: &CStr) {
+    // SAFETY: both are NUL-terminated and copied.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+            pg_sys::GucAction::GUC_ACTION_SET,
+            true,
+            pg_sys::DEBUG1 as c_int,
+            false,
+        );
     }
 }
 
@@ -225,50 +359,123 @@ pub fn databases() -> HashMap<Database, bool> {
     databases
 }
 
-/// Sends a worker to the database, and waits for its end. What it leaves behind; none where it
-/// failed.
-pub fn visit(database: Database, course: Course) -> Option<Course> {
-    let shared = shared()?;
-    shared.set_course(course);
-    shared.is_done.store(false, Relaxed);
-    // SAFETY: reads a global of this backend.
-    let pid = unsafe { pg_sys::MyProcPid };
-    let worker = BackgroundWorkerBuilder::new("pg_once sweeper")
-        .set_type("pg_once sweeper")
-        .set_library("pg_once")
-        .set_function("pg_once_sweeper")
-        .enable_spi_access()
-        .set_argument(database.0.into_datum())
-        .set_notify_pid(pid)
-        .load_dynamic();
-    let ended = worker.is_ok_and(|worker| worker.wait_for_shutdown().is_ok());
-    let is_done = ended && shared.is_done.load(Relaxed);
-    let (database, failure) = (database.0.to_u32(), shared.failure(database));
-    match is_done {
-        false => {
-            failure.at.store(session::now(), Relaxed);
-            failure.database.store(database, Relaxed);
-            None
-        }
-        true => {
-            if failure.database.load(Relaxed) == database {
-                failure.database.store(0, Relaxed);
-            }
-            Some(shared.course())
-        }
+/// A worker in a database.
+pub struct Visit {
+    database: Database,
+    number: u32,
+    handle: *mut pg_sys::BackgroundWorkerHandle,
+}
+
+impl Visit {
+    /// Sends a worker to the database; none where the server has no place for it.
+    pub fn begin(database: Database, course: Course) -> Option<Self> {
+        let shared = shared()?;
+        let number = shared.visit.load(Relaxed).wrapping_add(1).max(1);
+        shared.set_course(course);
+        shared.is_done.store(false, Relaxed);
+        shared.visit.store(number, Relaxed);
+        let argument = u64::from(number) << 32 | u64::from(database.0.to_u32());
+        // SAFETY: reads a global of this backend.
+        let pid = unsafe { pg_sys::MyProcPid };
+        let builder = BackgroundWorkerBuilder::new("pg_once sweeper")
+            .set_type("pg_once sweeper")
+            .set_library("pg_once")
+            .set_function("pg_once_sweeper")
+            .enable_spi_access()
+            .set_argument(Some(Datum::from(argument)))
+            .set_notify_pid(pid);
+        let mut worker: pg_sys::BackgroundWorker = (&builder).into();
+        let mut handle = ptr::null_mut();
+        // SAFETY: the worker is copied; the handle is kept for the visit.
+        let is_begun =
+            unsafe { pg_sys::RegisterDynamicBackgroundWorker(&raw mut worker, &raw mut handle) };
+        is_begun.then(|| Self {
+            database,
+            number,
+            handle,
+        })
+    }
+
+    pub fn database(&self) -> Database {
+        self.database
+    }
+
+    pub fn is_connected(&self) -> bool {
+        shared().is_some_and(|shared| shared.connected.load(Relaxed) == self.number)
+    }
+
+    /// Whether the process is gone. The launcher's latch is set when it begins and when it ends.
+    pub fn is_over(&self) -> bool {
+        let mut pid = 0;
+        // SAFETY: the handle is that of a worker that this process registered.
+        let status = unsafe { pg_sys::GetBackgroundWorkerPid(self.handle, &raw mut pid) };
+        !matches!(
+            status,
+            pg_sys::BgwHandleStatus::BGWH_STARTED | pg_sys::BgwHandleStatus::BGWH_NOT_YET_STARTED
+        )
+    }
+
+    /// Tells the process to end; one that has not begun yet never begins.
+    pub fn terminate(&self) {
+        // SAFETY: the handle is that of a worker that this process registered.
+        unsafe { pg_sys::TerminateBackgroundWorker(self.handle) }
+    }
+
+    /// What it has left behind; none where it failed.
+    pub fn course(&self) -> Option<Course> {
+        shared()
+            .filter(|shared| {
+                shared.is_done.load(Relaxed) && shared.visit.load(Relaxed) == self.number
+            })
+            .map(Shared::course)
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        // SAFETY: the handle was allocated for this value alone.
+        unsafe { pg_sys::pfree(self.handle.cast()) }
     }
 }
 
 /// What the visit in progress was told.
 pub fn course() -> Course {
-    shared().map_or_else(Course::default, Shared::course)
+    own_visit().map_or_else(Course::default, Shared::course)
 }
 
 /// What the visit leaves behind, at its end.
 pub fn leave(course: Course) {
-    if let Some(shared) = shared() {
+    if let Some(shared) = own_visit() {
         shared.set_course(course);
         shared.is_done.store(true, Relaxed);
+    }
+}
+
+/// What is shared, where this process is the visit in progress.
+fn own_visit() -> Option<&'static Shared> {
+    shared().filter(|shared| shared.visit.load(Relaxed) == VISIT.load(Relaxed))
+}
+
+/// Remembers what became of a visit.
+pub fn record(database: Database, outcome: Outcome) {
+    let (Some(shared), number) = (shared(), database.0.to_u32()) else {
+        return;
+    };
+    let record = shared.record(number).or_else(|| shared.record(0));
+    if let Some(record) = record {
+        record.outcome.store(outcome as u32, Relaxed);
+        record.at.store(session::now(), Relaxed);
+        record.database.store(number, Relaxed);
+    }
+}
+
+/// Forgets the visits to databases that are not wanted.
+pub fn forget(is_wanted: impl Fn(Database) -> bool) {
+    for record in shared().into_iter().flat_map(|shared| &shared.records) {
+        let number = record.database.load(Relaxed);
+        if number != 0 && !is_wanted(Database(Oid::from(number))) {
+            record.database.store(0, Relaxed);
+        }
     }
 }
 
@@ -278,8 +485,11 @@ impl Shared {
             place: self.place.load(Relaxed),
             removed: self.removed.load(Relaxed),
             crowding: self.crowding.load(Relaxed),
+            rows: self.rows.load(Relaxed),
+            end: self.end.load(Relaxed),
             is_through: self.is_through.load(Relaxed),
             is_installed: self.is_installed.load(Relaxed),
+            is_vacuum_off: self.is_vacuum_off.load(Relaxed),
         }
     }
 
@@ -287,12 +497,23 @@ impl Shared {
         self.place.store(course.place, Relaxed);
         self.removed.store(course.removed, Relaxed);
         self.crowding.store(course.crowding, Relaxed);
+        self.rows.store(course.rows, Relaxed);
+        self.end.store(course.end, Relaxed);
         self.is_through.store(course.is_through, Relaxed);
         self.is_installed.store(course.is_installed, Relaxed);
+        self.is_vacuum_off.store(course.is_vacuum_off, Relaxed);
     }
 
-    fn failure(&self, database: Database) -> &Failure {
-        &self.failures[database.0.to_u32() as usize % FAILURES]
+    fn record(&self, database: u32) -> Option<&Record> {
+        let mut records = self.records.iter();
+        records.find(|record| record.database.load(Relaxed) == database)
+    }
+}
+
+impl Record {
+    fn outcome(&self) -> Outcome {
+        let number = self.outcome.load(Relaxed) as usize;
+        Outcome::ALL.get(number).copied().unwrap_or(Outcome::Failed)
     }
 }
 
@@ -303,9 +524,10 @@ pub fn transaction<T>(activity: &CStr, act: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Runs a statement that is one VACUUM.
-pub fn vacuum(statement: &CStr) -> Result<(), Raised> {
-    shown(statement, || vacuum::run(statement))
+/// Runs a statement that is one VACUUM, of this table whatever it is called by now. False where it
+/// was not done by `end`, and was broken off.
+pub fn vacuum(statement: &CStr, table: Proved, end: i64) -> Result<bool, Raised> {
+    shown(statement, || vacuum::run(statement, table, end))
 }
 
 fn shown<T>(activity: &CStr, act: impl FnOnce() -> T) -> T {
@@ -330,22 +552,42 @@ pub fn report_statistics() -> Result<(), Raised> {
 pub struct State {
     /// When the launcher was last awake; none where it never was.
     pub awake_at: Option<i64>,
-    /// When the last visit to this database failed.
-    pub failed_at: Option<i64>,
+    /// When the last visit to this database ended, and what became of it.
+    pub visited: Option<(i64, Outcome)>,
 }
 
 /// None where the library is not preloaded.
 pub fn state() -> Option<State> {
     let shared = shared()?;
     // SAFETY: reads a global of this backend.
-    let database = Database(unsafe { pg_sys::MyDatabaseId });
+    let database = unsafe { pg_sys::MyDatabaseId };
     let awake_at = shared.awake_at.load(Relaxed);
-    let failure = shared.failure(database);
-    let has_failed = failure.database.load(Relaxed) == database.0.to_u32();
+    let record = shared.record(database.to_u32());
     Some(State {
         awake_at: (awake_at != 0).then_some(awake_at),
-        failed_at: has_failed.then(|| failure.at.load(Relaxed)),
+        visited: record.map(|record| (record.at.load(Relaxed), record.outcome())),
     })
+}
+
+/// The other databases whose last visit did not go well, by name, and what became of it.
+pub fn troubles() -> Result<Vec<(Vec<u8>, Outcome)>, Raised> {
+    let mut troubles = Vec::new();
+    for record in shared().into_iter().flat_map(|shared| &shared.records) {
+        let (number, outcome) = (record.database.load(Relaxed), record.outcome());
+        // SAFETY: reads a global of this backend.
+        let is_own = unsafe { pg_sys::MyDatabaseId }.to_u32() == number;
+        if number == 0 || outcome == Outcome::Done || is_own {
+            continue;
+        }
+        // SAFETY: a catalog read; null where the database is gone, else a text of this call's.
+        unsafe {
+            let name = guard(|| raw::get_database_name(Oid::from(number)))?;
+            if !name.is_null() {
+                troubles.push((CStr::from_ptr(name).to_bytes().to_vec(), outcome));
+            }
+        }
+    }
+    Ok(troubles)
 }
 
 fn shared() -> Option<&'static Shared> {

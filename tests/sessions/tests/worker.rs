@@ -259,6 +259,188 @@ fn settings_of_the_database_do_not_keep_it_from_sweeping() {
     assert!(!cluster.log().contains("ERROR"), "{}", cluster.log());
 }
 
+/// Whoever owns a database may set for it what stops or slows down a sweeper.
+#[test]
+fn hostile_settings_of_a_database_do_not_count() {
+    let cluster = Cluster::start(PRELOADED);
+    let [hostile, other] = [cluster.database(), cluster.database()];
+    let [mut session, mut filler] = hostile.sessions();
+    let name = &hostile.name;
+    let mut admin = cluster.connect("postgres");
+    admin.run("CREATE ROLE powerless NOSUPERUSER");
+    for setting in [
+        "default_transaction_isolation = serializable",
+        "default_transaction_read_only = on",
+        "default_transaction_deferrable = on",
+        "statement_timeout = 1",
+        "lock_timeout = 1",
+        "vacuum_cost_delay = '100ms'",
+        "vacuum_cost_limit = 1",
+        "role = powerless",
+        "session_replication_role = replica",
+        "default_tablespace = missing",
+        "work_mem = '64kB'",
+        "enable_seqscan = off",
+        "enable_tidscan = off",
+        "row_security = off",
+    ] {
+        admin.run(&format!("ALTER DATABASE {name} SET {setting}"));
+    }
+    session.begin_at("SERIALIZABLE READ WRITE NOT DEFERRABLE");
+    session.run("CREATE TABLE public.marked ()");
+    // As once with claims of 900 bytes.
+    filler.run(
+        "INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key)
+             SELECT gen_random_uuid(), now(), now(), 'ns', repeat('x', 800) || n
+             FROM generate_series(1, 20000) n",
+    );
+    wait_until(&mut filler, CLEAN);
+    other.session().run(EXPIRED);
+    wait_until(&mut other.session(), CLEAN);
+    session.rollback();
+    let troubles = filler.rows("SELECT finding FROM once.check() WHERE finding LIKE '%worker%'");
+    assert!(troubles.is_empty(), "{troubles:?}");
+    assert!(!cluster.log().contains("ERROR"), "{}", cluster.log());
+}
+
+/// Nobody waits for the sweeper for longer than 2 seconds, whatever it does.
+#[test]
+fn a_database_can_be_dropped_while_it_is_swept() {
+    let cluster = Cluster::start(&[
+        PRELOADED[0],
+        PRELOADED[1],
+        "vacuum_cost_delay = '100ms'",
+        "vacuum_cost_limit = 1",
+    ]);
+    let mut admin = cluster.connect("postgres");
+    admin.run("CREATE DATABASE pattern");
+    let mut session = cluster.connect("pattern");
+    session.run("CREATE EXTENSION pg_once");
+    session.run(SLOW);
+    session.run(
+        "INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key)
+             SELECT gen_random_uuid(), now(), now() + interval '2 s', 'ns', repeat('x', 800) || n
+             FROM generate_series(1, 20000) n",
+    );
+    drop(session);
+    for round in 0..4 {
+        admin.run(&format!("CREATE DATABASE copy{round} TEMPLATE pattern"));
+        let swept = format!(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity
+                 WHERE backend_type = 'pg_once sweeper' AND datname = 'copy{round}'
+                     AND query LIKE '%sweeping%' OR query LIKE 'VACUUM%')"
+        );
+        wait_until(&mut admin, &swept);
+        thread::sleep(Duration::from_millis(300 * round));
+        let told = Instant::now();
+        admin.run(&format!("DROP DATABASE copy{round}"));
+        assert!(
+            told.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            told.elapsed()
+        );
+    }
+}
+
+/// By any role with CREATEDB, on an empty database of its own.
+#[test]
+fn an_open_rename_of_a_database_stops_no_other_sweep() {
+    let cluster = Cluster::start(PRELOADED);
+    let [other, third] = [cluster.database(), cluster.database()];
+    let mut admin = cluster.connect("postgres");
+    admin.run("CREATE ROLE creator LOGIN CREATEDB");
+    let mut creator = cluster.connect_as("creator", "postgres");
+    for name in ["locked1", "locked2"] {
+        creator.run(&format!("CREATE DATABASE {name}"));
+    }
+    let mut lockers = ["locked1", "locked2"].map(|name| {
+        let mut locker = cluster.connect_as("creator", "postgres");
+        locker.begin();
+        locker.run(&format!("ALTER DATABASE {name} RENAME TO {name}_new"));
+        locker
+    });
+    for database in [&other, &third] {
+        let mut session = database.session();
+        for _ in 0..3 {
+            session.run(EXPIRED);
+            let told = Instant::now();
+            wait_until(&mut session, CLEAN);
+            assert!(
+                told.elapsed() < Duration::from_secs(8),
+                "{:?}",
+                told.elapsed()
+            );
+        }
+        for name in ["locked1", "locked2"] {
+            wait_until(
+                &mut session,
+                &format!(
+                    "SELECT EXISTS (SELECT FROM once.check()
+                         WHERE finding LIKE '%database {name}: it could not connect in time'
+                             AND advice LIKE '%ALTER DATABASE%')"
+                ),
+            );
+        }
+        assert!(session.is_true(
+            "SELECT finding IS NULL AND awake_at > clock_timestamp() - interval '3 s'
+                 AND visited_at > clock_timestamp() - interval '20 s' FROM once.worker_state()"
+        ));
+    }
+    for locker in &mut lockers {
+        locker.rollback();
+    }
+    wait_until(
+        &mut other.session(),
+        "SELECT NOT EXISTS (SELECT FROM once.worker_troubles())",
+    );
+}
+
+/// The owner of an extension may drop it, and make tables of the same names, at any moment.
+#[test]
+fn what_is_planted_under_the_sweepers_eyes_does_not_run() {
+    let cluster = Cluster::start(PRELOADED);
+    let database = cluster.database();
+    let mut admin = database.session();
+    admin.run(&format!(
+        "DROP EXTENSION pg_once; CREATE ROLE mallory LOGIN; GRANT CREATE ON DATABASE {} TO mallory",
+        database.name
+    ));
+    let mut mallory = database.session_as("mallory");
+    mallory.run("CREATE EXTENSION pg_once");
+    for round in 0..14 {
+        let trigger = match round % 3 {
+            0 => "TRIGGER t BEFORE DELETE ON once.claim FOR EACH ROW",
+            1 => "TRIGGER t BEFORE DELETE ON once.claim FOR EACH STATEMENT",
+            _ => {
+                "CONSTRAINT TRIGGER t AFTER DELETE ON once.claim DEFERRABLE INITIALLY DEFERRED
+                     FOR EACH ROW"
+            }
+        };
+        mallory.run("SELECT claim_once('x', '1')");
+        mallory.run(&format!(
+            "BEGIN; DROP EXTENSION pg_once; CREATE SCHEMA once;
+             CREATE TABLE once.claim (digest uuid, claimed_at timestamptz, expires_at timestamptz,
+                 owner uuid, ns text, key text);
+             INSERT INTO once.claim SELECT gen_random_uuid(), now(), now() - interval '1 h', NULL, 'n', 'k';
+             CREATE TABLE once.work_record (LIKE once.claim, token bigint);
+             CREATE TABLE once.work_floor (one boolean PRIMARY KEY, token bigint);
+             CREATE FUNCTION once.evil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+                     EXECUTE 'ALTER ROLE mallory SUPERUSER'; END IF;
+                 RETURN OLD; END $$;
+             CREATE {trigger} EXECUTE FUNCTION once.evil();
+             SELECT pg_sleep(0.9); COMMIT"
+        ));
+        thread::sleep(Duration::from_millis(200));
+        mallory.run("DROP SCHEMA once CASCADE; CREATE EXTENSION pg_once");
+        assert!(!admin.is_true("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"));
+    }
+    mallory.run("SELECT claim_once_per('1 ms', 'ns', 'k')");
+    wait_until(&mut mallory, "SELECT NOT EXISTS (SELECT FROM once.claims)");
+    drop(mallory);
+    admin.run("DROP EXTENSION pg_once; DROP OWNED BY mallory; DROP ROLE mallory");
+}
+
 /// Where the sweeper cannot be started, in no database, each is told.
 #[test]
 fn every_database_hears_that_its_sweep_failed() {
