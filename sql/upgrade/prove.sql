@@ -26,11 +26,6 @@ BEGIN
     FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) home FOR SHARE;
     SELECT n.nspowner INTO STRICT keeper
     FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'once' FOR SHARE;
-    IF (pg_catalog.current_schema() OPERATOR(pg_catalog.=) home_name) IS NOT TRUE THEN
-        RAISE EXCEPTION 'schema % of extension pg_once is not the current one', pg_catalog.quote_ident(home_name)
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = 'It was renamed while the upgrade began: try again.';
-    END IF;
     keeper_name := pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(keeper));
     IF NOT EXISTS (
         SELECT FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) keeper AND r.rolsuper
@@ -111,6 +106,15 @@ BEGIN
         RAISE EXCEPTION '% of extension pg_once does not belong to %', strange, keeper_name
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'The owner of schema once owns everything in the extension: see ALTER … OWNER TO.';
+    END IF;
+
+    /* What the script was told is called @extschema@ stands in its search path. */
+    IF pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.<>) ALL (ARRAY[
+        pg_catalog.concat(pg_catalog.quote_ident(home_name), ', pg_temp'),
+        pg_catalog.concat('"', pg_catalog.replace(home_name::pg_catalog.text, '"', '""'), '", pg_temp')
+    ]) THEN
+        RAISE EXCEPTION 'schema % of extension pg_once was renamed', pg_catalog.quote_ident(home_name)
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Try again.';
     END IF;
 END
 $prove$;

@@ -518,9 +518,28 @@ fn a_schema_that_is_renamed_meanwhile_is_noticed() {
     upgrader.send(UPGRADE);
     upgrader.waits_for(&trudy);
     trudy.commit();
-    let refusal = upgrader.answered_refusal("55000");
-    assert!(refusal.message().contains("away"), "{refusal}");
-    assert_eq!(database.session().rows(OWNERS), before);
+    // Newer minors of PostgreSQL wait before the script begins, and know the new name then.
+    match upgrader.answer() {
+        Err(failure) => {
+            assert_eq!(failure.sqlstate(), "55000", "{failure:?}");
+            assert!(
+                format!("{failure:?}").contains("schema away"),
+                "{failure:?}"
+            );
+            assert_eq!(database.session().rows(OWNERS), before);
+        }
+        Ok(_) => {
+            let made = "SELECT oid::regprocedure FROM pg_proc WHERE proname = 'tally' AND proowner = 'postgres'::regrole";
+            assert_eq!(admin.value(made), "away.tally(text,text)");
+            upgrader.run("DROP EXTENSION pg_once");
+            upgrader.run(&format!(
+                "CREATE EXTENSION pg_once SCHEMA away VERSION '{THIS}'"
+            ));
+        }
+    }
+    let kept =
+        "SELECT proowner::regrole FROM pg_proc WHERE oid = 'app.tally(text,text)'::regprocedure";
+    assert_eq!(admin.value(kept), "trudy");
     trudy.run("ALTER SCHEMA app RENAME TO fake; ALTER SCHEMA away RENAME TO app");
 
     // While the upgrade goes on she waits.
@@ -531,6 +550,43 @@ fn a_schema_that_is_renamed_meanwhile_is_noticed() {
     upgrader.commit();
     trudy.answered_rows();
     assert_eq!(version(&mut upgrader), NEXT);
+}
+
+/// What she adds in a transaction that commits after the upgrade has looked is a member then, and hers:
+/// the upgrade has done nothing with it, and the next one names it.
+#[test]
+fn a_member_that_is_added_meanwhile_stays_hers() {
+    let database = cluster().database_like("TEMPLATE template0");
+    let mut admin = database.session();
+    admin.run("CREATE ROLE walter LOGIN; CREATE SCHEMA app AUTHORIZATION walter");
+    admin.run(&format!(
+        "GRANT CREATE ON DATABASE {} TO walter",
+        database.name
+    ));
+    let mut walter = database.session_as("walter");
+    walter.run(&format!(
+        "CREATE EXTENSION pg_once SCHEMA app VERSION '{THIS}'; SET search_path = app"
+    ));
+    walter.run(&PWN.replace("mallory", "walter"));
+    let mut upgrader = database.session_as("walter");
+    walter.begin();
+    walter.run("ALTER EXTENSION pg_once ADD FUNCTION pwn()");
+    upgrader.send(UPGRADE);
+    // Newer minors of PostgreSQL let only one of them change the extension at a time.
+    match upgrader.answer_or_wait(&mut admin) {
+        Some(answer) => {
+            answer.unwrap();
+            walter.commit();
+        }
+        None => {
+            walter.commit();
+            upgrader.answered_refusal("55000");
+        }
+    }
+    assert_eq!(walter.value("SELECT pwn()"), "walter");
+    assert!(!walter.is_true("SELECT rolsuper FROM pg_roles WHERE rolname = 'walter'"));
+    let refusal = admin.refused(&piece("prove"), "55000");
+    assert!(refusal.detail().unwrap().contains("pwn"), "{refusal}");
 }
 
 /// Members that are not what the extension has made of them.
