@@ -678,6 +678,22 @@ impl Error {
             Self::OutOfMemory | Self::Refused(Refusal::OutOfMemory) => {
                 plain(ERRCODE_OUT_OF_MEMORY, "out of memory")
             }
+            Self::Refused(Refusal::RowChanged { kind }) => plain(
+                ERRCODE_T_R_SERIALIZATION_FAILURE,
+                &format!("row type {kind} was altered during the call"),
+            )
+            .hint("Retry the transaction."),
+            Self::Refused(Refusal::Gone { kind, message }) => {
+                let code = match kind.as_str() {
+                    "relation" | "index" => ERRCODE_UNDEFINED_TABLE,
+                    "attribute" => ERRCODE_UNDEFINED_COLUMN,
+                    "function" | "operator" => ERRCODE_UNDEFINED_FUNCTION,
+                    _ => ERRCODE_UNDEFINED_OBJECT,
+                };
+                plain(code, &format!("a {kind} was dropped while it was used"))
+                    .detail(message)
+                    .hint("Begin the query or the cursor anew.")
+            }
             Self::Postgres(raised) => return Err(raised),
         })
     }

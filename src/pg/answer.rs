@@ -19,7 +19,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 use super::Call;
 use super::guard::{Raised, guard};
 use super::raw;
-use super::refusal;
+use super::refusal::{self, Refusal};
 use super::table::types;
 use super::text;
 use super::value::Value;
@@ -32,13 +32,14 @@ pub struct Answer<'fcx> {
 }
 
 impl<'fcx> Call<'fcx> {
+    /// A row of a table, or nothing. One that has not the columns that the query was planned for is
+    /// refused: the table may have been altered during the call.
     pub fn answer(self, value: Option<Value>) -> Result<Answer<'fcx>, Raised> {
         let Some(value) = value.filter(|value| !value.is_null()) else {
             return Ok(self.nothing());
         };
-        if self.expects(value.kind)?
-            && let Some(store) = self.store()?
-        {
+        self.demand_columns(value.kind)?;
+        if let Some(store) = self.store()? {
             let datum = value.datum;
             // SAFETY: the value is a row laid out as the query expects; one that was stored in
             // another row may have a short header there.
@@ -81,7 +82,8 @@ impl<'fcx> Call<'fcx> {
             let kind = columns
                 .get(i)
                 .map_or(Oid::INVALID, |column| column.atttypid);
-            if kind != value.kind && text::base_type(kind)? != value.kind {
+            if kind != value.kind && (kind == Oid::INVALID || text::base_type(kind)? != value.kind)
+            {
                 return Err(refusal::types::ROW.not_column(i, kind));
             }
         }
@@ -153,18 +155,23 @@ impl<'fcx> Call<'fcx> {
         }
     }
 
-    /// Whether rows of this type have the columns that the query was planned for: the table may have
-    /// been altered during the call. Rows in a store are not looked at again, as values are.
-    fn expects(self, kind: Oid) -> Result<bool, Raised> {
+    /// Raises an error where rows of this type have other columns than the query was planned for.
+    fn demand_columns(self, kind: Oid) -> Result<(), Raised> {
         const COLUMNS: c_int = pg_sys::TYPECACHE_TUPDESC as c_int;
         let Some(expected) = self.expected_row() else {
-            return Ok(false);
+            return Ok(());
         };
         // SAFETY: the type cache keeps the description until the next change is heard of.
-        unsafe {
+        let are_there = unsafe {
             let columns = guard(|| (*raw::lookup_type_cache(kind, COLUMNS)).tupDesc)?;
-            Ok(!columns.is_null()
-                && types(&PgTupleDesc::from_pg_unchecked(columns)).eq(types(&expected)))
+            !columns.is_null()
+                && types(&PgTupleDesc::from_pg_unchecked(columns)).eq(types(&expected))
+        };
+        match are_there {
+            true => Ok(()),
+            false => Err(Raised::Refused(Refusal::RowChanged {
+                kind: text::type_name(kind)?,
+            })),
         }
     }
 

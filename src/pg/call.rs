@@ -204,7 +204,7 @@ impl<'fcx> Call<'fcx> {
         let variadic = unsafe { pg_sys::get_fn_expr_variadic(info.flinfo) };
         let collected = self.len() == first + 1
             && self.kind(first)? == pg_sys::TEXTARRAYOID
-            && self.declares_text_array();
+            && self.declares_text_array()?;
         if variadic || collected {
             let last = self.len().saturating_sub(1);
             return self.elements(last);
@@ -275,9 +275,13 @@ impl<'fcx> Call<'fcx> {
     }
 
     /// Whether the function is declared with a variadic text[], not with VARIADIC "any".
-    fn declares_text_array(self) -> bool {
+    fn declares_text_array(self) -> Result<bool, Raised> {
         // SAFETY: flinfo is set for every call that fmgr makes; a catalog read.
-        unsafe { pg_sys::get_func_variadictype((*self.info().flinfo).fn_oid) == pg_sys::TEXTOID }
+        let kind = unsafe {
+            let function = (*self.info().flinfo).fn_oid;
+            guard(|| raw::get_func_variadictype(function))
+        }?;
+        Ok(kind == pg_sys::TEXTOID)
     }
 
     /// The argument at `index`, which is of this type; none where it is null.

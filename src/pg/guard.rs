@@ -124,6 +124,29 @@ impl ServerError {
         ErrorReport::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "", "pg_once")
     }
 
+    /// What core looked up by its object id and did not find, which it takes for a broken catalog: an
+    /// object that was dropped while a cursor or a call still names it.
+    #[cold]
+    fn gone(&self) -> Option<Refusal> {
+        const LOOKED_UP: &str = "cache lookup failed for ";
+        const OPENED: &str = "could not open relation with OID ";
+        let (data, internal) = (self.data(), PgSqlErrorCode::ERRCODE_INTERNAL_ERROR);
+        if data.message_id.is_null() || !self.is(internal) {
+            return None;
+        }
+        // SAFETY: a NUL-terminated string.
+        let id = unsafe { CStr::from_ptr(data.message_id) }.to_str().ok()?;
+        let message = text_of(data.message).unwrap_or_default();
+        if id.starts_with(OPENED) {
+            return Some(Refusal::Gone {
+                kind: "relation".to_owned(),
+                message,
+            });
+        }
+        let kind = id.strip_prefix(LOOKED_UP)?.split(' ').next()?.to_owned();
+        Some(Refusal::Gone { kind, message })
+    }
+
     fn data(&self) -> &ErrorData {
         // SAFETY: the copy is this value's.
         unsafe { self.0.as_ref() }
@@ -178,7 +201,11 @@ pub(super) unsafe fn guard<T: Copy>(f: impl FnOnce() -> T) -> Result<T, Raised> 
         let data = raw::CopyErrorData();
         raw::FlushErrorState();
         pg_sys::CurrentMemoryContext = memory;
-        Err(Raised::Server(ServerError(NonNull::new_unchecked(data))))
+        let error = ServerError(NonNull::new_unchecked(data));
+        Err(match error.gone() {
+            Some(gone) => Raised::Refused(gone),
+            None => Raised::Server(error),
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use pgrx::pg_sys::Oid;
 
 use super::guard::Raised;
-use super::text::type_name;
+use super::text::{base_type, type_name};
 
 /// An error of the fence's own, which PostgreSQL did not raise.
 #[derive(Debug)]
@@ -23,6 +23,11 @@ pub enum Refusal {
     },
     /// A value has another type than the one that it is read as.
     ValueType { is: String, expected: &'static str },
+    /// An object that was dropped while a cursor or a call still names it: what kind of object, and
+    /// what core says.
+    Gone { kind: String, message: String },
+    /// A row has not the columns that the query was planned for.
+    RowChanged { kind: String },
     /// The system gave no memory, or more was asked for than a value can have.
     OutOfMemory,
 }
@@ -92,7 +97,7 @@ impl Expected {
     /// The refusal of the column at `index`, which has type `kind`.
     #[cold]
     pub(super) fn not_column(self, index: usize, kind: Oid) -> Raised {
-        match type_name(kind) {
+        match name_of(kind) {
             Ok(is) => Raised::Refused(Refusal::ColumnType {
                 column: index + 1,
                 is,
@@ -105,7 +110,7 @@ impl Expected {
     /// The refusal of the argument at `index`, which has type `kind`.
     #[cold]
     pub(super) fn not_argument(self, index: usize, kind: Oid) -> Raised {
-        match type_name(kind) {
+        match name_of(kind) {
             Ok(is) => Raised::Refused(Refusal::ArgumentType {
                 argument: index + 1,
                 is,
@@ -118,7 +123,7 @@ impl Expected {
     /// The refusal of a value of type `kind`.
     #[cold]
     pub(super) fn not_value(self, kind: Oid) -> Raised {
-        match type_name(kind) {
+        match name_of(kind) {
             Ok(is) => Raised::Refused(Refusal::ValueType {
                 is,
                 expected: self.name,
@@ -126,4 +131,12 @@ impl Expected {
             Err(raised) => raised,
         }
     }
+}
+
+/// The name of a type, which must be there.
+fn name_of(kind: Oid) -> Result<String, Raised> {
+    if kind != Oid::INVALID {
+        base_type(kind)?;
+    }
+    type_name(kind)
 }

@@ -37,6 +37,18 @@ pub fn demand_writable(function: &'static CStr) -> Result<(), Raised> {
     unsafe { guard(|| raw::PreventCommandIfReadOnly(function.as_ptr())) }
 }
 
+/// Raises 25000 in a parallel operation, which a function gets into that somebody else's marks as
+/// PARALLEL SAFE.
+pub(super) fn demand_not_parallel() -> Result<(), Raised> {
+    // SAFETY: IsInParallelMode reads this backend's state, and raises nothing.
+    unsafe {
+        if !raw::IsInParallelMode() {
+            return Ok(());
+        }
+        guard(|| raw::PreventCommandIfParallelMode(c"a function of pg_once".as_ptr()))
+    }
+}
+
 /// `clock_timestamp()`: microseconds since 2000-01-01 UTC.
 pub fn now() -> i64 {
     // SAFETY: reads the clock, and raises nothing.

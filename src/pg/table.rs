@@ -12,7 +12,7 @@ use pgrx::pg_sys::{self, Datum, Oid, Relation};
 
 use super::guard::{Raised, guard};
 use super::value::{Kind, Value, to_server};
-use super::{Call, known, raw, text};
+use super::{Call, known, raw, session, text};
 
 /// A plain or partitioned table.
 #[derive(Debug)]
@@ -107,6 +107,7 @@ impl Table {
         // SAFETY: a catalog read.
         let relation = unsafe { pg_sys::get_typ_typrelid(kind) };
         if relation == Oid::INVALID {
+            text::base_type(kind)?;
             return Ok(Opened::NoRow {
                 kind: text::type_name(kind)?,
             });
@@ -139,6 +140,7 @@ impl Table {
     /// The relation, locked against changes of its shape to the end of the transaction where it is
     /// a table.
     fn open(oid: Oid) -> Result<Opened, Raised> {
+        session::demand_not_parallel()?;
         if let Some(table) = known::find(oid)? {
             return Ok(Opened::Table(table));
         }

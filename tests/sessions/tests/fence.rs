@@ -245,3 +245,208 @@ fn arguments_of_other_types_are_refused() {
     }
     assert!(calls > 400 && refused > 200, "{refused} of {calls}");
 }
+
+/// Objects that are dropped between two rows of a cursor, and what is said then.
+#[test]
+fn what_a_cursor_names_may_be_gone() {
+    let database = database();
+    let mut caller = database.session();
+    let row = "with_row_lock(NULL::t, '{\"k\": 1}')";
+    for (call, drop, states) in [
+        (row, "DROP TABLE t", &["42P01", "42704"][..]),
+        (
+            "find_or_create(NULL::t, '{\"k\": 1}')",
+            "DROP TABLE t",
+            &["42P01", "42704"],
+        ),
+        (row, "ALTER TABLE t DROP COLUMN v", &["40001"]),
+        (row, "ALTER TABLE t ADD COLUMN w int", &["40001"]),
+        (row, "ALTER TABLE t ALTER v TYPE text", &["40001"]),
+        (
+            "claim_once('n', 'low'::mood, g)",
+            "DROP TYPE mood",
+            &["42704", "42P01"],
+        ),
+        (
+            "claim_once('n', VARIADIC ARRAY['low'::mood])",
+            "DROP TYPE mood",
+            &["42704"],
+        ),
+        ("once_key('low'::mood)", "DROP TYPE mood", &["42704"]),
+        ("once_key('low'::mood, g)", "DROP TYPE mood", &["42704"]),
+        (
+            "with_payment_lock('low'::mood, g)",
+            "DROP TYPE mood",
+            &["42704", "42P01"],
+        ),
+        (
+            "once.find_duplicates('u', '{k}')",
+            "DROP TABLE u",
+            &["42P01"],
+        ),
+        ("once.guard_plan('t', '{v}')", "DROP TABLE t", &["42P01"]),
+        (
+            "claim_once('n', 'a', 'b', 'c')",
+            "DROP EXTENSION pg_once CASCADE",
+            &["42P01", "42883", "55000"],
+        ),
+        (
+            "is_claimed('n', g)",
+            "DROP EXTENSION pg_once CASCADE",
+            &["42P01", "42883", "55000"],
+        ),
+        (
+            "begin_once('n', g::text)",
+            "DROP EXTENSION pg_once CASCADE",
+            &["42P01", "42883", "55000"],
+        ),
+    ] {
+        caller.run(
+            "BEGIN;
+             CREATE TYPE mood AS ENUM ('low');
+             CREATE TABLE payments (service_id text, line_item_id int);
+             CREATE TABLE t (k int PRIMARY KEY, v int);
+             CREATE TABLE u AS SELECT 1 AS k FROM generate_series(1, 2)",
+        );
+        let declared = outcome(
+            &mut caller,
+            &format!("DECLARE c CURSOR FOR SELECT {call} FROM generate_series(1, 3) g"),
+        );
+        if declared != "fine" {
+            assert_eq!(declared, "42883", "{call}");
+            caller.rollback();
+            continue;
+        }
+        caller.run("FETCH 1 FROM c");
+        let dropped = outcome(
+            &mut caller,
+            &drop.replace("DROP TYPE mood", "DROP TYPE mood CASCADE"),
+        );
+        if dropped == "55006" {
+            caller.rollback();
+            continue;
+        }
+        assert_eq!(dropped, "fine", "{drop}");
+        let state = outcome(&mut caller, "FETCH ALL FROM c");
+        assert!(states.contains(&state.as_str()), "{call}, {drop}: {state}");
+        caller.rollback();
+        assert_eq!(caller.value("SELECT 'alive'"), "alive");
+    }
+}
+
+/// A domain's CHECK that changes the table of which its column is, in the middle of a call.
+#[test]
+fn a_domain_changes_its_table_during_the_call() {
+    let database = database();
+    let mut caller = database.session();
+    for change in [
+        "ALTER TABLE t DROP COLUMN d",
+        "ALTER TABLE t DROP COLUMN v",
+        "ALTER TABLE t ALTER COLUMN v TYPE text",
+        "ALTER TABLE t ADD COLUMN w int",
+        "ALTER TABLE t RENAME TO other",
+        "ALTER TABLE t RENAME COLUMN v TO other",
+        "ALTER TABLE t DROP CONSTRAINT t_pkey",
+        "DROP TABLE t",
+        "DROP TYPE mood CASCADE",
+    ] {
+        for call in [
+            "with_row_lock(NULL::t, '{\"k\": 1, \"d\": \"x\"}')",
+            "with_row_lock(NULL::t, '{\"k\": 1}', '{\"d\": \"x\", \"v\": 2}')",
+            "with_row_lock(NULL::t, '{\"k\": 1}', '{\"d\": \"x\", \"v\": 2}', '1 s')",
+            "find_or_create(NULL::t, '{\"k\": 1, \"d\": \"x\"}')",
+            "find_or_create(NULL::t, '{\"k\": 1, \"m\": \"low\"}', '{\"d\": \"x\"}', lock => false)",
+            "with_row_lock(NULL::t, '{\"k\": 1, \"d\": \"x\", \"m\": \"low\"}')",
+        ] {
+            for is_there in [false, true] {
+                caller.run(&format!(
+                    "BEGIN;
+                     CREATE TABLE armed (yes boolean);
+                     CREATE TYPE mood AS ENUM ('low');
+                     CREATE FUNCTION checked(d text) RETURNS boolean LANGUAGE plpgsql AS $$
+                     BEGIN
+                         IF EXISTS (SELECT FROM armed) THEN
+                             DELETE FROM armed;
+                             EXECUTE '{change}';
+                         END IF;
+                         RETURN true;
+                     END $$;
+                     CREATE DOMAIN d AS text CHECK (checked(VALUE));
+                     CREATE TABLE t (k int PRIMARY KEY, d d, v int, m mood)"
+                ));
+                if is_there {
+                    caller.run("INSERT INTO t VALUES (1, 'x', 2, 'low')");
+                }
+                for query in [
+                    format!("SELECT * FROM {call} AS f"),
+                    format!("SELECT f FROM {call} AS f"),
+                    format!("SELECT {call}"),
+                ] {
+                    caller.run("SAVEPOINT s; INSERT INTO armed VALUES (true)");
+                    outcome(&mut caller, &query);
+                    caller.run("ROLLBACK TO s");
+                }
+                caller.rollback();
+            }
+        }
+    }
+}
+
+/// Functions that somebody wrongly marks PARALLEL SAFE.
+#[test]
+fn in_a_parallel_query_they_are_refused() {
+    let database = database();
+    let mut caller = database.session();
+    caller.run(
+        "CREATE TABLE payments (service_id text, line_item_id text);
+         CREATE TABLE t (k int PRIMARY KEY, v int);
+         INSERT INTO t VALUES (1, 2)",
+    );
+    let calls = [
+        "with_row_lock(NULL::t, '{\"k\": 1}')",
+        "with_row_lock(NULL::t, '{\"k\": 1}', '{}', '0')",
+        "find_or_create(NULL::t, '{\"k\": 1}', lock => false)",
+        "with_payment_lock('1', '2')",
+        "claim_once('n', 'k')",
+        "try_claim_once('n', 'k')",
+        "claim_many('n', '{k}')",
+        "is_claimed('n', 'k')",
+        "unclaim('n', 'k')",
+        "begin_once('n', 'k')",
+        "renew_once('n', 'k', 1)",
+        "fence_once('n', 'k', 1)",
+        "with_lock('n', 'k')",
+        "hold_lock('n', 'k')",
+        "release_lock('n', 'k')",
+        "once.sweep()",
+        "once.check()",
+        "once.configure('n')",
+        "once.find_duplicates('t', '{k}')",
+        "once.merge_duplicates('t', '{k}')",
+        "once.guard_plan('t', '{k}')",
+        "once.define_row_lock('f', 't', '{k}')",
+        "once_key('a', 1)",
+    ];
+    let setting = caller.value(
+        "SELECT name FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')",
+    );
+    caller.run(&format!("SET {setting} = on"));
+    for (i, call) in calls.iter().enumerate() {
+        caller.run(&format!(
+            "CREATE FUNCTION f{i}() RETURNS text LANGUAGE plpgsql PARALLEL SAFE AS $$
+             DECLARE answer record;
+             BEGIN
+                 SELECT * INTO answer FROM {call} AS called;
+                 RETURN answer::text;
+             END $$"
+        ));
+        let state = outcome(&mut caller, &format!("SELECT f{i}()"));
+        assert!(
+            ["25000", "fine", "42501"].contains(&state.as_str()),
+            "{call}: {state}"
+        );
+        if call.contains("row") || call.contains("payment") || call.contains("find") {
+            assert_eq!(state, "25000", "{call}");
+        }
+    }
+}
