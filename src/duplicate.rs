@@ -17,6 +17,7 @@ mod guard;
 mod merge;
 mod reference;
 mod relation;
+mod rights;
 
 use merge::{Keep, Merge};
 

@@ -173,6 +173,19 @@ pub enum Error {
     NothingSaysWhichIsOlder {
         table: String,
     },
+    /// What would run with the statement belongs to a role that does not have the rights that it
+    /// would run with.
+    BelongsToStranger {
+        what: String,
+        table: String,
+        owner: String,
+        runs_as: String,
+    },
+    /// The caller lacks a right.
+    PermissionDenied {
+        what: String,
+        right: &'static str,
+    },
     RowSecurityActive {
         table: String,
     },
@@ -575,6 +588,24 @@ impl Error {
                 &format!("nothing says which row of table {table} is the oldest"),
             )
             .hint("The table has no primary key: name a column in order_by."),
+            Self::BelongsToStranger {
+                what,
+                table,
+                owner,
+                runs_as,
+            } => plain(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                &format!("{what} of table {table} belongs to role \"{owner}\""),
+            )
+            .detail(format!(
+                "It could run code with the rights of role \"{runs_as}\", which \"{owner}\" does not have."
+            ))
+            .hint("Let it, and the functions that it calls, belong to the owner of the table or to a role that has the owner's rights. A disabled trigger is accepted."),
+            Self::PermissionDenied { what, right } => plain(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                &format!("permission denied for {what}"),
+            )
+            .detail(format!("The call needs {right} on it.")),
             Self::RowSecurityActive { table } => plain(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,
                 &format!("row security of table {table} is active for this role"),

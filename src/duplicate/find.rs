@@ -1,5 +1,6 @@
 //! The groups of rows that share a key.
 
+use super::rights::{Needs, reading};
 use super::{Key, list};
 use crate::error::Error;
 use crate::pg::cursor::Cursor;
@@ -16,20 +17,29 @@ const BYTES: usize = 16 << 20;
 const FETCHED: usize = 4;
 
 pub fn all(key: &Key, store: &Store) -> Result<(), Error> {
-    with_fixed_formats(|| {
-        let groups = Cursor::open(&statement(key), &[])?;
-        loop {
-            let fetched = groups.fetch(FETCHED, |rows| {
-                for row in 0..rows.count() {
-                    store.copy(rows, row)?;
+    let run_as = reading(key.table, &Needs::rows())?;
+    // Where the caller is the owner, row security may be forced on them: a kept plan is for one of
+    // the two.
+    let whose = match run_as.is_caller() {
+        true => "",
+        false => " /* as the owner */",
+    };
+    run_as.run(|| {
+        with_fixed_formats(|| {
+            let groups = Cursor::open(&format!("{}{whose}", statement(key)), &[])?;
+            loop {
+                let fetched = groups.fetch(FETCHED, |rows| {
+                    for row in 0..rows.count() {
+                        store.copy(rows, row)?;
+                    }
+                    Ok::<_, Error>(rows.count())
+                })?;
+                if fetched == 0 {
+                    break;
                 }
-                Ok::<_, Error>(rows.count())
-            })?;
-            if fetched == 0 {
-                break;
             }
-        }
-        Ok(groups.close()?)
+            Ok(groups.close()?)
+        })
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::Key;
 use super::relation::{Form, Index, Relation, tree};
+use super::rights::{Needs, reading};
 use crate::error::Error;
 use crate::pg::spi::{self, View};
 use crate::pg::text::literal;
@@ -74,9 +75,12 @@ fn refuse_duplicates(key: &Key) -> Result<(), Error> {
         table.name,
         key.listed()
     );
-    let (groups, rows) = spi::run(&statement, &[], View::Isolated, |rows| {
-        let number = |column| Ok::<_, Error>(rows.integer(0, column)?.unwrap_or_default());
-        Ok::<_, Error>((number(0)?, number(1)?))
+    let needs = Needs::columns(key.columns.iter().map(|column| column.name.as_str()));
+    let (groups, rows) = reading(table, &needs)?.run(|| {
+        spi::run(&statement, &[], View::Isolated, |rows| {
+            let number = |column| Ok::<_, Error>(rows.integer(0, column)?.unwrap_or_default());
+            Ok((number(0)?, number(1)?))
+        })
     })?;
     if groups == 0 {
         return Ok(());

@@ -1,9 +1,12 @@
 //! Merging the rows that share a key: one is kept, what points at the others is moved to it, and
 //! the others go to the archive.
 
+use std::iter;
+
 use pgrx::PgSqlErrorCode;
 
 use super::reference::{Reference, is_indexed, surroundings};
+use super::rights::{Deferrable, RunAs, check_deferred};
 use super::{Key, list, object};
 use crate::error::Error;
 use crate::pg::cursor::Cursor;
@@ -73,7 +76,10 @@ pub struct Merge<'a> {
     order_by: Option<&'a Column>,
     /// What tells one row from all others; empty where it is its place in the table.
     identity: Vec<&'a Column>,
+    /// What statements on the table run as.
+    run_as: RunAs,
     references: Vec<Reference>,
+    deferrable: Deferrable,
     /// The columns that anything points at.
     referenced: Vec<&'a Column>,
     unindexed: Vec<String>,
@@ -144,12 +150,21 @@ impl<'a> Merge<'a> {
                 referenced.push(column);
             }
         }
+        let owner = (&around.run_as, table.oid());
+        let others = around.references.iter().map(|r| (&r.run_as, r.oid));
+        let run_as_others: Vec<u32> = iter::once(owner)
+            .chain(others)
+            .filter(|(run_as, _)| !run_as.is_caller())
+            .map(|(_, oid)| oid)
+            .collect();
         Ok(Self {
             key,
             keep,
             order_by,
             identity,
+            run_as: around.run_as,
             references: around.references,
+            deferrable: Deferrable::of(&run_as_others)?,
             referenced,
             unindexed: around.unindexed,
             is_indexed: is_indexed(key)?,
@@ -167,20 +182,24 @@ impl<'a> Merge<'a> {
                 "Create such an index CONCURRENTLY first.",
             )?;
         }
+        let merge = || {
+            self.deferrable
+                .immediately(|| self.groups(max_groups, store))
+        };
         if !dry_run {
-            return self.groups(max_groups, store);
+            return merge();
         }
         rehearse(|| {
-            self.groups(max_groups, store)?;
+            merge()?;
             // What would be refused at COMMIT is refused now.
-            spi::run("SET CONSTRAINTS ALL IMMEDIATE", &[], View::Isolated, |_| {
-                Ok::<_, Error>(())
-            })
+            check_deferred()
         })
     }
 
     fn groups(&self, max_groups: Option<i64>, store: &Store) -> Result<(), Error> {
-        let candidates = Cursor::open(&self.candidates(), &[])?;
+        let candidates = self
+            .run_as
+            .run(|| Ok(Cursor::open(&self.candidates(), &[])?))?;
         let mut progress = Progress::default();
         while max_groups.is_none_or(|limit| progress.groups < limit) {
             match apart(|| self.next(&candidates, store, &mut progress))? {
@@ -200,9 +219,11 @@ impl<'a> Merge<'a> {
         store: &Store,
         progress: &mut Progress,
     ) -> Result<Step, Error> {
-        let first = candidates.fetch(1, |rows| match rows.integer(0, 0)? {
-            None => Ok::<_, Error>(None),
-            Some(copies) => Ok(Some((copies, self.cells(rows)?, self.candidate(rows, 0)?))),
+        let first = self.run_as.run(|| {
+            candidates.fetch(1, |rows| match rows.integer(0, 0)? {
+                None => Ok(None),
+                Some(copies) => Ok(Some((copies, self.cells(rows)?, self.candidate(rows, 0)?))),
+            })
         })?;
         let Some((copies, key, first)) = first else {
             return Ok(Step::End);
@@ -219,10 +240,12 @@ impl<'a> Merge<'a> {
             if left == 0 {
                 break;
             }
-            some = candidates.fetch(left.min(FETCHED), |rows| {
-                (0..rows.count())
-                    .map(|row| self.candidate(rows, row))
-                    .collect::<Result<Vec<_>, Error>>()
+            some = self.run_as.run(|| {
+                candidates.fetch(left.min(FETCHED), |rows| {
+                    (0..rows.count())
+                        .map(|row| self.candidate(rows, row))
+                        .collect::<Result<Vec<_>, Error>>()
+                })
             })?;
             left = match some.len() {
                 0 => 0,
@@ -441,9 +464,7 @@ impl<'a> Merge<'a> {
             table.name,
             self.is(alias, 1)?
         );
-        let found = spi::run(&statement, &arguments, View::Isolated, |rows| {
-            Ok::<_, Error>(rows.boolean(0, 0)?)
-        })?;
+        let found = self.run(&statement, &arguments, |rows| Ok(rows.boolean(0, 0)?))?;
         match found {
             Some(in_order) => {
                 locked.members.push(candidate.identity);
@@ -481,9 +502,9 @@ impl<'a> Merge<'a> {
                 .collect::<Result<Vec<_>, Error>>()
         };
         for _ in 0..ROUNDS {
-            let mut locked = spi::run(&lock, &arguments, View::Isolated, places)?;
+            let mut locked = self.run(&lock, &arguments, places)?;
             locked.sort();
-            let seen = spi::run(&look, &arguments, View::Isolated, |rows| {
+            let seen = self.run(&look, &arguments, |rows| {
                 if !places(rows)?
                     .iter()
                     .all(|place| locked.binary_search(place).is_ok())
@@ -546,6 +567,30 @@ impl<'a> Merge<'a> {
     }
 }
 
+/// Statements on the table, as its owner.
+impl Merge<'_> {
+    fn run<T>(
+        &self,
+        statement: &str,
+        arguments: &[Value],
+        read: impl FnOnce(&Rows) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.run_as
+            .run(|| spi::run(statement, arguments, View::Isolated, read))
+    }
+
+    /// For rows as JSON, whose text depends on settings.
+    fn run_with_fixed_settings<T>(
+        &self,
+        statement: &str,
+        arguments: &[Value],
+        read: impl FnOnce(&Rows) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.run_as
+            .run(|| with_fixed_settings(|| spi::run(statement, arguments, View::Isolated, read)))
+    }
+}
+
 /// Merging rows that are locked.
 impl<'a> Merge<'a> {
     /// The row to be kept, as it is now.
@@ -568,20 +613,18 @@ impl<'a> Merge<'a> {
             table.name,
             self.is(alias, 1)?
         );
-        with_fixed_settings(|| {
-            spi::run(&statement, identity, View::Isolated, |rows| {
-                let (key, name, row) = (rows.keep(0, 0)?, rows.keep(0, 1)?, rows.keep(0, 2)?);
-                let Some(((key, name), row)) = key.zip(name).zip(row) else {
-                    return Ok(None);
-                };
-                Ok::<_, Error>(Some(Kept {
-                    identity: identity.clone(),
-                    key,
-                    name,
-                    row,
-                    referenced: self.referenced_at(rows, 3)?,
-                }))
-            })
+        self.run_with_fixed_settings(&statement, identity, |rows| {
+            let (key, name, row) = (rows.keep(0, 0)?, rows.keep(0, 1)?, rows.keep(0, 2)?);
+            let Some(((key, name), row)) = key.zip(name).zip(row) else {
+                return Ok(None);
+            };
+            Ok(Some(Kept {
+                identity: identity.clone(),
+                key,
+                name,
+                row,
+                referenced: self.referenced_at(rows, 3)?,
+            }))
         })
     }
 
@@ -660,20 +703,18 @@ impl<'a> Merge<'a> {
             self.is(alias, 1)?
         );
         let count = self.referenced.len();
-        let removed = with_fixed_settings(|| {
-            spi::run(&statement, &arguments, View::Isolated, |rows| {
-                let Some(row) = rows.keep(0, 0)? else {
-                    return Ok(None);
-                };
-                Ok::<_, Error>(Some(Removed {
-                    row,
-                    table: rows.integer(0, 1)?.unwrap_or_default(),
-                    referenced: self.referenced_at(rows, 2)?,
-                    same: (0..count)
-                        .map(|i| Ok(rows.boolean(0, 2 + count + i)? == Some(true)))
-                        .collect::<Result<_, Error>>()?,
-                }))
-            })
+        let removed = self.run_with_fixed_settings(&statement, &arguments, |rows| {
+            let Some(row) = rows.keep(0, 0)? else {
+                return Ok(None);
+            };
+            Ok(Some(Removed {
+                row,
+                table: rows.integer(0, 1)?.unwrap_or_default(),
+                referenced: self.referenced_at(rows, 2)?,
+                same: (0..count)
+                    .map(|i| Ok(rows.boolean(0, 2 + count + i)? == Some(true)))
+                    .collect::<Result<_, Error>>()?,
+            }))
         })?;
         removed.ok_or_else(|| Error::RowNotRemoved {
             table: table.name.clone(),
@@ -731,8 +772,10 @@ impl<'a> Merge<'a> {
                   FROM (SELECT moved.child FROM moved \
                       WHERE moved.stays AND moved.child IS NOT NULL LIMIT {CHILDREN}) AS first)"
         );
-        let moved = spi::run(&statement, &arguments, View::Isolated, |rows| {
-            Ok::<_, Error>((rows.integer(0, 0)?.unwrap_or_default(), rows.text(0, 1)?))
+        let moved = reference.run_as.run(|| {
+            spi::run(&statement, &arguments, View::Isolated, |rows| {
+                Ok((rows.integer(0, 0)?.unwrap_or_default(), rows.text(0, 1)?))
+            })
         });
         let (count, children) = moved.map_err(|error| match error {
             Error::Postgres(raised)
@@ -825,7 +868,9 @@ impl<'a> Merge<'a> {
             "SELECT 1 FROM {} AS once_child WHERE {condition} LIMIT 1",
             reference.table
         );
-        spi::run(&statement, &arguments, view, |rows| Ok(rows.count() > 0))
+        reference
+            .run_as
+            .run(|| spi::run(&statement, &arguments, view, |rows| Ok(rows.count() > 0)))
     }
 
     fn delete(&self, identity: &Identity) -> Result<(), Error> {
@@ -835,9 +880,7 @@ impl<'a> Merge<'a> {
             table.name,
             self.is(alias, 1)?
         );
-        let deleted = spi::run(&statement, identity, View::Isolated, |rows| {
-            Ok::<_, Error>(rows.count())
-        })?;
+        let deleted = self.run(&statement, identity, |rows| Ok(rows.count()))?;
         if deleted == 1 {
             return Ok(());
         }

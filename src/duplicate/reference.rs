@@ -2,12 +2,13 @@
 
 use serde_json::Value as Json;
 
+use super::rights::{self, Deed, Needs, RunAs};
 use super::{Key, list};
 use crate::error::Error;
 use crate::pg::Value;
 use crate::pg::spi::{self, View};
 use crate::pg::table::Table;
-use crate::pg::text::{literal, with_fixed_settings};
+use crate::pg::text::{literal, with_fixed_settings, without_jit};
 
 /// A foreign key, as it was declared: on the topmost table, where it is on a partitioned one.
 pub struct Reference {
@@ -25,6 +26,10 @@ pub struct Reference {
     /// The foreign key by which others would lose the row that points, when it is moved: ON UPDATE
     /// SET NULL or SET DEFAULT.
     pub loses: Option<String>,
+    /// The referencing table's number.
+    pub oid: u32,
+    /// What statements on the referencing table run as.
+    pub run_as: RunAs,
 }
 
 /// A referencing column and the column that it points at.
@@ -54,18 +59,23 @@ impl Pointer {
 
 /// What merging needs to know of a table.
 pub struct Surroundings {
+    /// What statements on the table run as.
+    pub run_as: RunAs,
     pub references: Vec<Reference>,
     /// Referencing tables of some size where the referencing rows cannot be found by an index.
     pub unindexed: Vec<String>,
 }
 
-/// Holds the foreign keys as they are, and reads them.
+/// Holds the foreign keys and the triggers as they are, and reads them.
 pub fn surroundings(table: &Table) -> Result<Surroundings, Error> {
     Table::lock_for_changes(table.oid())?;
-    for part in number_list(&read(PARTS, table)?) {
-        Table::lock_for_changes(part as u32)?;
+    rights::demand(table.oid(), &Needs::removal())?;
+    for involved in [PARTS, CHILDREN] {
+        for oid in number_list(&read(involved, table.oid())?) {
+            Table::lock_for_changes(oid as u32)?;
+        }
     }
-    for found in array(&read(OBSTACLES, table)?) {
+    for found in array(&read(OBSTACLES, table.oid())?) {
         let table = text(found, "table");
         if found["row_security"] == Json::Bool(true) {
             return Err(Error::RowSecurityActive { table });
@@ -74,7 +84,8 @@ pub fn surroundings(table: &Table) -> Result<Surroundings, Error> {
             return Err(Error::RulesInTheWay { table });
         }
     }
-    let found = read(REFERENCES, table)?;
+    let run_as = rights::writing(table.oid(), &Needs::removal(), Deed::Delete)?;
+    let found = read(REFERENCES, table.oid())?;
     let mut references = Vec::new();
     let mut unindexed = Vec::new();
     for found in array(&found) {
@@ -88,11 +99,13 @@ pub fn surroundings(table: &Table) -> Result<Surroundings, Error> {
         if found["unindexed"] == Json::Bool(true) {
             unindexed.push(name.clone());
         }
-        let only = if found["only"] == Json::Bool(true) {
-            "ONLY "
-        } else {
-            ""
+        let (only, deed) = match found["only"] == Json::Bool(true) {
+            true => ("ONLY ", Deed::Update),
+            // A row may move to another partition.
+            false => ("", Deed::UpdateOrMove),
         };
+        let oid = found["table_oid"].as_i64().unwrap_or_default() as u32;
+        let moving = Needs::moving(found["oid"].as_i64().unwrap_or_default());
         references.push(Reference {
             constraint,
             table: format!("{only}{name}"),
@@ -112,21 +125,26 @@ pub fn surroundings(table: &Table) -> Result<Surroundings, Error> {
             is_own: found["own"] == Json::Bool(true),
             child: text(found, "child"),
             loses: found["loses"].as_str().map(str::to_owned),
+            oid,
+            run_as: rights::writing(oid, &moving, deed)?,
         });
     }
     unindexed.dedup();
     Ok(Surroundings {
+        run_as,
         references,
         unindexed,
     })
 }
 
-/// The JSON text that `statement` answers for the table.
-pub fn read(statement: &str, table: &Table) -> Result<Json, Error> {
-    let oid = Value::integer(i64::from(table.oid()));
+/// The JSON text that `statement` returns for the table.
+pub fn read(statement: &str, table: u32) -> Result<Json, Error> {
+    let oid = Value::integer(i64::from(table));
     let text = with_fixed_settings(|| {
-        spi::run(statement, &[oid], View::Newest, |rows| {
-            Ok::<_, Error>(rows.text(0, 0)?)
+        without_jit(|| {
+            spi::run(statement, &[oid], View::Newest, |rows| {
+                Ok::<_, Error>(rows.text(0, 0)?)
+            })
         })
     })?;
     let text = text.ok_or(Error::TextInvalid {
@@ -150,7 +168,7 @@ fn number_list(json: &Json) -> Vec<i64> {
 /// Whether an index begins with a column of the key.
 pub fn is_indexed(key: &Key) -> Result<bool, Error> {
     let names = list(&key.columns, |column| literal(&column.name));
-    let found = read(&INDEXED.replace("{names}", &names), key.table)?;
+    let found = read(&INDEXED.replace("{names}", &names), key.table.oid())?;
     Ok(found == Json::Bool(true))
 }
 
@@ -167,6 +185,30 @@ SELECT pg_catalog.to_jsonb(EXISTS (
 const PARTS: &str = "\
 SELECT coalesce(pg_catalog.jsonb_agg(t.relid::pg_catalog.oid::pg_catalog.int8), '[]')::pg_catalog.text
 FROM pg_catalog.pg_partition_tree($1::pg_catalog.oid::pg_catalog.regclass) AS t";
+
+/// The tables that reference the table or its partitions, what foreign keys change on their UPDATE,
+/// and the partitions of all of them.
+const CHILDREN: &str = "\
+WITH RECURSIVE part (oid) AS (
+    SELECT $1::pg_catalog.oid
+    UNION SELECT t.relid FROM pg_catalog.pg_partition_tree($1::pg_catalog.oid::pg_catalog.regclass) AS t
+), involved (oid) AS (
+    SELECT child.oid FROM part
+    JOIN pg_catalog.pg_constraint AS c ON c.confrelid OPERATOR(pg_catalog.=) part.oid
+    CROSS JOIN LATERAL (
+        SELECT c.conrelid
+        UNION SELECT t.relid FROM pg_catalog.pg_partition_tree(c.conrelid::pg_catalog.regclass) AS t) AS child (oid)
+    WHERE c.contype OPERATOR(pg_catalog.=) 'f'
+    UNION SELECT child.oid FROM involved
+    JOIN pg_catalog.pg_constraint AS c ON c.confrelid OPERATOR(pg_catalog.=) involved.oid
+    CROSS JOIN LATERAL (
+        SELECT c.conrelid
+        UNION SELECT t.relid FROM pg_catalog.pg_partition_tree(c.conrelid::pg_catalog.regclass) AS t) AS child (oid)
+    WHERE c.contype OPERATOR(pg_catalog.=) 'f'
+    AND c.confupdtype OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'n', 'd']::pg_catalog.\"char\"[])
+)
+SELECT coalesce(pg_catalog.jsonb_agg(involved.oid::pg_catalog.int8 ORDER BY involved.oid), '[]')::pg_catalog.text
+FROM involved";
 
 /// The table and all that reference it: rules on UPDATE (2) and DELETE (4), and row security.
 const OBSTACLES: &str = "\
@@ -206,7 +248,9 @@ WITH RECURSIVE part (oid) AS (
     JOIN pg_catalog.pg_constraint AS c ON c.oid OPERATOR(pg_catalog.=) up.parent
 )
 SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+    'oid', c.oid::pg_catalog.int8,
     'constraint', c.conname,
+    'table_oid', r.oid::pg_catalog.int8,
     'table', pg_catalog.format('%I.%I', n.nspname, r.relname),
     'only', r.relkind OPERATOR(pg_catalog.<>) 'p',
     'own', EXISTS (SELECT FROM part WHERE part.oid OPERATOR(pg_catalog.=) c.conrelid)

@@ -1,6 +1,6 @@
 //! Statements whose rows are read piece by piece.
 
-use std::ffi::{CStr, CString, c_char, c_long};
+use std::ffi::{CString, c_char, c_long};
 use std::ptr;
 
 use pgrx::pg_sys;
@@ -36,17 +36,18 @@ impl Cursor {
             .map(|value| if value.null { b'n' } else { b' ' } as c_char)
             .collect();
         let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
+        let name = secret_name();
         let _running = Running::enter();
-        // SAFETY: the arrays outlive the call, which copies the values. The portal holds on to its
-        // plan, and lives until it is closed or its (sub)transaction ends.
+        // SAFETY: the arrays and the name outlive the call, which copies them. The portal holds on to
+        // its plan, and lives until it is closed or its (sub)transaction ends.
         unsafe {
             guard(|| raw::SPI_connect())?;
             let plan = plan(statement, arguments)?;
-            let name = guard(|| {
-                (*raw::SPI_cursor_open(ptr::null(), plan, values, nulls, read_only)).name
+            guard(|| {
+                let portal = raw::SPI_cursor_open(name.as_ptr(), plan, values, nulls, read_only);
+                (*portal).visible = false;
+                raw::SPI_finish();
             })?;
-            let name = CStr::from_ptr(name).to_owned();
-            guard(|| raw::SPI_finish())?;
             Ok(Self { name })
         }
     }
@@ -89,4 +90,13 @@ impl Cursor {
             guard(|| raw::SPI_cursor_close(portal))
         }
     }
+}
+
+/// A name that nobody can guess: FETCH reads from any cursor of the session whose name it has, with
+/// the rights of whoever opened it, and a trigger of somebody else may run meanwhile.
+fn secret_name() -> CString {
+    let mut secret = [0_u8; 16];
+    // SAFETY: fills as many bytes as there are. Without randomness the name is only not secret.
+    unsafe { pg_sys::pg_strong_random(secret.as_mut_ptr().cast(), secret.len()) };
+    CString::new(format!("pg_once {:032x}", u128::from_ne_bytes(secret))).unwrap_or_default()
 }

@@ -19,6 +19,7 @@ pub mod first;
 pub mod function;
 pub mod grasp;
 mod guard;
+pub mod identity;
 mod invalidation;
 pub mod json;
 mod known;

@@ -8,12 +8,12 @@ use std::ffi::{c_char, c_int, c_long, c_void};
 
 use pgrx::pg_sys::{
     ArrayType, CoercionForm, ConfigVariable, Const, Datum, ErrorData, FmgrInfo, ForkNumber,
-    FuncExpr, FunctionCallInfo, GucContext, HeapTupleHeader, Jsonb, JsonbContainer, JsonbIterator,
-    JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode, Latch, List, LockAcquireResult,
-    MemoryContext, Oid, PGFunction, ParamListInfo, ParseState, Portal, RangeVar,
-    RangeVarGetRelidCallback, RawParseMode, Relation, SPIExecuteOptions, SPIPlanPtr, Size,
-    Snapshot, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot, Tuplestorestate,
-    TypeCacheEntry, TypeFuncClass, VacuumStmt, varlena,
+    FuncExpr, FunctionCallInfo, GucAction, GucContext, GucSource, HeapTupleHeader, Jsonb,
+    JsonbContainer, JsonbIterator, JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode,
+    Latch, List, LockAcquireResult, MemoryContext, Oid, PGFunction, ParamListInfo, ParseState,
+    Portal, RangeVar, RangeVarGetRelidCallback, RawParseMode, Relation, SPIExecuteOptions,
+    SPIPlanPtr, Size, Snapshot, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot,
+    Tuplestorestate, TypeCacheEntry, TypeFuncClass, VacuumStmt, varlena,
 };
 
 /// `void (*timeout_handler_proc)(void)` of `utils/timeout.h`; runs inside a signal handler.
@@ -276,6 +276,16 @@ unsafe extern "C-unwind" {
     pub(super) fn textToQualifiedNameList(text: *mut varlena) -> *mut List;
     pub(super) fn timestamp_pl_interval(info: FunctionCallInfo) -> Datum;
     pub(super) fn toast_raw_datum_size(value: Datum) -> Size;
+    pub(super) fn set_config_option(
+        name: *const c_char,
+        value: *const c_char,
+        context: GucContext::Type,
+        source: GucSource::Type,
+        action: GucAction::Type,
+        change: bool,
+        elevel: c_int,
+        is_reload: bool,
+    ) -> c_int;
     pub(super) fn try_relation_open(relation: Oid, lock_mode: c_int) -> Relation;
     pub(super) fn type_is_rowtype(kind: Oid) -> bool;
     pub(super) fn tuplestore_begin_heap(

@@ -16,6 +16,11 @@ pub const READ_ALL_STATS: Role = Role(Oid::from_u32(pg_sys::ROLE_PG_READ_ALL_STA
 pub const DATABASE_OWNER: Role = Role(Oid::from_u32(pg_sys::ROLE_PG_DATABASE_OWNER));
 
 impl Role {
+    /// The role that has this object id, if any has.
+    pub fn numbered(oid: u32) -> Self {
+        Self(Oid::from(oid))
+    }
+
     /// `current_user`.
     pub fn caller() -> Self {
         // SAFETY: reads this backend's identity, and raises nothing.

@@ -123,6 +123,12 @@ pub fn with_fixed_formats<T, E: From<Raised>>(act: impl FnOnce() -> Result<T, E>
     with_settings(&FIXED[1..], act)
 }
 
+/// For statements on catalogs: their estimates are far too high, and compiling them takes longer
+/// than running them.
+pub fn without_jit<T, E: From<Raised>>(act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    with_settings(&[(c"jit", c"off")], act)
+}
+
 const FIXED: [(&CStr, &CStr); 8] = [
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"bytea_output", c"hex"),
