@@ -1,7 +1,7 @@
 //! What others have attached to a table runs with the rights of the table's owner while duplicates
 //! are found and merged, or is refused: never with those of the caller.
 
-use pg_once_sessions::{Cluster, Database, Failure, Session, database};
+use pg_once_sessions::{Cluster, Database, Failure, Rows, Session, database};
 
 const FIND: &str = "SELECT copies FROM once.find_duplicates('shop.payments', '{k}')";
 const PLAN: &str = "SELECT once.guard_plan('shop.payments', '{k}')";
@@ -141,11 +141,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Each caller makes each call, of duplicates as they were in the beginning.
-    fn each(
-        &mut self,
-        calls: &[&str],
-        check: impl Fn(&str, &str, Result<Vec<Vec<Option<String>>>, Failure>),
-    ) {
+    fn each(&mut self, calls: &[&str], check: impl Fn(&str, &str, Result<Rows, Failure>)) {
         for caller in ["shop", "app", "postgres"] {
             for call in calls {
                 self.again();
@@ -182,7 +178,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn answered(caller: &str, call: &str, result: Result<Vec<Vec<Option<String>>>, Failure>) {
+fn answered(caller: &str, call: &str, result: Result<Rows, Failure>) {
     match result {
         Ok(rows) => assert_eq!(rows.len(), 1, "{caller}: {call}"),
         Err(failure) => panic!("{caller}: {call}: {failure:?}"),
@@ -190,7 +186,7 @@ fn answered(caller: &str, call: &str, result: Result<Vec<Vec<Option<String>>>, F
 }
 
 /// 42501, and what the message names.
-fn refused(names: &'static str) -> impl Fn(&str, &str, Result<Vec<Vec<Option<String>>>, Failure>) {
+fn refused(names: &'static str) -> impl Fn(&str, &str, Result<Rows, Failure>) {
     move |caller, call, result| match result {
         Err(Failure::Refused(error)) => {
             assert_eq!(error.code().code(), "42501", "{caller}: {call}: {error:?}");
