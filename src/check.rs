@@ -82,16 +82,21 @@ fn count() -> Result<Backlog, Error> {
     let before = Value::timestamp(Some(session::now() - GRACE));
     let mut all = Backlog::default();
     for statement in [counted!("once.claim"), counted!("once.work_record")] {
-        spi::run(statement, &[before.clone()], View::Isolated, |rows| {
-            let number = |column| Ok::<_, Error>(rows.integer(0, column)?.unwrap_or(0));
-            all.total += number(0)?;
-            all.expired += number(1)?;
-            if all.endless < number(2)? {
-                all.crowd = rows.bytes(0, 3)?;
-            }
-            all.endless += number(2)?;
-            Ok::<_, Error>(())
-        })?;
+        spi::run(
+            statement,
+            std::slice::from_ref(&before),
+            View::Isolated,
+            |rows| {
+                let number = |column| Ok::<_, Error>(rows.integer(0, column)?.unwrap_or(0));
+                all.total += number(0)?;
+                all.expired += number(1)?;
+                if all.endless < number(2)? {
+                    all.crowd = rows.bytes(0, 3)?;
+                }
+                all.endless += number(2)?;
+                Ok::<_, Error>(())
+            },
+        )?;
     }
     Ok(all)
 }

@@ -125,7 +125,7 @@ fn show(
 
 fn is_open(closed: &Closed, rows: &Rows, row: usize) -> Result<bool, Error> {
     let ns = rows.borrowed_bytes(row, 0)?;
-    Ok(ns.is_some_and(|ns| !closed.contains(&*ns)))
+    Ok(ns.is_some_and(|ns| !closed.contains(&ns)))
 }
 
 /// A claim with the parts of its key.

@@ -99,11 +99,14 @@ fn layout(size: usize) -> Layout {
     unsafe { Layout::from_size_align_unchecked(size_of::<Head>() + size, align_of::<Head>()) }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
 mod tests {
+    use pgrx::prelude::*;
+
     use super::*;
 
-    #[test]
+    #[pg_test]
     fn it_lives_as_long_as_its_last_clone() {
         let block = Block::zeroed(5).unwrap();
         let clone = block.clone();
@@ -115,7 +118,7 @@ mod tests {
         assert_eq!(clone.start() as usize % 8, 0);
     }
 
-    #[test]
+    #[pg_test]
     fn too_much_is_refused() {
         assert!(matches!(
             Block::zeroed(usize::MAX),
