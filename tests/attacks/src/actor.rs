@@ -25,6 +25,15 @@ impl Actor {
         }
     }
 
+    /// The landlord of a scene, in another database.
+    pub fn of_database(scene: &crate::Scene, database: &str) -> Actor {
+        let landlord = scene.named("@landlord");
+        Actor::new(
+            scene.database.cluster.connect_as(&landlord, database),
+            &scene.tag,
+        )
+    }
+
     pub fn send(&mut self, sql: &str) {
         self.session.send(&named(sql, &self.tag));
     }

@@ -38,3 +38,11 @@ pub fn trap_trigger(name: &str) -> String {
         payload(name)
     )
 }
+
+/// Makes claims of 900 bytes that have expired already.
+pub fn expired(database: &mut Actor, claims: usize) {
+    database.run(&format!(
+        "SELECT count(*) FROM (SELECT claim_once_per('1 ms', 'ns', clock_timestamp()::text || repeat('x', 850), n::text)
+                               FROM generate_series(1, {claims}) n) made"
+    ));
+}

@@ -48,7 +48,7 @@ pub fn count(kind: &str, attacks: usize) {
 
 pub struct Scene {
     pub database: Database<'static>,
-    tag: String,
+    pub(crate) tag: String,
     log_begins: usize,
     server_started: String,
 }

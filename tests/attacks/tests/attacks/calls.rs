@@ -5,7 +5,7 @@ use fastrand::Rng;
 use pg_once_attacks::{Actor, Scene, count, own};
 use std::thread;
 
-const CALLS: usize = 40_000;
+const CALLS: usize = 30_000;
 const SESSIONS: usize = 6;
 const BATCH: usize = 60;
 

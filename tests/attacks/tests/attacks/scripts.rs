@@ -177,6 +177,18 @@ fn planted_operators_and_functions_are_not_called_by_the_scripts() {
             ] {
                 let _ = tenant.try_run(&statement);
             }
+            let given = scene.superuser().rows(
+                "SELECT n.nspname FROM pg_namespace n WHERE nspname = 'once' AND has_schema_privilege('@eve', n.oid, 'CREATE')
+                 UNION ALL
+                 SELECT c.oid::regclass::text FROM pg_class c WHERE relnamespace = to_regnamespace('once') AND relkind IN ('r', 'p')
+                     AND (has_any_column_privilege('@eve', c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')
+                          OR has_table_privilege('@team_reporting', c.oid, 'SELECT, DELETE, TRUNCATE, TRIGGER'))
+                 UNION ALL
+                 SELECT p.oid::regprocedure::text FROM pg_proc p WHERE pronamespace = to_regnamespace('once')
+                     AND proname IN ('configure', 'unconfigure', 'sweep', 'reset_stats')
+                     AND has_function_privilege('@eve', p.oid, 'EXECUTE')",
+            );
+            assert!(given.is_empty(), "default privileges gave {given:?}");
             scene.nobody_got_in(&["@tenant"]);
         }
     }
