@@ -344,8 +344,18 @@ impl Plan {
         }
     }
 
-    /// The sweeper, where it is still there.
+    /// The sweeper, where it is still there. None is sent to a database that is locked: so it costs
+    /// no time, however many there are.
     fn visit(&mut self, database: Database, interval: Duration) -> Result<Option<Visit>, Raised> {
+        if worker::is_locked(database)? {
+            // DDL keeps it locked for a moment.
+            if self.late > 0 {
+                worker::record(database, Outcome::LateConnecting);
+            }
+            self.late += 1;
+            self.visited = Some((Instant::now(), LOOK));
+            return Ok(None);
+        }
         self.vacuum_late = self.vacuum_late.filter(|at| at.elapsed() < VACUUM_PAUSE);
         self.course.is_vacuum_off = self.vacuum_late.is_some();
         self.course.end = session::now() + VISIT;

@@ -205,7 +205,7 @@ pub extern "C-unwind" fn pg_once_sweeper(database: Datum) {
         shared.connected.store(VISIT.load(Relaxed), Relaxed);
     }
     // The launcher bounds the wait for the lock on the database, and tells what it was.
-    override_setting(c"lock_timeout", c"1s");
+    override_setting(c"lock_timeout", c"200ms");
     if let Some(jobs) = JOBS.get() {
         (jobs.visit)();
     }
@@ -357,6 +357,25 @@ pub fn databases() -> HashMap<Database, bool> {
         }
     }));
     databases
+}
+
+/// Whether somebody keeps the database locked against connections: a worker would wait for that.
+pub fn is_locked(database: Database) -> Result<bool, Raised> {
+    let tag = pg_sys::LOCKTAG {
+        locktag_field1: 0,
+        locktag_field2: pg_sys::DatabaseRelationId.to_u32(),
+        locktag_field3: database.0.to_u32(),
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    };
+    let mode = pg_sys::RowExclusiveLock as c_int;
+    BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
+        // SAFETY: the lock that a connection takes on its database, asked for without waiting; the
+        // end of the transaction releases it.
+        unsafe { guard(|| raw::LockAcquire(&raw const tag, mode, false, true)) }
+    }))
+    .map(|taken| taken == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL)
 }
 
 /// A worker in a database.

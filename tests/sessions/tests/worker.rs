@@ -350,6 +350,17 @@ fn an_open_rename_of_a_database_stops_no_other_sweep() {
     for name in ["locked1", "locked2"] {
         creator.run(&format!("CREATE DATABASE {name}"));
     }
+    // Those that it learns of before it sends anybody cost it no time, however many there are.
+    let mut crowd = cluster.connect_as("creator", "postgres");
+    for number in 0..12 {
+        creator.run(&format!("CREATE DATABASE crowd{number}"));
+    }
+    crowd.begin();
+    for number in 0..12 {
+        crowd.run(&format!(
+            "ALTER DATABASE crowd{number} RENAME TO other{number}"
+        ));
+    }
     let mut lockers = ["locked1", "locked2"].map(|name| {
         let mut locker = cluster.connect_as("creator", "postgres");
         locker.begin();
@@ -383,7 +394,7 @@ fn an_open_rename_of_a_database_stops_no_other_sweep() {
                  AND visited_at > clock_timestamp() - interval '20 s' FROM once.worker_state()"
         ));
     }
-    for locker in &mut lockers {
+    for locker in lockers.iter_mut().chain([&mut crowd]) {
         locker.rollback();
     }
     wait_until(
