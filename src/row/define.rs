@@ -37,9 +37,11 @@ fn define_row_lock(call: Call) -> Result<Option<AnyElement>, ErrorReport> {
 fn define(name: Value, table: &Table, columns: &[&Column]) -> Result<Value<'static>, Error> {
     let name = full_name(name)?;
     let function = Function::new(table, columns)?;
-    let (key, row) = (&function.key_types, &table.name);
-    let types = format!("{key}, pg_catalog.interval, pg_catalog.jsonb");
-    let signature = format!("{name}({types})");
+    let row = &table.name;
+    let signature = format!(
+        "{name}({}, pg_catalog.interval, pg_catalog.jsonb)",
+        function.key_types
+    );
     let create = match function.existing(&signature, row)? {
         Existing::None => "CREATE",
         Existing::Made { alike: true } => "CREATE OR REPLACE",
@@ -53,11 +55,6 @@ fn define(name: Value, table: &Table, columns: &[&Column]) -> Result<Value<'stat
             });
         }
     };
-    // As an earlier version defined it, without defaults: a call would fit both.
-    let former = format!("{name}({key}, pg_catalog.interval)");
-    if let Existing::Made { .. } = function.existing(&former, row)? {
-        run(&format!("DROP FUNCTION {former}"))?;
-    }
     let (parameters, body) = (&function.parameters, text::literal(&function.body));
     run(&format!(
         "{create} FUNCTION {name}({parameters}) RETURNS SETOF {row} \
@@ -97,10 +94,6 @@ enum Existing {
 
 /// How the body of each function begins that is made here.
 const BODY: &str = "SELECT once.row_lock(NULL::";
-
-/// How the whole body of those looks that were made before version 0.3.0.
-const FORMER_BODY: &str = "^SELECT .+\\.with_row_lock\\(NULL::.+, pg_catalog\\.jsonb_build_object\\(.+\\), \
-                           '\\{\\}'::pg_catalog\\.jsonb, \\$[0-9]+\\)$";
 
 impl Function {
     fn new(table: &Table, columns: &[&Column]) -> Result<Self, Error> {
@@ -166,9 +159,9 @@ impl Function {
         const LOOK: &str = "SELECT l.lanname OPERATOR(pg_catalog.=) 'sql' \
                  AND p.prokind OPERATOR(pg_catalog.=) 'f' AND p.proretset \
                  AND r.rolname OPERATOR(pg_catalog.=) CURRENT_USER \
-                 AND (pg_catalog.starts_with(p.prosrc, $2) OR p.prosrc OPERATOR(pg_catalog.~) $3), \
-                 p.proargnames OPERATOR(pg_catalog.=) $4 \
-                 AND p.prorettype OPERATOR(pg_catalog.=) $5::pg_catalog.regtype::pg_catalog.oid, \
+                 AND pg_catalog.starts_with(p.prosrc, $2), \
+                 p.proargnames OPERATOR(pg_catalog.=) $3 \
+                 AND p.prorettype OPERATOR(pg_catalog.=) $4::pg_catalog.regtype::pg_catalog.oid, \
                  p.oid::pg_catalog.int8 \
              FROM pg_catalog.pg_proc AS p \
              JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
@@ -178,7 +171,6 @@ impl Function {
         let arguments = [
             text::value(signature)?,
             text::value(BODY)?,
-            text::value(FORMER_BODY)?,
             self.parameter_names.clone(),
             text::value(row)?,
         ];

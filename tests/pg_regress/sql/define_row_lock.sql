@@ -56,18 +56,13 @@ SELECT "timeout", defaults, number FROM with_receipt_lock(timeout => 't', defaul
 DROP FUNCTION with_receipt_lock;
 SELECT once.define_row_lock('with_invoice_lock', 'bill', '{account_id,number}');
 DROP TABLE receipt;
--- One of an earlier version had no defaults: a call would fit both.
-CREATE FUNCTION former(number text, "timeout" pg_catalog.interval DEFAULT NULL) RETURNS SETOF public.bill LANGUAGE sql VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
-	AS $$SELECT public.with_row_lock(NULL::public.bill, pg_catalog.jsonb_build_object('number', $1), '{}'::pg_catalog.jsonb, $2)$$;
-SELECT once.define_row_lock('former', 'bill', '{number}');
-SELECT oid::regprocedure FROM pg_proc WHERE proname = 'former';
 -- Others are not replaced.
 CREATE FUNCTION manual(text, interval, jsonb) RETURNS SETOF bill LANGUAGE sql AS 'SELECT * FROM bill LIMIT 1';
 CREATE PROCEDURE proc(text, interval, jsonb) LANGUAGE sql AS '';
 SELECT pg_temp.raised($$SELECT once.define_row_lock('manual', 'bill', '{number}')$$);
 SELECT pg_temp.raised($$SELECT once.define_row_lock('proc', 'bill', '{number}')$$);
 SELECT prosrc FROM pg_proc WHERE proname = 'manual';
-DROP FUNCTION manual, former;
+DROP FUNCTION manual;
 DROP PROCEDURE proc;
 
 -- Names: as SQL reads them, with and without a schema.
