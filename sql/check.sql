@@ -1,24 +1,24 @@
-CREATE FUNCTION once.backlog() RETURNS TABLE (total bigint, expired bigint, endless bigint, crowd text)
+CREATE FUNCTION once.backlog() RETURNS TABLE (total pg_catalog.int8, expired pg_catalog.int8, endless pg_catalog.int8, crowd pg_catalog.text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'backlog_wrapper';
 COMMENT ON FUNCTION once.backlog() IS
     'How many claims and works there are, how many of them expired more than a minute ago, and how many never expire, in namespaces that nobody has configured; in which of these is most. Of a table with more than 1000 pages, estimated from a sample of its pages. For once.check.';
 
 CREATE FUNCTION once.worker_state() RETURNS TABLE (
-    preloaded boolean, finding text, advice text, awake_at timestamptz, visited_at timestamptz
+    preloaded pg_catalog.bool, finding pg_catalog.text, advice pg_catalog.text, awake_at pg_catalog.timestamptz, visited_at pg_catalog.timestamptz
 )
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'worker_state_wrapper';
 COMMENT ON FUNCTION once.worker_state() IS
     'Whether the library is preloaded, and what is the matter with its worker where there should be one; when the launcher was last awake, and when the last visit of a sweeper to this database ended (NULL: there was none). For every role: it needs no membership in pg_read_all_stats. Of one row.';
 
-CREATE FUNCTION once.worker_troubles() RETURNS TABLE (database text, trouble text, advice text)
+CREATE FUNCTION once.worker_troubles() RETURNS TABLE (database pg_catalog.text, trouble pg_catalog.text, advice pg_catalog.text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'worker_troubles_wrapper';
 COMMENT ON FUNCTION once.worker_troubles() IS
     'The other databases of the cluster whose last sweep did not go well, and why. Only where the library is preloaded. For once.check.';
 
-CREATE FUNCTION once.check() RETURNS TABLE (severity text, finding text, advice text)
+CREATE FUNCTION once.check() RETURNS TABLE (severity pg_catalog.text, finding pg_catalog.text, advice pg_catalog.text)
     LANGUAGE sql VOLATILE PARALLEL UNSAFE COST 10000 ROWS 10
     SET search_path = pg_catalog, pg_temp
     AS $$

@@ -1,33 +1,33 @@
-CREATE FUNCTION with_lock(ns text, key text, "timeout" interval DEFAULT NULL, shared boolean DEFAULT false) RETURNS boolean
+CREATE FUNCTION with_lock(ns pg_catalog.text, key pg_catalog.text, "timeout" pg_catalog.interval DEFAULT NULL, shared pg_catalog.bool DEFAULT false) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'with_lock_wrapper';
-COMMENT ON FUNCTION with_lock(text, text, interval, boolean) IS
+COMMENT ON FUNCTION with_lock(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.bool) IS
     'Takes the named lock (ns, key) until the transaction ends, or is rolled back to a savepoint before the call. True when it is held, false when it was not obtained within timeout (NULL: waits as long as lock_timeout and statement_timeout allow, ''0'': does not wait; more than 24 days counts as 24): then the transaction goes on, and nothing is held. With shared several may hold it at a time. At READ COMMITTED what the next statement reads is fresh; at REPEATABLE READ and SERIALIZABLE reads are as old as the snapshot. Works in read-only transactions. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes) or a negative or infinite timeout, 42501, 40P01, 25006 on a standby, 25000 in a parallel operation, 53200 when the lock table is full.';
 
-CREATE FUNCTION hold_lock(ns text, key text, "timeout" interval DEFAULT NULL, shared boolean DEFAULT false) RETURNS boolean
+CREATE FUNCTION hold_lock(ns pg_catalog.text, key pg_catalog.text, "timeout" pg_catalog.interval DEFAULT NULL, shared pg_catalog.bool DEFAULT false) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'hold_lock_wrapper';
-COMMENT ON FUNCTION hold_lock(text, text, interval, boolean) IS
+COMMENT ON FUNCTION hold_lock(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.bool) IS
     'Takes the named lock (ns, key) for the session: it stays, also after a rollback, until release_lock was called as often as hold_lock said true, or pg_advisory_unlock_all, DISCARD ALL or the end of the session. Not for connections that a pooler shares out by transaction: there use with_lock. Answers, timeout and errors are those of with_lock.';
 
-CREATE FUNCTION release_lock(ns text, key text, shared boolean DEFAULT false) RETURNS boolean
+CREATE FUNCTION release_lock(ns pg_catalog.text, key pg_catalog.text, shared pg_catalog.bool DEFAULT false) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'release_lock_wrapper';
-COMMENT ON FUNCTION release_lock(text, text, boolean) IS
+COMMENT ON FUNCTION release_lock(pg_catalog.text, pg_catalog.text, pg_catalog.bool) IS
     'Gives back one hold of hold_lock on (ns, key), at once and for good. False when this session has none of that kind (shared or not); what with_lock took is not given back. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 42501, 25006 on a standby, 25000 in a parallel operation.';
 
-CREATE FUNCTION once.lock_hash(ns text, key text) RETURNS bigint
+CREATE FUNCTION once.lock_hash(ns pg_catalog.text, key pg_catalog.text) RETURNS pg_catalog.int8
     LANGUAGE c STABLE PARALLEL UNSAFE COST 10
     AS 'MODULE_PATHNAME', 'lock_hash_wrapper';
-COMMENT ON FUNCTION once.lock_hash(text, text) IS
+COMMENT ON FUNCTION once.lock_hash(pg_catalog.text, pg_catalog.text) IS
     'The number that stands for the named lock (ns, key), as column name_hash of once.locks shows it; pg_locks shows its upper half as classid, the lower one as objid, and 20602 as objsubid. The same name has another number in another database or cluster. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 42501.';
 
 CREATE FUNCTION once.lock_name(
-    class bigint, name_hash bigint, pid bigint, mode text, OUT ns text, OUT key text, OUT since timestamptz
-) RETURNS SETOF record
+    class pg_catalog.int8, name_hash pg_catalog.int8, pid pg_catalog.int8, mode pg_catalog.text, OUT ns pg_catalog.text, OUT key pg_catalog.text, OUT since pg_catalog.timestamptz
+) RETURNS SETOF pg_catalog.record
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10 ROWS 1
     AS 'MODULE_PATHNAME', 'lock_name_wrapper';
-COMMENT ON FUNCTION once.lock_name(bigint, bigint, bigint, text) IS
+COMMENT ON FUNCTION once.lock_name(pg_catalog.int8, pg_catalog.int8, pg_catalog.int8, pg_catalog.text) IS
     'What the view once.locks knows of one lock: the name, where it is known and the caller may see it, and since when pid holds it in that mode. NULL for what is not known. One row.';
 
 CREATE VIEW once.locks WITH (security_barrier) AS
@@ -35,8 +35,8 @@ CREATE VIEW once.locks WITH (security_barrier) AS
            known.ns, known.key, held.mode, held.granted,
            CASE WHEN held.granted THEN known.since ELSE held.waitstart END AS since,
            held.pid, activity.usename, activity.application_name, held.name_hash
-    FROM (SELECT l.objsubid::bigint AS class,
-                 (l.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) l.objid::bigint AS name_hash,
+    FROM (SELECT l.objsubid::pg_catalog.int8 AS class,
+                 (l.classid::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) l.objid::pg_catalog.int8 AS name_hash,
                  l.mode, l.granted, l.waitstart, l.pid
           FROM pg_catalog.pg_locks l
           WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'
@@ -45,7 +45,7 @@ CREATE VIEW once.locks WITH (security_barrier) AS
                 (SELECT d.oid FROM pg_catalog.pg_database d
                  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())) held
     LEFT JOIN pg_catalog.pg_stat_activity activity ON activity.pid OPERATOR(pg_catalog.=) held.pid
-    CROSS JOIN LATERAL once.lock_name(held.class, held.name_hash, held.pid::bigint, held.mode) known;
+    CROSS JOIN LATERAL once.lock_name(held.class, held.name_hash, held.pid::pg_catalog.int8, held.mode) known;
 COMMENT ON VIEW once.locks IS 'Who holds and who waits for which named lock (kind lock) or turn to create a row (kind row: ns is the table, key the key). ns and key are null where the name is not known here or the caller may not see it: without shared_preload_libraries only the names of what the own session holds are known';
 COMMENT ON COLUMN once.locks.since IS 'Since when it waits, or holds the lock where that is known';
 COMMENT ON COLUMN once.locks.pid IS 'The backend; null for a prepared transaction';

@@ -1,8 +1,8 @@
 /* What is configured. A namespace that is not here is open to every role that has EXECUTE. */
 CREATE TABLE once.access_policy (
-    ns           text COLLATE "C" NOT NULL,
-    ttl          interval,
-    allowed_role regrole,
+    ns           pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    ttl          pg_catalog.interval,
+    allowed_role pg_catalog.regrole,
     CONSTRAINT access_policy_pkey PRIMARY KEY (ns),
     CONSTRAINT access_policy_ns CHECK (pg_catalog.octet_length(ns) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(ns) OPERATOR(pg_catalog.<=) 128)
 );
@@ -13,31 +13,31 @@ COMMENT ON COLUMN once.access_policy.allowed_role IS 'The role that, with its me
 
 SELECT pg_catalog.pg_extension_config_dump('once.access_policy', '');
 
-CREATE FUNCTION once.configure(ns text, ttl interval DEFAULT NULL, allowed_role regrole DEFAULT NULL) RETURNS void
+CREATE FUNCTION once.configure(ns pg_catalog.text, ttl pg_catalog.interval DEFAULT NULL, allowed_role pg_catalog.regrole DEFAULT NULL) RETURNS pg_catalog.void
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'configure_wrapper';
-COMMENT ON FUNCTION once.configure(text, interval, regrole) IS
+COMMENT ON FUNCTION once.configure(pg_catalog.text, pg_catalog.interval, pg_catalog.regrole) IS
     'Says how long claims of the namespace last and how long work that is over is remembered (ttl), and which role with its members may use it (allowed_role). NULL leaves that part as it is. Counts as of commit, for all calls that begin later. A role that is dropped leaves the namespace closed. For the owner of the extension or of the database. Errors: 22004 for a NULL ns, 22023 for an empty or too long ns (128 bytes), a ttl that is not positive and finite, or a role that does not exist, 42501, 25006 in a read-only transaction.';
 
-CREATE FUNCTION once.unconfigure(ns text) RETURNS boolean
+CREATE FUNCTION once.unconfigure(ns pg_catalog.text) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'unconfigure_wrapper';
-COMMENT ON FUNCTION once.unconfigure(text) IS
+COMMENT ON FUNCTION once.unconfigure(pg_catalog.text) IS
     'Forgets what once.configure said of the namespace: it is open to every role, and claims that are made from then on last for ever. True if there was something to forget. For the owner of the extension or of the database. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes), 42501, 25006 in a read-only transaction.';
 
-CREATE FUNCTION once.may_use(ns text) RETURNS boolean
+CREATE FUNCTION once.may_use(ns pg_catalog.text) RETURNS pg_catalog.bool
     LANGUAGE c STABLE PARALLEL UNSAFE COST 10
     AS 'MODULE_PATHNAME', 'may_use_wrapper';
-COMMENT ON FUNCTION once.may_use(text) IS
+COMMENT ON FUNCTION once.may_use(pg_catalog.text) IS
     'Whether current_user may use the namespace, by the newest committed configuration and that of the own transaction. NULL for NULL. The views of schema once show what it allows.';
 
-CREATE FUNCTION once.namespace_changed() RETURNS trigger
+CREATE FUNCTION once.namespace_changed() RETURNS pg_catalog.trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'namespace_changed_wrapper';
 COMMENT ON FUNCTION once.namespace_changed() IS
     'Trigger of once.access_policy: tells all sessions, as of commit, that the configuration has changed.';
 
-CREATE FUNCTION once.namespace_written() RETURNS trigger
+CREATE FUNCTION once.namespace_written() RETURNS pg_catalog.trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'namespace_written_wrapper';
 COMMENT ON FUNCTION once.namespace_written() IS

@@ -1,32 +1,32 @@
 CREATE FUNCTION with_row_lock(
-    target anyelement, key jsonb, defaults jsonb DEFAULT '{}', "timeout" interval DEFAULT NULL
-) RETURNS SETOF anyelement
+    target pg_catalog.anyelement, key pg_catalog.jsonb, defaults pg_catalog.jsonb DEFAULT '{}', "timeout" pg_catalog.interval DEFAULT NULL
+) RETURNS SETOF pg_catalog.anyelement
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'with_row_lock_wrapper';
-COMMENT ON FUNCTION with_row_lock(anyelement, jsonb, jsonb, interval) IS
+COMMENT ON FUNCTION with_row_lock(pg_catalog.anyelement, pg_catalog.jsonb, pg_catalog.jsonb, pg_catalog.interval) IS
     'Takes the turn at the one row of the table that has this key, finds or creates it, locks it FOR NO KEY UPDATE until commit and returns it; no row when the timeout is over (NULL: waits as long as lock_timeout and statement_timeout allow, ''0'': does not wait). defaults are used only when the row is created. Runs with the rights of the caller. At REPEATABLE READ and SERIALIZABLE a row created or changed after the snapshot raises 40001. Errors: 22004, 22023 for a malformed key, 42703, 42809 where the target is no table, 21000 for several rows, 42501, 55000 where a trigger or rule keeps the row out; those of the table''s own constraints and triggers arrive whole.';
 
 CREATE FUNCTION find_or_create(
-    target anyelement, key jsonb, defaults jsonb DEFAULT '{}', lock boolean DEFAULT false,
-    "timeout" interval DEFAULT NULL, OUT created boolean, OUT entity anyelement
-) RETURNS SETOF record
+    target pg_catalog.anyelement, key pg_catalog.jsonb, defaults pg_catalog.jsonb DEFAULT '{}', lock pg_catalog.bool DEFAULT false,
+    "timeout" pg_catalog.interval DEFAULT NULL, OUT created pg_catalog.bool, OUT entity pg_catalog.anyelement
+) RETURNS SETOF pg_catalog.record
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'find_or_create_wrapper';
-COMMENT ON FUNCTION find_or_create(anyelement, jsonb, jsonb, boolean, interval) IS
+COMMENT ON FUNCTION find_or_create(pg_catalog.anyelement, pg_catalog.jsonb, pg_catalog.jsonb, pg_catalog.bool, pg_catalog.interval) IS
     'Finds the one row of the table that has this key without locking or writing anything; creates it, in turns, when there is none. With lock it is locked as with_row_lock does. No row when the timeout is over. Runs with the rights of the caller. Isolation and errors are those of with_row_lock.';
 
 /* What the functions of define_row_lock call. Nobody but this script creates in schema once, so no other function
    fits such a call better. */
 CREATE FUNCTION once.row_lock(
-    target anyelement, key_columns text[], defaults jsonb, "timeout" interval, VARIADIC key "any"
-) RETURNS SETOF anyelement
+    target pg_catalog.anyelement, key_columns pg_catalog.text[], defaults pg_catalog.jsonb, "timeout" pg_catalog.interval, VARIADIC key pg_catalog."any"
+) RETURNS SETOF pg_catalog.anyelement
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'row_lock_wrapper';
-COMMENT ON FUNCTION once.row_lock(anyelement, text[], jsonb, interval, "any") IS
+COMMENT ON FUNCTION once.row_lock(pg_catalog.anyelement, pg_catalog.text[], pg_catalog.jsonb, pg_catalog.interval, pg_catalog."any") IS
     'with_row_lock with the columns of the key by name and their values one by one, for the functions that once.define_row_lock makes.';
 
-CREATE FUNCTION once.define_row_lock(function_name text, target regclass, key_columns text[]) RETURNS regprocedure
+CREATE FUNCTION once.define_row_lock(function_name pg_catalog.text, target pg_catalog.regclass, key_columns pg_catalog.text[]) RETURNS pg_catalog.regprocedure
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'define_row_lock_wrapper';
-COMMENT ON FUNCTION once.define_row_lock(text, regclass, text[]) IS
+COMMENT ON FUNCTION once.define_row_lock(pg_catalog.text, pg_catalog.regclass, pg_catalog.text[]) IS
     'Creates function_name(the key columns, "timeout" interval DEFAULT NULL, defaults jsonb DEFAULT ''{}'') RETURNS SETOF target, which does what with_row_lock does for this table and key, with typed arguments. function_name is an SQL name, with or without a schema (else the current one). The function belongs to the caller, runs with the rights of its caller, is ordinary SQL, and is dumped and restored. A function of the same name and key types that the caller made with define_row_lock is replaced. Where a key column is called timeout or defaults, that argument is called timeout_ or defaults_. Errors: 22004 for NULL, 22023 for no or repeated columns or a malformed name, 42703, 42723 where another function of this name and these types exists, 42809 where the target is no table, 0A000 for a type without equality, 2BP01 where something depends on a function that cannot be replaced as it is, 3F000 without a current schema, 42501.';

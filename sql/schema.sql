@@ -15,12 +15,12 @@ COMMENT ON SCHEMA once IS 'pg_once: its tables and administration';
 
 /* Fixed-width columns first. The digest stands for (ns, key), which are compared at every hit. */
 CREATE TABLE once.claim (
-    digest     uuid        NOT NULL,
-    claimed_at timestamptz NOT NULL,
-    expires_at timestamptz,
-    owner      uuid,
-    ns         text COLLATE "C" NOT NULL,
-    key        text COLLATE "C" NOT NULL,
+    digest     pg_catalog.uuid        NOT NULL,
+    claimed_at pg_catalog.timestamptz NOT NULL,
+    expires_at pg_catalog.timestamptz,
+    owner      pg_catalog.uuid,
+    ns         pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    key        pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     CONSTRAINT claim_pkey PRIMARY KEY (digest)
 );
 COMMENT ON TABLE once.claim IS 'The claims: written by claim_once and its like only';

@@ -1,5 +1,5 @@
-CREATE FUNCTION once.sweep(max_rows integer DEFAULT 10000) RETURNS bigint
+CREATE FUNCTION once.sweep(max_rows pg_catalog.int4 DEFAULT 10000) RETURNS pg_catalog.int8
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'sweep_wrapper';
-COMMENT ON FUNCTION once.sweep(integer) IS
+COMMENT ON FUNCTION once.sweep(pg_catalog.int4) IS
     'Removes up to max_rows rows, claims that have expired and work that is over and no longer remembered, and returns how many it removed: half of them of each kind where there are so many, so that neither waits for the other. Never removes unfinished work. Skips what is in use at this moment. It reads the tables once; calls for the keys that it removed wait for its transaction, so let it be short. For the owner of the extension or of the database. Errors: 22004 for NULL, 22023 for a negative number, 42501, 25006 in a read-only transaction; 40001 at REPEATABLE READ and SERIALIZABLE where a claim changed after the snapshot.';

@@ -1,6 +1,6 @@
 /* The views read from functions, which return what the caller may see and nothing else: no condition of
    the caller comes before the check of the role, and EXPLAIN knows nothing of the tables. */
-CREATE FUNCTION once.visible_namespaces() RETURNS TABLE (ns pg_catalog.text, ttl interval, allowed_role pg_catalog.regrole)
+CREATE FUNCTION once.visible_namespaces() RETURNS TABLE (ns pg_catalog.text, ttl pg_catalog.interval, allowed_role pg_catalog.regrole)
     LANGUAGE c STABLE PARALLEL UNSAFE COST 10000 ROWS 1000
     AS 'MODULE_PATHNAME', 'visible_namespaces_wrapper';
 COMMENT ON FUNCTION once.visible_namespaces() IS
@@ -23,16 +23,16 @@ CREATE VIEW once.claims AS
     FROM once.visible_claims() c;
 COMMENT ON VIEW once.claims IS 'The committed claims of namespaces that the caller may use, expired ones included until they are swept; parts are those of which once_key made the key. Reads all claims: once.claims_of reads a page of one namespace';
 
-CREATE FUNCTION once.claims_of(ns pg_catalog.text, after pg_catalog.text DEFAULT NULL, max_rows integer DEFAULT 1000) RETURNS TABLE (
+CREATE FUNCTION once.claims_of(ns pg_catalog.text, after pg_catalog.text DEFAULT NULL, max_rows pg_catalog.int4 DEFAULT 1000) RETURNS TABLE (
     ns pg_catalog.text, key pg_catalog.text, parts pg_catalog.text[], claimed_at pg_catalog.timestamptz, expires_at pg_catalog.timestamptz
 )
     LANGUAGE c STABLE PARALLEL UNSAFE COST 10000 ROWS 1000
     AS 'MODULE_PATHNAME', 'claims_of_wrapper';
-COMMENT ON FUNCTION once.claims_of(pg_catalog.text, pg_catalog.text, integer) IS
+COMMENT ON FUNCTION once.claims_of(pg_catalog.text, pg_catalog.text, pg_catalog.int4) IS
     'The rows of once.claims of one namespace whose keys come after the given key, in the order of the keys (COLLATE "C"), max_rows at most. The next page comes after the last key of this one. Errors: 22004 for a NULL ns or max_rows, 22023 for an empty or too long ns (128 bytes) or a negative max_rows, 42501.';
 
 CREATE FUNCTION once.visible_work() RETURNS TABLE (
-    ns pg_catalog.text, key pg_catalog.text, state pg_catalog.text, token bigint, attempt integer,
+    ns pg_catalog.text, key pg_catalog.text, state pg_catalog.text, token pg_catalog.int8, attempt pg_catalog.int4,
     begun_at pg_catalog.timestamptz, lease_until pg_catalog.timestamptz, finished_at pg_catalog.timestamptz, expires_at pg_catalog.timestamptz
 )
     LANGUAGE c STABLE PARALLEL UNSAFE COST 10000 ROWS 1000
@@ -46,11 +46,11 @@ CREATE VIEW once.work AS
     FROM once.visible_work() w;
 COMMENT ON VIEW once.work IS 'The committed work of namespaces that the caller may use: running (its lease may be over), given back (lease_until is when it may be run again, NULL for at once), done or failed. What has expired or was forgotten is left out. Requests and results are not shown. Reads all work: once.work_of reads a page of one namespace';
 
-CREATE FUNCTION once.work_of(ns pg_catalog.text, after pg_catalog.text DEFAULT NULL, max_rows integer DEFAULT 1000) RETURNS TABLE (
-    ns pg_catalog.text, key pg_catalog.text, state pg_catalog.text, token bigint, attempt integer,
+CREATE FUNCTION once.work_of(ns pg_catalog.text, after pg_catalog.text DEFAULT NULL, max_rows pg_catalog.int4 DEFAULT 1000) RETURNS TABLE (
+    ns pg_catalog.text, key pg_catalog.text, state pg_catalog.text, token pg_catalog.int8, attempt pg_catalog.int4,
     begun_at pg_catalog.timestamptz, lease_until pg_catalog.timestamptz, finished_at pg_catalog.timestamptz, expires_at pg_catalog.timestamptz
 )
     LANGUAGE c STABLE PARALLEL UNSAFE COST 10000 ROWS 1000
     AS 'MODULE_PATHNAME', 'work_of_wrapper';
-COMMENT ON FUNCTION once.work_of(pg_catalog.text, pg_catalog.text, integer) IS
+COMMENT ON FUNCTION once.work_of(pg_catalog.text, pg_catalog.text, pg_catalog.int4) IS
     'The rows of once.work of one namespace whose keys come after the given key, in the order of the keys (COLLATE "C"), max_rows at most. The next page comes after the last key of this one. Errors: 22004 for a NULL ns or max_rows, 22023 for an empty or too long ns (128 bytes) or a negative max_rows, 42501.';

@@ -4,18 +4,18 @@
    Whoever removes a record raises once.work_floor to its token in the same transaction, and removes
    only what has expires_at, which unfinished work never has. */
 CREATE TABLE once.work_record (
-    digest      uuid        NOT NULL,
-    token       bigint      NOT NULL,
-    begun_at    timestamptz NOT NULL,
-    lease_until timestamptz,
-    finished_at timestamptz,
-    expires_at  timestamptz,
-    request     uuid,
-    attempt     integer     NOT NULL,
-    state       "char"      NOT NULL,
-    ns          text COLLATE "C" NOT NULL,
-    key         text COLLATE "C" NOT NULL,
-    result      jsonb,
+    digest      pg_catalog.uuid        NOT NULL,
+    token       pg_catalog.int8        NOT NULL,
+    begun_at    pg_catalog.timestamptz NOT NULL,
+    lease_until pg_catalog.timestamptz,
+    finished_at pg_catalog.timestamptz,
+    expires_at  pg_catalog.timestamptz,
+    request     pg_catalog.uuid,
+    attempt     pg_catalog.int4        NOT NULL,
+    state       pg_catalog."char"      NOT NULL,
+    ns          pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    key         pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    result      pg_catalog.jsonb,
     CONSTRAINT work_record_pkey PRIMARY KEY (digest),
     CONSTRAINT work_record_token CHECK (token OPERATOR(pg_catalog.>=) 0 AND token OPERATOR(pg_catalog.<=) 4611686018427387904)
 );
@@ -36,8 +36,8 @@ COMMENT ON COLUMN once.work_record.result IS 'What it was completed with, or the
 /* One row at most: no lower than the token of any record that was removed. It is made by the first
    removal, so that a dump can be restored into a new extension. */
 CREATE TABLE once.work_floor (
-    one   boolean NOT NULL DEFAULT true CHECK (one),
-    token bigint  NOT NULL,
+    one   pg_catalog.bool NOT NULL DEFAULT true CHECK (one),
+    token pg_catalog.int8 NOT NULL,
     CONSTRAINT work_floor_pkey PRIMARY KEY (one),
     CONSTRAINT work_floor_token CHECK (token OPERATOR(pg_catalog.>=) 0 AND token OPERATOR(pg_catalog.<=) 4611686018427387904)
 );
@@ -49,41 +49,41 @@ SELECT pg_catalog.pg_extension_config_dump('once.work_record', '');
 SELECT pg_catalog.pg_extension_config_dump('once.work_floor', '');
 
 CREATE FUNCTION begin_once(
-    ns text, key text, lease interval DEFAULT '1 minute', request jsonb DEFAULT NULL, wait interval DEFAULT '0'
-) RETURNS TABLE (outcome text, token bigint, attempt integer, result jsonb, lease_until timestamptz)
+    ns pg_catalog.text, key pg_catalog.text, lease pg_catalog.interval DEFAULT '1 minute', request pg_catalog.jsonb DEFAULT NULL, wait pg_catalog.interval DEFAULT '0'
+) RETURNS TABLE (outcome pg_catalog.text, token pg_catalog.int8, attempt pg_catalog.int4, result pg_catalog.jsonb, lease_until pg_catalog.timestamptz)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'begin_once_wrapper';
-COMMENT ON FUNCTION begin_once(text, text, interval, jsonb, interval) IS
+COMMENT ON FUNCTION begin_once(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.jsonb, pg_catalog.interval) IS
     'Begins work under a lease. One row. outcome run: do the work, token fences it; done: result is what was completed; failed: failed for good, result is the error; in_progress: somebody''s lease runs until lease_until (NULL while a transaction that decides is open); mismatch: begun with another request, comes before all others. Sleeps up to wait, at most 1 minute, while it is in progress. Call it in autocommit: others see the lease at COMMIT. Reads the newest committed state at every isolation level. Errors: 22004 for NULL, 22023 for a lease that is not positive and finite or a wait that is negative or infinite, 54000 for a request over 100 MB, 42501, 25006 in a read-only transaction, 40001.';
 
-CREATE FUNCTION renew_once(ns text, key text, token bigint, lease interval DEFAULT '1 minute') RETURNS timestamptz
+CREATE FUNCTION renew_once(ns pg_catalog.text, key pg_catalog.text, token pg_catalog.int8, lease pg_catalog.interval DEFAULT '1 minute') RETURNS pg_catalog.timestamptz
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'renew_once_wrapper';
-COMMENT ON FUNCTION renew_once(text, text, bigint, interval) IS
+COMMENT ON FUNCTION renew_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.interval) IS
     'Lets the lease end after this much time from now, and answers when that is. Also after its end, as long as nobody has taken the work over. Waits for an open transaction that changes the work. Errors: 55000 (lease lost) for a token that is not current, 22004, 22023 for a lease that is not positive and finite, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
 
-CREATE FUNCTION complete_once(ns text, key text, token bigint, result jsonb DEFAULT NULL) RETURNS boolean
+CREATE FUNCTION complete_once(ns pg_catalog.text, key pg_catalog.text, token pg_catalog.int8, result pg_catalog.jsonb DEFAULT NULL) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'complete_once_wrapper';
-COMMENT ON FUNCTION complete_once(text, text, bigint, jsonb) IS
+COMMENT ON FUNCTION complete_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.jsonb) IS
     'Stores the result, which every later begin_once is told. True the first time, false if this token has completed the work already: the first result stays. Waits for an open transaction that changes the work. Errors: 55000 (lease lost) for a token that is not current, 22004, 54000 for a result over 100 MB, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
 
 CREATE FUNCTION fail_once(
-    ns text, key text, token bigint, error jsonb DEFAULT NULL, retry boolean DEFAULT true, retry_after interval DEFAULT NULL
-) RETURNS boolean
+    ns pg_catalog.text, key pg_catalog.text, token pg_catalog.int8, error pg_catalog.jsonb DEFAULT NULL, retry pg_catalog.bool DEFAULT true, retry_after pg_catalog.interval DEFAULT NULL
+) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'fail_once_wrapper';
-COMMENT ON FUNCTION fail_once(text, text, bigint, jsonb, boolean, interval) IS
+COMMENT ON FUNCTION fail_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.jsonb, pg_catalog.bool, pg_catalog.interval) IS
     'With retry gives the work back, to be run again, not before retry_after is over; without retry ends it as failed, and every later begin_once is told the error. True. Waits for an open transaction that changes the work. Errors: 55000 (lease lost) for a token that is not current, 22004, 22023 for a retry_after that is negative or infinite, 54000 for an error over 100 MB, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
 
-CREATE FUNCTION fence_once(ns text, key text, token bigint) RETURNS void
+CREATE FUNCTION fence_once(ns pg_catalog.text, key pg_catalog.text, token pg_catalog.int8) RETURNS pg_catalog.void
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'fence_once_wrapper';
-COMMENT ON FUNCTION fence_once(text, text, bigint) IS
+COMMENT ON FUNCTION fence_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8) IS
     'For the transaction that writes the effect: raises 55000 (lease lost) unless the token is current, and holds off a takeover until the transaction ends. Calls with the same token are not held off. Waits for an open takeover. Errors: 55000, 22004, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
 
-CREATE FUNCTION forget_once(ns text, key text) RETURNS boolean
+CREATE FUNCTION forget_once(ns pg_catalog.text, key pg_catalog.text) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'forget_once_wrapper';
-COMMENT ON FUNCTION forget_once(text, text) IS
+COMMENT ON FUNCTION forget_once(pg_catalog.text, pg_catalog.text) IS
     'Removes the record of finished work, as of commit: the next begin_once runs it, with a higher token. True if there was one; unfinished work is left alone. Errors: 22004, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';

@@ -1,6 +1,6 @@
 #!/bin/sh
 # pgspot.sh NN looks with pgspot for what a hostile schema could make of every script of the extension that is installed,
-# and of the pieces of upgrade scripts; and then whether it would have found something.
+# and of the pieces of upgrade scripts, and for names without a schema; and then whether it would have found something.
 set -eu
 . "$(dirname "$0")/suite.sh"
 
@@ -46,9 +46,29 @@ judge() {
     fi
 }
 
+# judge_names QUALIFIED|UNQUALIFIED NAME FILE: whether something in it is written without its schema.
+judge_names() {
+    status=0
+    said=$(cd "$work" && "$python" "$CONFIG/suites/unqualified.py" "$3" 2>&1) || status=$?
+    case $status/$said in
+    0/) found=QUALIFIED ;;
+    1/"$3":*) found=UNQUALIFIED ;;
+    *) found="unclear: status $status" ;;
+    esac
+    if [ "$found" = "$1" ]; then
+        echo "ok: $2 is $found"
+        passed=$((passed + 1))
+    else
+        echo "$said"
+        echo "not ok: $2 is $found, not $1"
+        failed=$((failed + 1))
+    fi
+}
+
 scripts=$(cd "$installed" && ls pg_once--*.sql)
 for script in $scripts; do
     made_plain "$installed/$script" "$script"
+    judge_names QUALIFIED "$script" "$script"
     case ${script#pg_once--} in
     # It may replace functions of the version that it leads from, and no others.
     *--*) judge CLEAN "$script" "${script%--*}.sql" "$script" ;;
@@ -61,6 +81,7 @@ done
 for piece in "$ROOT"/sql/upgrade/*.sql; do
     made_plain "$piece" "$(basename "$piece")"
     judge CLEAN "$(basename "$piece")" "$(basename "$piece")"
+    judge_names QUALIFIED "$(basename "$piece")" "$(basename "$piece")"
 done
 
 # One after the other, each at the end of what was found clean.
@@ -74,4 +95,19 @@ hijack operator "DO \$\$ BEGIN PERFORM CASE acl.grantee WHEN 0 THEN 'PUBLIC' END
 hijack function 'SELECT lower(pg_catalog.version());'
 hijack replacing 'CREATE OR REPLACE VIEW some_schema.tally AS SELECT 1 AS total;'
 hijack keeping 'CREATE TABLE IF NOT EXISTS some_schema.tally (total int);'
+
+unqualified() {
+    { cat "$work/$newest" && printf '%s\n' "$2"; } >"$work/unqualified-$1.sql"
+    judge_names UNQUALIFIED "a script with an unqualified $1" "unqualified-$1.sql"
+}
+unqualified argument "COMMENT ON FUNCTION once.may_use(text) IS 'A comment';"
+unqualified column 'CREATE TABLE some_schema.tally (total bigint);'
+unqualified result 'CREATE FUNCTION some_schema.tally() RETURNS "any" LANGUAGE c AS '"'MODULE_PATHNAME';"
+unqualified cast "SELECT 'pg_class'::regclass;"
+unqualified collation "CREATE VIEW some_schema.tally AS SELECT 'a'::pg_catalog.text COLLATE \"C\" AS total;"
+unqualified signature "DO \$\$ DECLARE all_of_them CONSTANT pg_catalog.text[] := ARRAY[
+'once.may_use(text)'
+]; BEGIN END \$\$;"
+unqualified declaration 'DO $$ DECLARE total int; BEGIN END $$;'
+unqualified 'cast-in-a-block' "DO \$\$ BEGIN PERFORM '1'::text; END \$\$;"
 outcome "$passed" "$failed"

@@ -10,7 +10,7 @@ $$;
 
 DO $grant$
 DECLARE
-    /* As in 'once.check()' or '%1$I.once_key(text)', where %1$I stands for the schema of the extension. */
+    /* As in 'once.check()' or '%1$I.once_key(pg_catalog.text)', where %1$I stands for the schema of the extension. */
     created CONSTANT pg_catalog.text[] := ARRAY[
 -- the functions, one a line
     ]::pg_catalog.text[];

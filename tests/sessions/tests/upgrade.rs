@@ -60,18 +60,18 @@ fn version(session: &mut Session) -> String {
 
 /// What the next version has more: a column, a function, and a function with other arguments. It is
 /// called by a new name in the library, so that a session with the old library does not find it.
-const NEW_COLUMN: &str = "note text";
+const NEW_COLUMN: &str = "note pg_catalog.text";
 const COLUMN_COMMENT: &str = "COMMENT ON COLUMN once.claim.note IS 'A note';";
 const DROPPED: &str = "DROP FUNCTION once.lock_hash(pg_catalog.text, pg_catalog.text);";
 const CHANGED: &str =
-    "CREATE FUNCTION once.lock_hash(ns text, key text, shared boolean DEFAULT false) RETURNS bigint
+    "CREATE FUNCTION once.lock_hash(ns pg_catalog.text, key pg_catalog.text, shared pg_catalog.bool DEFAULT false) RETURNS pg_catalog.int8
     LANGUAGE c STABLE PARALLEL UNSAFE COST 10
     AS 'MODULE_PATHNAME', 'lock_hash_0_4_wrapper';
-COMMENT ON FUNCTION once.lock_hash(text, text, boolean) IS 'The number of the lock';";
-const ADDED: &str = "CREATE FUNCTION @extschema@.tally(ns text, key text) RETURNS bigint
+COMMENT ON FUNCTION once.lock_hash(pg_catalog.text, pg_catalog.text, pg_catalog.bool) IS 'The number of the lock';";
+const ADDED: &str = "CREATE FUNCTION @extschema@.tally(ns pg_catalog.text, key pg_catalog.text) RETURNS pg_catalog.int8
     LANGUAGE c STABLE PARALLEL UNSAFE COST 10
     AS 'MODULE_PATHNAME', 'tally_wrapper';
-COMMENT ON FUNCTION @extschema@.tally(text, text) IS 'A number';";
+COMMENT ON FUNCTION @extschema@.tally(pg_catalog.text, pg_catalog.text) IS 'A number';";
 
 /// Installs the next version beside this one, as docs for those who make one say: CONTRIBUTING.md.
 fn install_next(server: &Server, cluster: &Cluster) {
@@ -88,7 +88,8 @@ fn install_next(server: &Server, cluster: &Cluster) {
         let listed = session.refused(&piece("prove"), "55000");
         listed.detail().unwrap().to_owned()
     });
-    let created = "'once.lock_hash(text, text, boolean)',\n'%1$I.tally(text, text)'";
+    let created = "'once.lock_hash(pg_catalog.text, pg_catalog.text, pg_catalog.bool)',
+        '%1$I.tally(pg_catalog.text, pg_catalog.text)'";
     let upgrade = [
         filled("prove", &before),
         format!("ALTER TABLE once.claim ADD COLUMN {NEW_COLUMN};\n{COLUMN_COMMENT}"),
@@ -127,13 +128,13 @@ fn next_script(this: &str) -> String {
     );
     let script = replaced(
         script,
-        "'once.lock_hash(text, text)'",
-        "'once.lock_hash(text, text, boolean)'",
+        "'once.lock_hash(pg_catalog.text, pg_catalog.text)'",
+        "'once.lock_hash(pg_catalog.text, pg_catalog.text, pg_catalog.bool)'",
     );
     replaced(
         script,
         "        'claim_many(",
-        "        'tally(text, text)',\n        'claim_many(",
+        "        'tally(pg_catalog.text, pg_catalog.text)',\n        'claim_many(",
     )
 }
 
