@@ -281,7 +281,7 @@ fn malformed_rows_crash_nothing_and_break_no_fence() {
                     attacks += calls(role, &format!("{table}.{column} = {value}"));
                 }
                 fences(&mut tenant, &format!("{table}.{column} = {value}"));
-                superuser.run("DELETE FROM once.access_policy WHERE ns <> 'closed'");
+                let _ = superuser.try_run("TRUNCATE once.access_policy");
             }
         }
     }

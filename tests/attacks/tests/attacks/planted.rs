@@ -180,7 +180,11 @@ impl Tables for Columns {
 
 /// The extension's tables with their columns, as an imitation has them.
 fn columns() -> Columns {
-    let policy = vec![("ns", "text"), ("ttl", "interval"), ("allowed_role", "oid")];
+    let policy = vec![
+        ("ns", "text"),
+        ("ttl", "interval"),
+        ("allowed_role", "regrole"),
+    ];
     vec![
         (
             "claim",

@@ -5,8 +5,7 @@ use pg_once_attacks::{Scene, count, expired, own, payload, trap, trap_trigger};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The place where an attack is made in turns of a second: after the worker has looked whether the extension
-/// is there, and before it removes anything, the tables are others.
+/// While the worker is in the database, between two of its steps, the tables become others.
 #[test]
 fn the_worker_uses_no_planted_table() {
     let scene = Scene::bare(own(true));
@@ -43,17 +42,27 @@ fn the_worker_uses_no_planted_table() {
             ),
         ),
     ];
-    let rounds = 15;
+    let rounds = 12;
+    let mut observer = scene.superuser();
+    let sweeper = "SELECT EXISTS (SELECT FROM pg_stat_activity
+         WHERE datname = current_database() AND backend_type = 'pg_once sweeper')";
     for round in 0..rounds {
-        let (form, planted) = &forms[[0, 0, 1, 0, 2, 3, 0, 4, 5][round % 9]];
+        let (form, planted) = &forms[[0, 1, 0, 2, 0, 0, 3, 0, 4, 5, 0, 0][round]];
         tenant.run("CREATE EXTENSION IF NOT EXISTS pg_once; SELECT claim_once('x', '1')");
-        // So many that a visit takes many steps.
-        expired(&mut tenant, if round % 2 == 0 { 6_000 } else { 1 });
+        // So many that a visit takes many steps: the drop comes between two of them, or before the first.
+        expired(&mut tenant, 4_000);
+        let begun = Instant::now();
+        while !observer.is_true(sweeper) && begun.elapsed() < Duration::from_secs(6) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(5 * round as u64));
+        // A step waits for the lock, for a while; or it comes when the table is another already.
+        let open = [0.0, 0.1, 0.7][round % 3];
         tenant.run(&format!(
-            "BEGIN; DROP EXTENSION pg_once; CREATE SCHEMA once; {planted}; SELECT pg_sleep(0.9)"
+            "BEGIN; DROP EXTENSION pg_once; CREATE SCHEMA once; {planted}; SELECT pg_sleep({open})"
         ));
         tenant.run("COMMIT");
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(400));
         scene.nobody_got_in(&["@tenant"]);
         let cleared = tenant.told("DROP SCHEMA once CASCADE");
         assert_eq!(cleared, "00000", "{form}");
