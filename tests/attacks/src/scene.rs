@@ -184,6 +184,18 @@ impl Scene {
         assert_eq!(self.server_started, started, "the server was started anew");
     }
 
+    /// What the log says of a crash, and what was running.
+    pub fn crashes(&self) -> Vec<String> {
+        self.log()
+            .lines()
+            .filter(|line| {
+                line.contains("Failed process was running")
+                    || CRASHES.iter().any(|crash| line.contains(crash))
+            })
+            .map(|line| line.chars().take(20_000).collect())
+            .collect()
+    }
+
     /// The lines of the log that sessions of the scene's database wrote.
     pub fn log_lines(&self) -> Vec<String> {
         let here = format!("@{} ", self.database.name);
