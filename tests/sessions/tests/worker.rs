@@ -403,6 +403,51 @@ fn an_open_rename_of_a_database_stops_no_other_sweep() {
     );
 }
 
+/// One row may take a statement longer than a visit may be. The launcher does not wait for it.
+#[test]
+fn a_sweeper_that_is_over_its_time_is_ended() {
+    let cluster = Cluster::start(PRELOADED);
+    let [stuck, other] = [cluster.database(), cluster.database()];
+    let [mut session, mut neighbour] = [stuck.session(), other.session()];
+    session.run(
+        "CREATE FUNCTION stuck() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN PERFORM pg_sleep(120); RETURN OLD; END';
+         CREATE TRIGGER stuck BEFORE DELETE ON once.claim FOR EACH ROW EXECUTE FUNCTION stuck();
+         SELECT claim_once_per('1 ms', 'ns', 'k')",
+    );
+    wait_until(
+        &mut neighbour,
+        &format!(
+            "SELECT EXISTS (SELECT FROM once.check()
+                 WHERE finding LIKE '%database {}: it took too long, and was ended')",
+            stuck.name
+        ),
+    );
+    assert!(
+        session.is_true(
+            "SELECT finding LIKE '%took too long, and was ended' FROM once.worker_state()"
+        )
+    );
+    neighbour.run(EXPIRED);
+    let told = Instant::now();
+    wait_until(&mut neighbour, CLEAN);
+    assert!(
+        told.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        told.elapsed()
+    );
+    drop(session);
+    let told = Instant::now();
+    cluster
+        .connect("postgres")
+        .run(&format!("DROP DATABASE {}", stuck.name));
+    assert!(
+        told.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        told.elapsed()
+    );
+}
+
 /// The owner of an extension may drop it, and make tables of the same names, at any moment.
 #[test]
 fn what_is_planted_under_the_sweepers_eyes_does_not_run() {
