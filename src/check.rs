@@ -1,37 +1,20 @@
 //! What `once.check` asks for beyond the catalogs. Its findings stand in `sql/check.sql`.
 
-use pgrx::iter::TableIterator;
-use pgrx::{name, pg_extern};
+use pgrx::pg_extern;
 
 use crate::error::Error;
 use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::spi::{self, View};
-use crate::pg::{Call, ErrorReport, Value, session};
-
-type Text = Option<Vec<u8>>;
+use crate::pg::{Answer, Call, ErrorReport, Value, session};
 
 /// Those of all namespaces: a number tells nobody a key. A name is of a namespace that is open to all.
 #[pg_extern(sql = false)]
-fn backlog(
-    _call: Call,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(total, i64),
-            name!(expired, i64),
-            name!(endless, i64),
-            name!(crowd, Text),
-        ),
-    >,
-    ErrorReport,
-> {
-    let Backlog {
-        total,
-        expired,
-        endless,
-        crowd,
-    } = owner::run_as_owner(
+fn backlog(call: Call) -> Result<Answer, ErrorReport> {
+    Ok(estimate(call)?)
+}
+
+fn estimate(call: Call) -> Result<Answer, Error> {
+    let backlog = owner::run_as_owner(
         &[
             OwnTable::Claim,
             OwnTable::WorkRecord,
@@ -40,7 +23,12 @@ fn backlog(
         Access::Read,
         count,
     )?;
-    Ok(TableIterator::once((total, expired, endless, crowd)))
+    Ok(call.answer_columns(Some([
+        Value::integer(backlog.total),
+        Value::integer(backlog.expired),
+        Value::integer(backlog.endless),
+        Value::text_or_null(backlog.crowd.as_deref())?,
+    ]))?)
 }
 
 /// What has expired for longer than this, in microseconds, should have been swept.
@@ -52,7 +40,7 @@ struct Backlog {
     expired: i64,
     /// What never expires, in namespaces that nobody has configured; and in which of them is most.
     endless: i64,
-    crowd: Text,
+    crowd: Option<Vec<u8>>,
 }
 
 /// Of about 1000 pages of each table, multiplied.

@@ -4,8 +4,7 @@
 //! `pg_blocking_pids` are the server's own. A wait with a timeout is a subtransaction: what was
 //! granted at the very moment of the timeout goes with it.
 
-use pgrx::iter::TableIterator;
-use pgrx::{name, pg_extern};
+use pgrx::pg_extern;
 
 use crate::digest;
 use crate::error::Error;
@@ -13,7 +12,7 @@ use crate::key;
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::lock::names::{self, Known};
 use crate::pg::lock::{Class, Lock, Mode, Scope};
-use crate::pg::{Call, ErrorReport, role, session};
+use crate::pg::{Answer, Call, ErrorReport, Value, role, session};
 use crate::policy;
 use crate::stats::{self, Told};
 use crate::timeout::Timeout;
@@ -38,21 +37,11 @@ fn lock_hash(call: Call) -> Result<i64, ErrorReport> {
     Ok(admitted(call)?.number() as i64)
 }
 
-/// One row; the time is a timestamptz.
+/// One row.
 #[pg_extern(sql = false)]
-fn lock_name(
-    call: Call,
-) -> Result<
-    TableIterator<'static, (name!(ns, Text), name!(key, Text), name!(since, Time))>,
-    ErrorReport,
-> {
-    let (name, since) = look_up(call)?;
-    let (ns, key) = name.map(|name| (name.ns, name.key)).unzip();
-    Ok(TableIterator::once((ns, key, since)))
+fn lock_name(call: Call) -> Result<Answer, ErrorReport> {
+    Ok(describe(call)?)
 }
-
-type Text = Option<Vec<u8>>;
-type Time = Option<i64>;
 
 /// The name of a lock, in a namespace that the caller may use.
 fn admitted(call: Call) -> Result<key::Name, Error> {
@@ -122,6 +111,15 @@ fn refuse_on_standby() -> Result<(), Error> {
 
 /// Longer than the name of any mode.
 const MODE_LIMIT: usize = 64;
+
+fn describe(call: Call) -> Result<Answer, Error> {
+    let (name, since) = look_up(call)?;
+    Ok(call.answer_columns(Some([
+        Value::text_or_null(name.as_ref().map(|name| &*name.ns))?,
+        Value::text_or_null(name.as_ref().map(|name| &*name.key))?,
+        Value::timestamp(since),
+    ]))?)
+}
 
 /// What the caller may know of the lock (class, number) that `pid` holds or waits for in `mode`.
 fn look_up(call: Call) -> Result<(Option<Known>, Option<i64>), Error> {

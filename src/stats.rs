@@ -2,23 +2,19 @@
 //!
 //! Answers are counted as they are given, whether or not the transaction commits.
 
-use pgrx::iter::TableIterator;
-use pgrx::{PgSqlErrorCode, name, pg_extern};
+use pgrx::{PgSqlErrorCode, pg_extern};
 
 use crate::error::Error;
 use crate::key;
 use crate::pg::counters::{self, Counter, Counts};
-use crate::pg::{Call, ErrorReport, latch, session, settings};
+use crate::pg::store::Store;
+use crate::pg::{Call, ErrorReport, Value, latch, session, settings};
 use crate::policy;
-
-type Text = Option<Vec<u8>>;
 
 /// The counters in the order of [`Counter`].
 #[pg_extern(sql = false)]
-fn counters(
-    _call: Call,
-) -> Result<TableIterator<'static, (name!(ns, Text), name!(counts, Vec<i64>))>, ErrorReport> {
-    Ok(TableIterator::new(rows()?))
+fn counters(call: Call) -> Result<(), ErrorReport> {
+    Ok(show(call)?)
 }
 
 #[pg_extern(sql = false)]
@@ -110,18 +106,22 @@ fn gave_up(told: Result<Told, &Error>) -> bool {
 }
 
 /// Of the namespaces that the caller may use.
-fn rows() -> Result<Vec<(Text, Vec<i64>)>, Error> {
-    let mut rows = Vec::new();
+fn show(call: Call) -> Result<(), Error> {
+    let store = Store::of(call)?;
     for (ns, counts) in counters::all() {
         let is_open = match &ns {
             Some(ns) => policy::admits(ns)?,
             None => true,
         };
         if is_open {
-            rows.push((ns, counts.map(|count| count as i64).to_vec()));
+            let counts = counts.map(|count| count as i64);
+            store.put(&[
+                Value::text_or_null(ns.as_deref())?,
+                Value::integers(&counts)?,
+            ])?;
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
 fn reset(call: Call) -> Result<(), Error> {

@@ -8,8 +8,7 @@ use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use pgrx::datum::AnyElement;
-use pgrx::iter::TableIterator;
-use pgrx::{name, pg_extern};
+use pgrx::pg_extern;
 
 use crate::digest;
 use crate::error::Error;
@@ -19,7 +18,7 @@ use crate::pg::deadline::{Attempt, Failure, attempt};
 use crate::pg::owner::{self, Access, OwnTable, Unusable};
 use crate::pg::probe::{self, Insertion};
 use crate::pg::spi::{self, Rows, View};
-use crate::pg::{Call, ErrorReport, Raised, Value, latch, session};
+use crate::pg::{Answer, Call, ErrorReport, Raised, Value, latch, session};
 use crate::policy::{self, Policy};
 use crate::stats;
 use crate::timeout;
@@ -29,36 +28,10 @@ mod request;
 
 use lifecycle::{Begin, Begun, LeaseLost, Record, Request, State, TOKEN_MAX, TokensExhausted};
 
-#[expect(
-    clippy::type_complexity,
-    reason = "pgrx reads the columns in the signature"
-)]
 #[pg_extern(sql = false)]
-fn begin_once(
-    call: Call,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(outcome, &'static str),
-            name!(token, Option<i64>),
-            name!(attempt, Option<i32>),
-            name!(result, Option<AnyElement>),
-            name!(lease_until, Option<AnyElement>),
-        ),
-    >,
-    ErrorReport,
-> {
+fn begin_once(call: Call) -> Result<Answer, ErrorReport> {
     let told = stats::observe(key::namespace(call, 0)?, || begin(call), counted)?;
-    let result = told.result.map(Value::into_any).transpose()?;
-    let lease_until = Value::timestamp(told.lease_until).into_any()?;
-    Ok(TableIterator::new([(
-        told.outcome.text(),
-        told.token,
-        told.attempt,
-        result.flatten(),
-        lease_until,
-    )]))
+    Ok(answer(call, told)?)
 }
 
 #[pg_extern(sql = false)]
@@ -161,6 +134,16 @@ fn begin(call: Call) -> Result<Told, Error> {
         latch::sleep(next.min(left))?;
         pause = (2 * pause).min(PAUSES.1);
     }
+}
+
+fn answer(call: Call, told: Told) -> Result<Answer, Raised> {
+    call.answer_columns(Some([
+        Value::text(told.outcome.text().as_bytes())?,
+        Value::integer_or_null(told.token),
+        Value::int4_or_null(told.attempt),
+        told.result.unwrap_or_else(Value::null_json),
+        Value::timestamp(told.lease_until),
+    ]))
 }
 
 fn counted(told: &Told) -> stats::Told {

@@ -11,79 +11,59 @@ use std::ffi::{CStr, CString};
 use std::mem;
 use std::time::{Duration, Instant};
 
-use pgrx::datum::AnyElement;
-use pgrx::iter::TableIterator;
-use pgrx::{name, pg_extern};
+use pgrx::pg_extern;
 
 use crate::error::Error;
 use crate::pg::latch::Event;
 use crate::pg::spi::{self, View};
+use crate::pg::store::Store;
 use crate::pg::worker::{self, Course, Database, Jobs, Outcome, State, Visit};
-use crate::pg::{Call, ErrorReport, Raised, Value, counters, session, settings};
+use crate::pg::{Answer, Call, ErrorReport, Raised, Value, counters, session, settings};
 use crate::sweep::{Count, Progress, Table};
 
-type Text = Option<String>;
-type Bytes = Option<Vec<u8>>;
-
 /// Whether there is to be a worker, when it was here, and what is the matter with it.
-#[expect(
-    clippy::type_complexity,
-    reason = "pgrx reads the columns in the signature"
-)]
 #[pg_extern(sql = false)]
-fn worker_state(
-    _call: Call,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(preloaded, bool),
-            name!(finding, Text),
-            name!(advice, Text),
-            name!(awake_at, Option<AnyElement>),
-            name!(visited_at, Option<AnyElement>),
-        ),
-    >,
-    ErrorReport,
-> {
+fn worker_state(call: Call) -> Result<Answer, ErrorReport> {
+    Ok(state(call).map_err(Error::from)?)
+}
+
+fn state(call: Call) -> Result<Answer, Raised> {
+    let text = |text: Option<&str>| Value::text_or_null(text.map(str::as_bytes));
     let state = worker::state();
     let awake_at = state.and_then(|state| state.awake_at);
     let visited_at = state.and_then(|state| Some(state.visited?.0));
     let (finding, advice) = state.filter(|_| is_wanted()).and_then(finding).unzip();
-    Ok(TableIterator::once((
-        state.is_some(),
-        finding.map(str::to_owned),
-        advice.map(str::to_owned),
-        Value::timestamp(awake_at).into_any()?,
-        Value::timestamp(visited_at).into_any()?,
-    )))
+    call.answer_columns(Some([
+        Value::boolean(state.is_some()),
+        text(finding)?,
+        text(advice)?,
+        Value::timestamp(awake_at),
+        Value::timestamp(visited_at),
+    ]))
 }
 
 /// The other databases whose last sweep did not go well.
 #[pg_extern(sql = false)]
-fn worker_troubles(
-    _call: Call,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(database, Bytes),
-            name!(trouble, Text),
-            name!(advice, Text),
-        ),
-    >,
-    ErrorReport,
-> {
+fn worker_troubles(call: Call) -> Result<(), ErrorReport> {
+    Ok(show_troubles(call).map_err(Error::from)?)
+}
+
+fn show_troubles(call: Call) -> Result<(), Raised> {
+    let store = Store::of(call)?;
     let troubles = match is_wanted() {
         true => worker::troubles()?,
         false => Vec::new(),
     };
-    Ok(TableIterator::new(troubles.into_iter().filter_map(
-        |(database, outcome)| {
-            let (trouble, advice) = trouble(outcome)?;
-            Some((Some(database), Some(trouble.into()), Some(advice.into())))
-        },
-    )))
+    for (database, outcome) in troubles {
+        if let Some((trouble, advice)) = trouble(outcome) {
+            store.put(&[
+                Value::text(&database)?,
+                Value::text(trouble.as_bytes())?,
+                Value::text(advice.as_bytes())?,
+            ])?;
+        }
+    }
+    Ok(())
 }
 
 fn is_wanted() -> bool {

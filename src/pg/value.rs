@@ -146,12 +146,27 @@ impl Value<'static> {
         Ok(Self::owned(own, pg_sys::TEXTOID))
     }
 
+    /// A text of these bytes, or its NULL.
+    pub fn text_or_null(bytes: Option<&[u8]>) -> Result<Self, Raised> {
+        bytes.map_or_else(|| Ok(Self::absent(pg_sys::TEXTOID)), Self::text)
+    }
+
     pub fn integer(number: i64) -> Self {
         Self::immediate(Datum::from(number), pg_sys::INT8OID)
     }
 
+    /// A bigint, or its NULL.
+    pub fn integer_or_null(number: Option<i64>) -> Self {
+        number.map_or_else(|| Self::absent(pg_sys::INT8OID), Self::integer)
+    }
+
     pub fn int4(number: i32) -> Self {
         Self::immediate(Datum::from(number), pg_sys::INT4OID)
+    }
+
+    /// An integer, or its NULL.
+    pub fn int4_or_null(number: Option<i32>) -> Self {
+        number.map_or_else(|| Self::absent(pg_sys::INT4OID), Self::int4)
     }
 
     pub fn boolean(is: bool) -> Self {
@@ -197,6 +212,17 @@ impl Value<'static> {
             ptr::copy_nonoverlapping(bytes.as_ptr(), elements, bytes.len());
         }
         Ok(Self::owned(own, pg_sys::UUIDARRAYOID))
+    }
+
+    /// An array of bigints.
+    pub fn integers(numbers: &[i64]) -> Result<Self, Raised> {
+        let own = array(numbers.len(), pg_sys::INT8OID, size_of_val(numbers))?;
+        // SAFETY: behind the header, whose size is a multiple of eight, there is room for the numbers.
+        unsafe {
+            let elements = own.start().add(ARRAY_HEADER).cast::<i64>();
+            ptr::copy_nonoverlapping(numbers.as_ptr(), elements, numbers.len());
+        }
+        Ok(Self::owned(own, pg_sys::INT8ARRAYOID))
     }
 
     /// An array of texts of these bytes.

@@ -450,3 +450,53 @@ fn in_a_parallel_query_they_are_refused() {
         }
     }
 }
+
+/// Functions that return sets or rows, called when the extension is gone that declared them.
+#[test]
+fn the_extension_may_be_gone_when_a_cursor_calls_it() {
+    let database = database();
+    let mut owner = database.session();
+    let functions = owner.rows(
+        "SELECT pg_catalog.format('%s(%s)', p.oid::regproc, pg_catalog.array_to_string(ARRAY(
+                 SELECT CASE t WHEN 'text'::regtype THEN '''x''' ELSE 'NULL' END || '::' || t::regtype
+                 FROM pg_catalog.unnest(p.proargtypes) t), ', '))
+         FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass
+         JOIN pg_extension e ON e.oid = d.refobjid AND d.deptype = 'e'
+         JOIN pg_language l ON l.oid = p.prolang
+         WHERE e.extname = 'pg_once' AND l.lanname = 'c' AND p.proretset
+           AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proargtypes) t
+                           WHERE t IN ('anyelement'::regtype, 'anynonarray'::regtype))
+         ORDER BY 1",
+    );
+    let mut called = Vec::new();
+    for call in functions.into_iter().flatten().flatten() {
+        for query in [
+            format!("SELECT ({call})::text"),
+            format!("SELECT * FROM {call} AS f"),
+        ] {
+            owner.run("BEGIN");
+            if outcome(&mut owner, &format!("DECLARE c CURSOR FOR {query}")) != "fine" {
+                owner.rollback();
+                continue;
+            }
+            owner.run("DROP EXTENSION pg_once");
+            let state = outcome(&mut owner, "FETCH ALL FROM c");
+            let expected = ["fine", "42883", "55000", "42P01", "22004"];
+            assert!(expected.contains(&state.as_str()), "{query}: {state}");
+            called.push(query);
+            owner.rollback();
+        }
+    }
+    for function in [
+        "backlog",
+        "begin_once",
+        "claim_many",
+        "counters",
+        "lock_name",
+        "worker_state",
+        "worker_troubles",
+    ] {
+        let calls = called.iter().filter(|query| query.contains(function));
+        assert_eq!(calls.count(), 2, "{function}: {called:?}");
+    }
+}
