@@ -63,7 +63,9 @@ fn write(call: Call) -> Result<(), Error> {
     {
         return Err(Error::TtlOutOfRange);
     }
-    if call.role(2)?.is_some_and(|role| !role.exists()) {
+    if let Some(role) = call.role(2)?
+        && !role.exists()?
+    {
         return Err(Error::RoleMissing);
     }
     let arguments = [ns, call.value(1)?, call.value(2)?];

@@ -209,7 +209,7 @@ fn known(ns: &[u8]) -> Result<(u64, Option<Rule>), Error> {
 
 /// Reads the table. What changed meanwhile makes `version` an old one, and nothing is kept for it.
 fn look_up(ns: &[u8], version: u64) -> Result<Rule, Error> {
-    let any = watch::begin() && as_owner(is_anything_configured)?;
+    let any = watch::begin()? && as_owner(is_anything_configured)?;
     let rule = match any {
         true => as_owner(|| read(ns))?,
         false => Rule::default(),

@@ -16,16 +16,23 @@
 //! - [`Claims::probe_next`] is the look for very many names in the order of their digests.
 //!
 //! No lock on a page is held between two calls, and no pin but by [`Claims::probe_next`], so that
-//! waiting blocks no vacuum and a subtransaction may begin and be rolled back around any of them.
+//! waiting blocks no vacuum and a subtransaction may begin and be rolled back around any of them:
+//! what is kept from call to call belongs to the resource owner that the table was opened under.
+//!
+//! Where a [`Claim`] stood stays its place as long as it can be used: it does not outlive the call of
+//! [`open`], which has a snapshot meanwhile. Who changes or removes it after the look leaves a dead
+//! row that this snapshot might see, so nobody may clear it away. Rows of the own transaction that
+//! were rolled back are the exception: [`Claims::renew`] and [`Claims::remove`] know them.
 
 use std::ffi::CStr;
+use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
 use std::ptr;
 use std::slice;
 
 use pgrx::pg_sys::{
     self, Datum, HeapTuple, HeapTupleData, IndexInfo, IndexScanDesc, ItemPointerData,
-    MemoryContext, Relation, ScanKeyData, Snapshot, SnapshotData, TransactionId,
+    MemoryContext, Relation, ResourceOwner, ScanKeyData, Snapshot, SnapshotData, TransactionId,
 };
 
 use super::guard::{Raised, guard};
@@ -88,7 +95,7 @@ pub struct Entry {
 
 /// A claim in the table, committed or made by the own transaction.
 #[derive(Clone, Copy)]
-pub struct Claim {
+pub struct Claim<'t> {
     /// Whether namespace and key are those asked for: two names may have one digest.
     pub is_of_name: bool,
     pub expires_at: Option<i64>,
@@ -97,7 +104,9 @@ pub struct Claim {
     pub is_own: bool,
     /// The open transaction of another session that has locked it, maybe to make it anew.
     pub locker: Option<Holder>,
+    maker: TransactionId,
     at: ItemPointerData,
+    table: PhantomData<&'t ()>,
 }
 
 /// An open transaction of another session.
@@ -111,9 +120,9 @@ pub struct Holder {
 
 /// What is true of a name now.
 #[derive(Clone, Copy)]
-pub enum Found {
+pub enum Found<'t> {
     Nothing,
-    Claim(Claim),
+    Claim(Claim<'t>),
     /// This transaction is making, renewing or removing the claim.
     Held(Holder),
 }
@@ -150,21 +159,25 @@ pub fn open<T, E: From<Raised>>(
         }
     };
     let mut cursor = Cursor::new();
+    // SAFETY: reads globals of this backend.
+    let (memory, resources) =
+        unsafe { (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner) };
     let mut claims = Claims {
         heap,
         index: open_index(indexes.ids()[0], mode)?,
+        snapshot: snapshot_where_none_is()?,
         indexes,
         mode,
-        // SAFETY: reads a global of this backend.
-        memory: unsafe { pg_sys::CurrentMemoryContext },
+        memory,
+        resources,
         cursor: &mut cursor,
         walk: Walk::Never,
-        run: Run::default(),
+        run: Run::single(resources),
     };
     if let Purpose::ClaimMany(names) = purpose {
         claims.keep_scan()?;
         claims.walk = Walk::of(&claims, names)?;
-        claims.run = Run::of(&claims.indexes);
+        claims.run = Run::of(&claims.indexes, resources);
     }
     let done = act(Opened::Plain(&mut claims))?;
     claims.close()?;
@@ -176,7 +189,7 @@ pub fn open<T, E: From<Raised>>(
 pub fn lock(wait: bool) -> Result<bool, Raised> {
     refuse_read_only(c"INSERT")?;
     let mode = pg_sys::RowExclusiveLock as i32;
-    let table = shape::table();
+    let table = shape::table()?;
     if table == pg_sys::Oid::INVALID {
         return Ok(true);
     }
@@ -199,8 +212,12 @@ pub struct Claims<'a> {
     index: Relation,
     indexes: Indexes,
     mode: i32,
+    /// One of its own, where the caller has none; else null.
+    snapshot: Snapshot,
     /// Where the scan allocates, whatever context the caller works in.
     memory: MemoryContext,
+    /// What the scan and the run hold belongs to it, also where a subtransaction has begun since.
+    resources: ResourceOwner,
     cursor: &'a mut Cursor,
     walk: Walk,
     run: Run,
@@ -217,9 +234,9 @@ struct Cursor {
     scan: IndexScanDesc,
 }
 
-impl Claims<'_> {
+impl<'t> Claims<'t> {
     /// What is true of the name now, whatever the transaction's snapshot is. Never waits.
-    pub fn probe(&mut self, name: &Name) -> Result<Found, Raised> {
+    pub fn probe(&mut self, name: &Name) -> Result<Found<'t>, Raised> {
         self.rest()?;
         let (heap, index, memory) = (self.heap, self.index, self.memory);
         // An error breaks the kept scan off: it is not used again, and what it holds is released
@@ -286,7 +303,7 @@ impl Claims<'_> {
         let mut digest = name.digest;
         let (digest, indexes) = (&raw mut digest, self.open_indexes()?);
         // What an error breaks off ends with the (sub)transaction.
-        let mut run = mem::take(&mut self.run);
+        let mut run = mem::replace(&mut self.run, Run::single(self.resources));
         let mut row = Row::new();
         // SAFETY: the relations are open and locked for writing. The order is the executor's.
         let (inserted, run) = unsafe {
@@ -319,6 +336,9 @@ impl Claims<'_> {
     pub fn renew(&mut self, claim: &Claim, name: &Name, entry: &Entry) -> Result<bool, Raised> {
         self.may_write()?;
         self.end_run()?;
+        if claim.is_rolled_back() {
+            return Ok(false);
+        }
         let heap = self.heap;
         let (mut digest, mut at) = (name.digest, claim.at);
         let (digest, at) = (&raw mut digest, &raw mut at);
@@ -348,6 +368,9 @@ impl Claims<'_> {
     pub fn remove(&mut self, claim: &Claim) -> Result<bool, Raised> {
         self.may_write()?;
         self.end_run()?;
+        if claim.is_rolled_back() {
+            return Ok(false);
+        }
         let heap = self.heap;
         let mut at = claim.at;
         let at = &raw mut at;
@@ -373,7 +396,7 @@ impl Claims<'_> {
 
     /// The claim as the snapshot of `view` has it, those of the own transaction included. Under
     /// SERIALIZABLE the answer counts as a read.
-    pub fn newest(&mut self, name: &Name, view: View) -> Result<Option<Claim>, Raised> {
+    pub fn newest(&mut self, name: &Name, view: View) -> Result<Option<Claim<'t>>, Raised> {
         let (heap, index) = (self.heap, self.index);
         let cursor = ptr::from_mut(&mut *self.cursor);
         // SAFETY: the relations are open. The key is copied into the scan, which ends here, as
@@ -480,7 +503,7 @@ impl Claims<'_> {
 
     fn close(mut self) -> Result<(), Raised> {
         self.end_run()?;
-        let (scan, heap) = (self.cursor.scan, self.heap);
+        let (scan, heap, snapshot) = (self.cursor.scan, self.heap, self.snapshot);
         let (index, keep_lock) = (self.index, pg_sys::NoLock as i32);
         // SAFETY: all are open, and nobody has them after `self`. The locks stay: the next call of
         // the transaction finds them.
@@ -491,8 +514,20 @@ impl Claims<'_> {
                 }
                 raw::index_close(index, keep_lock);
                 raw::relation_close(heap, keep_lock);
+                if !snapshot.is_null() {
+                    raw::UnregisterSnapshot(snapshot);
+                }
             })
         }
+    }
+}
+
+impl Claim<'_> {
+    /// Whether the own subtransaction that made it was rolled back since: then its place may be
+    /// another row's by now.
+    fn is_rolled_back(&self) -> bool {
+        // SAFETY: looks at this backend's own transactions, and raises nothing.
+        self.is_own && !unsafe { raw::TransactionIdIsCurrentTransactionId(self.maker) }
     }
 }
 
@@ -533,7 +568,7 @@ impl Cursor {
 
     /// What a claim that the dirty snapshot shows means: the snapshot names the transaction that
     /// is making it, or is changing or removing it.
-    fn found(&self, claim: Claim) -> Found {
+    fn found<'t>(&self, claim: Claim<'t>) -> Found<'t> {
         let none = TransactionId::from(0);
         let (maker, changer) = (self.dirty.xmin, self.dirty.xmax);
         if maker == none && changer == none {
@@ -568,12 +603,12 @@ unsafe fn begin_scan(
 ///
 /// The scan allocates for itself at any time: the current memory is its own, `caller` that of what
 /// is needed only now.
-unsafe fn next(
+unsafe fn next<'t>(
     scan: IndexScanDesc,
     heap: Relation,
     name: &Name,
     caller: MemoryContext,
-) -> Option<Claim> {
+) -> Option<Claim<'t>> {
     // SAFETY: the caller's scan of the caller's table.
     unsafe {
         loop {
@@ -591,12 +626,12 @@ unsafe fn next(
 
 /// The row of the entry that the scan stands at, if the scan's snapshot shows it. Its page is let go
 /// of before it returns.
-unsafe fn visible(
+unsafe fn visible<'t>(
     scan: IndexScanDesc,
     heap: Relation,
     name: &Name,
     caller: MemoryContext,
-) -> Option<Claim> {
+) -> Option<Claim<'t>> {
     // SAFETY: the steps are those of the table access method's index fetch. The row is read under
     // the pin, which keeps it where it is.
     unsafe {
@@ -631,11 +666,12 @@ unsafe fn visible(
     }
 }
 
-/// Reads a row under its pin.
-unsafe fn read(heap: Relation, row: HeapTuple, name: &Name) -> Claim {
+/// Reads a row under its pin. One without a name is of no name, whatever the columns promise: a
+/// constraint may be there that was not checked for the rows before it.
+unsafe fn read<'t>(heap: Relation, row: HeapTuple, name: &Name) -> Claim<'t> {
     let mut values = [Datum::null(); COLUMNS.len()];
     let mut nulls = [false; COLUMNS.len()];
-    // SAFETY: the table has these columns; the row is pinned.
+    // SAFETY: the table has these columns, and no more; the row is pinned.
     unsafe {
         raw::heap_deform_tuple(row, (*heap).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr());
         let header = &*(*row).t_data;
@@ -645,12 +681,14 @@ unsafe fn read(heap: Relation, row: HeapTuple, name: &Name) -> Claim {
             && raw::TransactionIdIsCurrentTransactionId(maker);
         let [_, _, expires_at, owner, ns, key] = values;
         Claim {
-            is_of_name: text(key) == name.key && text(ns) == name.ns,
+            is_of_name: !(nulls[4] || nulls[5]) && text(key) == name.key && text(ns) == name.ns,
             expires_at: (!nulls[2]).then_some(expires_at.value() as i64),
             owner: (!nulls[3]).then(|| *owner.cast_mut_ptr::<[u8; 16]>()),
             is_own,
             locker: locker(row),
+            maker,
             at: (*row).t_self,
+            table: PhantomData,
         }
     }
 }
@@ -678,7 +716,7 @@ unsafe fn locker(row: HeapTuple) -> Option<Holder> {
 
 /// The bytes of a text in a row.
 unsafe fn text<'a>(datum: Datum) -> &'a [u8] {
-    // SAFETY: the column is text NOT NULL.
+    // SAFETY: the column is a text, which is not NULL.
     unsafe {
         let text = raw::pg_detoast_datum_packed(datum.cast_mut_ptr());
         let length = pgrx::varsize_any_exhdr(text);
@@ -745,6 +783,17 @@ unsafe fn update(heap: Relation, at: *mut ItemPointerData, row: HeapTuple) -> bo
         )
     };
     result == pg_sys::TM_Result::TM_Ok
+}
+
+/// A snapshot of this moment where there is none; null where there is one.
+fn snapshot_where_none_is() -> Result<Snapshot, Raised> {
+    // SAFETY: registered with the resource owner, which releases it where an error ends the call.
+    unsafe {
+        guard(|| match raw::HaveRegisteredOrActiveSnapshot() {
+            true => ptr::null_mut(),
+            false => raw::RegisterSnapshot(raw::GetTransactionSnapshot()),
+        })
+    }
 }
 
 fn refuse_read_only(command: &CStr) -> Result<(), Raised> {

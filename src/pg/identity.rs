@@ -4,8 +4,8 @@ use std::ffi::{CStr, c_int};
 
 use pgrx::pg_sys::{self, Oid};
 
-use super::guard::{Raised, guard};
-use super::raw;
+use super::guard::Raised;
+use super::local::{self, Meanwhile};
 use super::role::Role;
 
 /// Whether an AFTER trigger runs as the role that was the current one at its event. Before version 18
@@ -26,36 +26,26 @@ pub fn run_as<T, E: From<Raised>>(
     search_path: &CStr,
     act: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
-    const RESTRICTIONS: u32 = pg_sys::SECURITY_LOCAL_USERID_CHANGE
-        | pg_sys::SECURITY_RESTRICTED_OPERATION
-        | pg_sys::SECURITY_NOFORCE_RLS;
     if role == Role::caller() {
         return act();
     }
-    // SAFETY: the nest level is the one that was just begun. Where undoing it fails, the abort of
-    // the (sub)transaction does it.
-    unsafe {
-        let level = pg_sys::NewGUCNestLevel();
-        let result = switched(role.0, RESTRICTIONS, || {
-            guard(|| {
-                raw::set_config_option(
-                    c"search_path".as_ptr(),
-                    search_path.as_ptr(),
-                    pg_sys::GucContext::PGC_USERSET,
-                    pg_sys::GucSource::PGC_S_SESSION,
-                    pg_sys::GucAction::GUC_ACTION_SAVE,
-                    true,
-                    0,
-                    false,
-                )
-            })?;
-            act()
-        });
-        let restored = guard(|| raw::AtEOXact_GUC(false, level));
-        let result = result?;
-        restored?;
-        Ok(result)
-    }
+    restricted(role, pg_sys::SECURITY_NOFORCE_RLS, search_path, act)
+}
+
+/// Runs `act` with the rights of the role in a security-restricted operation, with its own
+/// search_path. Identity and settings of the caller are restored however it ends.
+pub(super) fn restricted<T, E: From<Raised>>(
+    role: Role,
+    rights: u32,
+    search_path: &CStr,
+    act: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    const RESTRICTIONS: u32 =
+        pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
+    let settings = [(c"search_path", search_path)];
+    switched(role.0, RESTRICTIONS | rights, || {
+        local::with(&settings, Meanwhile::IsUndone, act)
+    })
 }
 
 /// Runs `act` as the role that COMMIT would run as: the session's, without the SECURITY DEFINER

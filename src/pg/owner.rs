@@ -20,12 +20,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{
     self, BOOLOID, CHAROID, INT4OID, INT8OID, INTERVALOID, JSONBOID, NameData, Oid, REGROLEOID,
-    Relation, TEXTOID, TIMESTAMPTZOID, Trigger, UUIDOID, XID8OID,
+    Relation, TEXTOID, TIMESTAMPTZOID, UUIDOID, XID8OID,
 };
 
 use super::Call;
 use super::guard::{Raised, guard};
-use super::{invalidation, raw};
+use super::role::Role;
+use super::{catalog, identity, invalidation, raw};
 
 /// A table that the extension has made in schema `once`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,16 +145,8 @@ impl OwnTable {
     }
 
     /// The schema and the table that the name leads to now.
-    fn resolve(self) -> Option<(Oid, Oid)> {
-        // SAFETY: catalog look-ups by NUL-terminated names.
-        unsafe {
-            let schema = pg_sys::get_namespace_oid(c"once".as_ptr(), true);
-            if schema == Oid::INVALID {
-                return None;
-            }
-            let table = pg_sys::get_relname_relid(self.c_name().as_ptr(), schema);
-            (table != Oid::INVALID).then_some((schema, table))
-        }
+    fn resolve(self) -> Result<Option<(Oid, Oid)>, Raised> {
+        catalog::in_once(self.c_name())
     }
 }
 
@@ -168,33 +161,9 @@ pub fn run_as_owner<T, E: From<Raised> + From<Unusable>>(
     access: Access,
     act: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
-    const RIGHTS: u32 =
-        pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
-    let Some(owner) = owner_of::<E>(tables, access)? else {
-        return act();
-    };
-    let (mut caller, mut context) = (Oid::INVALID, 0);
-    // SAFETY: what core does around the functions of an index that it builds.
-    unsafe {
-        pg_sys::GetUserIdAndSecContext(&raw mut caller, &raw mut context);
-        let level = pg_sys::NewGUCNestLevel();
-        pg_sys::SetUserIdAndSecContext(owner, context | RIGHTS as c_int);
-        pg_sys::set_config_option(
-            c"search_path".as_ptr(),
-            c"pg_catalog, pg_temp".as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
-        let result = act();
-        let restored = guard(|| raw::AtEOXact_GUC(false, level));
-        pg_sys::SetUserIdAndSecContext(caller, context);
-        let result = result?;
-        restored?;
-        Ok(result)
+    match owner_of::<E>(tables, access)? {
+        Some(owner) => identity::restricted(Role(owner), 0, c"pg_catalog, pg_temp", act),
+        None => act(),
     }
 }
 
@@ -264,7 +233,7 @@ pub(super) fn lock(table: OwnTable, access: Access) -> Result<Result<Proof, Unus
     for _ in 0..ROUNDS {
         let id = match known(table) {
             Some(proof) => proof.table,
-            None => match table.resolve() {
+            None => match table.resolve()? {
                 Some((_, id)) => id,
                 None => return Ok(Err(Unusable::Missing(table))),
             },
@@ -274,7 +243,7 @@ pub(super) fn lock(table: OwnTable, access: Access) -> Result<Result<Proof, Unus
         if let Some(proof) = known(table).filter(|proof| proof.table == id) {
             return Ok(Ok(proof));
         }
-        if let Some((schema, found)) = table.resolve()
+        if let Some((schema, found)) = table.resolve()?
             && found == id
         {
             let proved = prove(table, schema, id, mode)?;
@@ -341,7 +310,9 @@ fn look(
         // A member by itself proves little: who owns the extension may add tables of his own, but
         // cannot give them to a superuser, nor to the owner of the schema.
         let owner = row.relowner;
-        if !is_trusted(owner, owner_of_schema(schema))? {
+        // It is the owner of the schema to whom CREATE EXTENSION gave its tables: the superuser that
+        // created the extension, else the one that made the cluster.
+        if !is_trusted(owner, catalog::owner_of_schema(schema)?)? {
             return Ok(Err(Flaw::Owner));
         }
         if !has_columns(relation, table.columns()) {
@@ -368,22 +339,6 @@ fn is_trusted(role: Oid, owner: Option<Oid>) -> Result<bool, Raised> {
     Ok(Some(role) == owner || unsafe { guard(|| raw::superuser_arg(role)) }?)
 }
 
-/// The owner of the schema, to whom CREATE EXTENSION gave its tables: the superuser that created the
-/// extension, else the one that made the cluster.
-fn owner_of_schema(schema: Oid) -> Option<Oid> {
-    let cache = pg_sys::SysCacheIdentifier::NAMESPACEOID as c_int;
-    // SAFETY: a catalog look-up; the row is read before it is released.
-    unsafe {
-        let row = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(schema));
-        if row.is_null() {
-            return None;
-        }
-        let owner = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_namespace>()).nspowner;
-        pg_sys::ReleaseSysCache(row);
-        Some(owner)
-    }
-}
-
 /// # Safety
 /// The relation is open.
 unsafe fn has_columns(relation: Relation, columns: &[(&CStr, Oid)]) -> bool {
@@ -408,43 +363,51 @@ fn name_of(name: &NameData) -> &CStr {
 /// The relation is open.
 unsafe fn strange_trigger(relation: Relation, owner: Oid) -> Result<Option<String>, Raised> {
     // SAFETY: as the caller promises.
-    let triggers: &[Trigger] = unsafe {
-        let triggers = (*relation).trigdesc;
-        if triggers.is_null() {
-            return Ok(None);
-        }
-        std::slice::from_raw_parts((*triggers).triggers, (*triggers).numtriggers as usize)
-    };
-    for trigger in triggers {
-        // Those of foreign keys and unique constraints are core's own.
-        if trigger.tgisinternal {
-            continue;
-        }
-        let is_plain = trigger.tgqual.is_null() && trigger.tgnargs == 0;
-        let is_own = match owner_of_function(trigger.tgfoid) {
-            Some(role) => is_plain && is_trusted(role, Some(owner))?,
+    for trigger in unsafe { triggers(relation) } {
+        let is_own = match catalog::owner_of_function(trigger.function)? {
+            Some(role) => trigger.is_plain && is_trusted(role, Some(owner))?,
             None => false,
         };
         if !is_own {
-            // SAFETY: a NUL-terminated name.
-            let name = unsafe { CStr::from_ptr(trigger.tgname) };
-            return Ok(Some(name.to_string_lossy().into_owned()));
+            return Ok(Some(trigger.name));
         }
     }
     Ok(None)
 }
 
-fn owner_of_function(function: Oid) -> Option<Oid> {
-    let cache = pg_sys::SysCacheIdentifier::PROCOID as c_int;
-    // SAFETY: a catalog look-up; the row is read before it is released.
+struct FoundTrigger {
+    name: String,
+    function: Oid,
+    /// Whether it has neither a condition nor arguments.
+    is_plain: bool,
+}
+
+/// The triggers of a relation, but for core's own, which foreign keys and unique constraints have.
+///
+/// They are copied: a look-up in the catalogs may hear of a change, such as every VACUUM announces,
+/// and then frees the descriptions of the triggers of open relations too, to make them anew.
+///
+/// # Safety
+/// The relation is open.
+unsafe fn triggers(relation: Relation) -> Vec<FoundTrigger> {
+    // SAFETY: as the caller promises; names are NUL-terminated. Nothing here looks into a catalog.
     unsafe {
-        let row = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(function));
-        if row.is_null() {
-            return None;
+        let description = (*relation).trigdesc;
+        if description.is_null() {
+            return Vec::new();
         }
-        let owner = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_proc>()).proowner;
-        pg_sys::ReleaseSysCache(row);
-        Some(owner)
+        let count = (*description).numtriggers as usize;
+        std::slice::from_raw_parts((*description).triggers, count)
+            .iter()
+            .filter(|trigger| !trigger.tgisinternal)
+            .map(|trigger| FoundTrigger {
+                name: CStr::from_ptr(trigger.tgname)
+                    .to_string_lossy()
+                    .into_owned(),
+                function: trigger.tgfoid,
+                is_plain: trigger.tgqual.is_null() && trigger.tgnargs == 0,
+            })
+            .collect()
     }
 }
 

@@ -6,12 +6,13 @@ use std::{mem, ptr};
 use pgrx::pg_sys::{self, Datum, ScanKeyData, SnapshotData};
 
 use super::guard::{Raised, guard};
-use super::raw;
+use super::{catalog, raw};
 
 /// What another transaction, which is open, has done about a primary key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insertion {
-    /// Nothing; or the primary key is not a btree on one uuid, and nobody knows.
+    /// Nothing; or the primary key is not a btree on one uuid, or is that of a partitioned table, and
+    /// nobody knows.
     None,
     /// It has inserted the row.
     Open,
@@ -24,11 +25,12 @@ pub enum Insertion {
 pub fn insertion(table: &'static CStr, mut key: [u8; 16]) -> Result<Insertion, Raised> {
     const EQUAL: u16 = 3;
     let mode = pg_sys::AccessShareLock as i32;
+    let Some((_, table)) = catalog::in_once(table)? else {
+        return Ok(Insertion::None);
+    };
     // SAFETY: relations, scan and slot are closed where they were opened, or released with the
     // (sub)transaction by an error. Key and snapshot are plain data that outlive the scan.
     unsafe {
-        let schema = pg_sys::get_namespace_oid(c"once".as_ptr(), true);
-        let table = pg_sys::get_relname_relid(table.as_ptr(), schema);
         let mut condition: ScanKeyData = mem::zeroed();
         let mut dirty: SnapshotData = mem::zeroed();
         dirty.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_DIRTY;
@@ -48,6 +50,7 @@ pub fn insertion(table: &'static CStr, mut key: [u8; 16]) -> Result<Insertion, R
                     found = Insertion::None;
                 }
                 if found == Insertion::None
+                    && (*(*index).rd_rel).relkind as u8 == pg_sys::RELKIND_INDEX
                     && (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
                     && (*(*index).rd_index).indnkeyatts == 1
                     && *(*index).rd_opcintype == pg_sys::UUIDOID

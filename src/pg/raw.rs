@@ -35,6 +35,8 @@ unsafe extern "C-unwind" {
     pub(super) fn CacheInvalidateRelcacheByRelid(relation: Oid);
     pub(super) fn CommitTransactionCommand();
     pub(super) fn ConditionalLockRelationOid(relation: Oid, mode: c_int) -> bool;
+    pub(super) fn ReleaseSysCache(row: HeapTuple);
+    pub(super) fn SearchSysCache1(cache: c_int, key: Datum) -> HeapTuple;
     pub(super) fn CopyErrorData() -> *mut ErrorData;
     pub(super) fn DirectFunctionCall1Coll(f: PGFunction, collation: Oid, arg: Datum) -> Datum;
     pub(super) fn DirectFunctionCall2Coll(
@@ -194,7 +196,13 @@ unsafe extern "C-unwind" {
     pub(super) fn getBaseType(kind: Oid) -> Oid;
     pub(super) fn getTypeInputInfo(kind: Oid, input: *mut Oid, io_param: *mut Oid);
     pub(super) fn getTypeOutputInfo(kind: Oid, output: *mut Oid, is_varlena: *mut bool);
+    pub(super) fn get_namespace_name(schema: Oid) -> *mut c_char;
+    pub(super) fn get_namespace_name_or_temp(schema: Oid) -> *mut c_char;
+    pub(super) fn get_namespace_oid(name: *const c_char, missing_ok: bool) -> Oid;
     pub(super) fn get_opcode(operator: Oid) -> Oid;
+    pub(super) fn get_opfamily_member(family: Oid, left: Oid, right: Oid, strategy: i16) -> Oid;
+    pub(super) fn get_relname_relid(name: *const c_char, schema: Oid) -> Oid;
+    pub(super) fn get_typ_typrelid(kind: Oid) -> Oid;
     pub(super) fn get_call_result_type(
         info: FunctionCallInfo,
         kind: *mut Oid,
@@ -318,6 +326,7 @@ unsafe extern "C-unwind" {
     pub(super) fn GetCurrentCommandId(used: bool) -> CommandId;
     pub(super) fn GetCurrentTransactionId() -> TransactionId;
     pub(super) fn GetTransactionSnapshot() -> Snapshot;
+    pub(super) fn HaveRegisteredOrActiveSnapshot() -> bool;
     pub(super) fn IsInParallelMode() -> bool;
     pub(super) fn LockBuffer(buffer: Buffer, mode: c_int);
     pub(super) fn ReadBuffer(relation: Relation, block: BlockNumber) -> Buffer;
@@ -341,7 +350,6 @@ unsafe extern "C-unwind" {
         argument: Datum,
     );
     pub(super) fn SpeculativeInsertionLockAcquire(transaction: TransactionId) -> u32;
-    pub(super) fn SpeculativeInsertionLockRelease(transaction: TransactionId);
     pub(super) fn SpeculativeInsertionWait(transaction: TransactionId, insertion: u32);
     pub(super) fn TransactionIdIsCurrentTransactionId(transaction: TransactionId) -> bool;
     pub(super) fn TransactionIdIsInProgress(transaction: TransactionId) -> bool;

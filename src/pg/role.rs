@@ -1,9 +1,9 @@
 //! Roles and what the caller is among them.
 
-use pgrx::pg_sys::{self, Datum, Oid};
+use pgrx::pg_sys::{self, Oid};
 
 use super::guard::{Raised, guard};
-use super::raw;
+use super::{catalog, raw};
 
 /// A role by its number, which outlives the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,25 +27,21 @@ impl Role {
         Self(unsafe { raw::GetUserId() })
     }
 
-    pub fn exists(self) -> bool {
-        // SAFETY: a catalog look-up.
-        unsafe {
-            let cache = pg_sys::SysCacheIdentifier::AUTHOID as i32;
-            let none = Datum::null();
-            pg_sys::SearchSysCacheExists(cache, Datum::from(self.0), none, none, none)
-        }
+    pub fn exists(self) -> Result<bool, Raised> {
+        catalog::is_role(self.0)
     }
 
     /// Whether `current_user` is this role, has its rights, or is a superuser. A role that was
     /// dropped includes superusers only.
     pub fn includes_caller(self) -> Result<bool, Raised> {
-        // SAFETY: reads this backend's identity, and the catalog.
+        let (role, caller) = (self.0, Self::caller().0);
+        let is_there = self.exists()?;
+        // SAFETY: reads the catalog.
         unsafe {
-            let caller = pg_sys::GetUserId();
-            if !self.exists() {
-                return guard(|| raw::superuser_arg(caller));
-            }
-            guard(|| raw::has_privs_of_role(caller, self.0))
+            guard(|| match is_there {
+                true => raw::has_privs_of_role(caller, role),
+                false => raw::superuser_arg(caller),
+            })
         }
     }
 }

@@ -184,12 +184,15 @@ impl Rows {
 
     /// What stands in a column; none where there is no such row or column.
     fn field(&self, row: usize, column: usize) -> Option<Field> {
-        if self.table.is_null() || row >= self.processed {
+        if self.table.is_null() {
             return None;
         }
-        // SAFETY: SPI's table holds `processed` rows until SPI_finish, which comes after the
-        // closure that `self` was lent to. The column is one of the description.
+        // SAFETY: SPI's table holds `numvals` rows until SPI_finish, which comes after the closure
+        // that `self` was lent to. The column is one of the description.
         unsafe {
+            if row as u64 >= (*self.table).numvals {
+                return None;
+            }
             let rows = (*self.table).tupdesc;
             let columns = PgTupleDesc::from_pg_unchecked(rows);
             let attribute = columns.get(column)?;

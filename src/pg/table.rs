@@ -105,7 +105,7 @@ impl Table {
     pub fn of_argument(call: Call, index: usize) -> Result<Opened, Raised> {
         let kind = call.kind(index)?;
         // SAFETY: a catalog read.
-        let relation = unsafe { pg_sys::get_typ_typrelid(kind) };
+        let relation = unsafe { guard(|| raw::get_typ_typrelid(kind)) }?;
         if relation == Oid::INVALID {
             text::base_type(kind)?;
             return Ok(Opened::NoRow {
@@ -282,14 +282,14 @@ impl Column {
         // SAFETY: catalog reads of an existing operator; the tuple is released after its last use.
         let (schema, name) = unsafe {
             let cache = pg_sys::SysCacheIdentifier::OPEROID as i32;
-            let tuple = pg_sys::SearchSysCache1(cache, Datum::from(operator));
+            let tuple = guard(|| raw::SearchSysCache1(cache, Datum::from(operator)))?;
             if tuple.is_null() {
                 return Ok(None);
             }
             let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_operator>();
-            let schema = quoted(pg_sys::get_namespace_name((*form).oprnamespace))?;
+            let schema = quoted(guard(|| raw::get_namespace_name((*form).oprnamespace))?)?;
             let name = text::from_c((&raw const (*form).oprname.data).cast())?;
-            pg_sys::ReleaseSysCache(tuple);
+            guard(|| raw::ReleaseSysCache(tuple))?;
             (schema, name)
         };
         let column = &self.quoted;
@@ -360,7 +360,9 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
     unsafe {
         let oid = (*relation).rd_id;
         let form = &*(*relation).rd_rel;
-        let schema = quoted(pg_sys::get_namespace_name_or_temp(form.relnamespace))?;
+        let schema = quoted(guard(|| {
+            raw::get_namespace_name_or_temp(form.relnamespace)
+        })?)?;
         let table = quoted((&raw const form.relname.data).cast())?;
         let Some((schema, table)) = schema.zip(table) else {
             return Ok(Opened::Other {
@@ -594,7 +596,7 @@ unsafe fn is_reliable(index: Relation, key: &[&Column]) -> Result<bool, Raised> 
             let family = *(*index).rd_opfamily.add(i);
             let kind = *(*index).rd_opcintype.add(i);
             if *(*index).rd_indcollation.add(i) != column.collation
-                || pg_sys::get_opfamily_member(family, kind, kind, EQUAL)
+                || guard(|| raw::get_opfamily_member(family, kind, kind, EQUAL))?
                     != equality(column.kind.base)?
             {
                 return Ok(false);

@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString, c_char};
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::guard::{Raised, guard};
+use super::local::{self, Meanwhile};
 use super::raw;
 use super::value::{Kind, Value, from_server};
 
@@ -114,19 +115,19 @@ impl<'a> Value<'a> {
 
 /// Runs `act` under settings that make the text of every value the same in all sessions.
 pub fn with_fixed_settings<T, E: From<Raised>>(act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    with_settings(&FIXED, act)
+    local::with(&FIXED, Meanwhile::Stays, act)
 }
 
 /// The same under the caller's search_path, which functions of the user's policies may need. What
 /// depends on it is whether the text of regclass and its like names the schema.
 pub fn with_fixed_formats<T, E: From<Raised>>(act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    with_settings(&FIXED[1..], act)
+    local::with(&FIXED[1..], Meanwhile::Stays, act)
 }
 
 /// For statements on catalogs: their estimates are far too high, and compiling them takes longer
 /// than running them.
 pub fn without_jit<T, E: From<Raised>>(act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    with_settings(&[(c"jit", c"off")], act)
+    local::with(&[(c"jit", c"off")], Meanwhile::Stays, act)
 }
 
 const FIXED: [(&CStr, &CStr); 8] = [
@@ -139,32 +140,6 @@ const FIXED: [(&CStr, &CStr); 8] = [
     (c"quote_all_identifiers", c"off"),
     (c"timezone", c"UTC"),
 ];
-
-fn with_settings<T, E: From<Raised>>(
-    settings: &[(&CStr, &CStr)],
-    act: impl FnOnce() -> Result<T, E>,
-) -> Result<T, E> {
-    // SAFETY: what a function with a SET clause does: a nest level of its own, undone here, or by
-    // the abort of the (sub)transaction when `act` fails.
-    unsafe {
-        let level = pg_sys::NewGUCNestLevel();
-        for (name, value) in settings {
-            pg_sys::set_config_option(
-                name.as_ptr(),
-                value.as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
-        }
-        let done = act()?;
-        guard(|| raw::AtEOXact_GUC(true, level))?;
-        Ok(done)
-    }
-}
 
 /// The name of a type, for messages; `???` for a type that is gone.
 pub(super) fn type_name(kind: Oid) -> Result<String, Raised> {

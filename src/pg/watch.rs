@@ -5,10 +5,10 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys::Oid;
 
 use super::guard::{Raised, guard};
-use super::{invalidation, raw};
+use super::{catalog, invalidation, raw};
 
 /// Counts what may have changed the table. Only this backend's one thread writes these.
 static VERSION: AtomicU64 = AtomicU64::new(1);
@@ -30,29 +30,23 @@ pub fn version() -> Result<u64, Raised> {
 }
 
 /// Whether the table exists. From here on `version` counts its changes only.
-pub fn begin() -> bool {
-    let table = table();
+pub fn begin() -> Result<bool, Raised> {
+    let table = table()?;
     TABLE.store(table.to_u32(), Relaxed);
-    table != Oid::INVALID
+    Ok(table != Oid::INVALID)
 }
 
 /// Tells every session that the table has changed, if the transaction commits.
 pub fn announce() -> Result<(), Raised> {
-    match table() {
+    match table()? {
         Oid::INVALID => Ok(()),
         // SAFETY: it reads the catalog, and raises where the table is gone.
         table => unsafe { guard(|| raw::CacheInvalidateRelcacheByRelid(table)) },
     }
 }
 
-fn table() -> Oid {
-    // SAFETY: catalog look-ups by NUL-terminated names.
-    unsafe {
-        match pg_sys::get_namespace_oid(c"once".as_ptr(), true) {
-            Oid::INVALID => Oid::INVALID,
-            schema => pg_sys::get_relname_relid(c"access_policy".as_ptr(), schema),
-        }
-    }
+fn table() -> Result<Oid, Raised> {
+    Ok(catalog::in_once(c"access_policy")?.map_or(Oid::INVALID, |(_, table)| table))
 }
 
 /// Called for every table whose definition changes, with 0 for all of them.

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
-use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use pgrx::PgTupleDesc;
@@ -10,7 +9,7 @@ use pgrx::pg_sys::{self, Oid, Relation};
 
 use crate::pg::guard::{Raised, guard};
 use crate::pg::owner::{self, Access, OwnTable, Unusable};
-use crate::pg::{invalidation, raw};
+use crate::pg::{catalog, invalidation, raw};
 
 /// What the claim table is fit for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,39 +68,41 @@ const ROUNDS: usize = 100;
 /// Opens and locks `once.claim`, which is the extension's own then.
 ///
 /// The lock comes first and the look at the table after it: what was looked up before the lock
-/// counts only if no change was announced since.
+/// counts only if no change was announced since. Else the name must lead to the same table still.
 pub(super) fn open(access: Access) -> Result<Result<(Relation, Fitness), Unusable>, Raised> {
     const MISSING: Unusable = Unusable::Missing(OwnTable::Claim);
     let mode = access.lock();
     invalidation::register();
     for _ in 0..ROUNDS {
         if STALE.swap(false, Relaxed) {
-            // What was known is over, also where the look-up fails.
+            // What was known is over.
             know(Oid::INVALID);
-            know(table());
+            match table() {
+                Ok(table) => know(table),
+                Err(raised) => {
+                    STALE.store(true, Relaxed);
+                    return Err(raised);
+                }
+            }
         }
         let table = KNOWN.get().table;
         if table == Oid::INVALID {
             STALE.store(true, Relaxed);
             return Ok(Err(MISSING));
         }
-        // SAFETY: the lock stays to the end of the (sub)transaction. The table is locked and was
-        // there after that, so that it stays. The caller closes it, or the abort of the
-        // (sub)transaction that an error leads to.
-        let relation = unsafe {
-            guard(|| {
-                raw::LockRelationOid(table, mode);
-                match STALE.load(Relaxed) {
-                    false => raw::relation_open(table, pg_sys::NoLock as i32),
-                    true => ptr::null_mut(),
-                }
-            })
-        }?;
-        if relation.is_null() {
-            // SAFETY: locked above with this mode; it is looked up anew.
-            unsafe { guard(|| raw::UnlockRelationOid(table, mode)) }?;
-            continue;
+        // SAFETY: the lock stays to the end of the (sub)transaction.
+        unsafe { guard(|| raw::LockRelationOid(table, mode)) }?;
+        if STALE.load(Relaxed) {
+            if self::table()? != table {
+                // SAFETY: locked above with this mode; it is looked up anew.
+                unsafe { guard(|| raw::UnlockRelationOid(table, mode)) }?;
+                continue;
+            }
+            know(table);
         }
+        // SAFETY: the table is locked and was there after that, so that it stays. The caller closes
+        // it, or the abort of the (sub)transaction that an error leads to.
+        let relation = unsafe { guard(|| raw::relation_open(table, pg_sys::NoLock as i32)) }?;
         let fitness = match KNOWN.get().fitness {
             Some(fitness) => fitness,
             None => {
@@ -131,15 +132,9 @@ fn know(table: Oid) {
     });
 }
 
-/// The table's number by its name.
-pub(super) fn table() -> Oid {
-    // SAFETY: catalog look-ups by NUL-terminated names.
-    unsafe {
-        match pg_sys::get_namespace_oid(c"once".as_ptr(), true) {
-            Oid::INVALID => Oid::INVALID,
-            schema => pg_sys::get_relname_relid(c"claim".as_ptr(), schema),
-        }
-    }
+/// The table's number by its name; 0 where it is missing.
+pub(super) fn table() -> Result<Oid, Raised> {
+    Ok(catalog::in_once(c"claim")?.map_or(Oid::INVALID, |(_, table)| table))
 }
 
 /// Called for every table or index whose definition changes, with 0 for all of them.
@@ -257,7 +252,7 @@ fn look_at_indexes(table: Relation) -> Result<FoundIndexes, Raised> {
     // SAFETY: the table is open and locked, so that its indexes stay while they are looked at; the
     // list is a copy in the memory of the call.
     unsafe {
-        let digest = pg_sys::get_attnum((*table).rd_id, COLUMNS[0].0.as_ptr());
+        let digest = number_of(table, COLUMNS[0].0);
         let list = guard(|| raw::RelationGetIndexList(table))?;
         let count = if list.is_null() { 0 } else { (*list).length };
         for at in 0..count as usize {
@@ -268,11 +263,12 @@ fn look_at_indexes(table: Relation) -> Result<FoundIndexes, Raised> {
             let is_guard = row.indisunique
                 && row.indimmediate
                 && row.indnkeyatts == 1
-                && *row.indkey.values.as_ptr() == digest
+                && Some(*row.indkey.values.as_ptr()) == digest
                 && (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
                 && *(*index).rd_opfamily == Oid::from(UUID_OPS)
                 && predicate.is_null();
-            let is_plain = is_guard && row.indnatts == 1;
+            // A walk goes from the least digest to the greatest.
+            let is_plain = is_guard && row.indnatts == 1 && *(*index).rd_indoption == 0;
             let (is_ready, is_valid) = (row.indisready, row.indisvalid);
             guard(|| raw::index_close(index, MODE))?;
             let kept = match () {
@@ -285,7 +281,6 @@ fn look_at_indexes(table: Relation) -> Result<FoundIndexes, Raised> {
                 special = Some("it has other indexes than those on the digest");
             }
         }
-        pg_sys::list_free(list);
     }
     for twin in twins.ids() {
         if guards.count > 0 && !guards.push(*twin) {
@@ -296,6 +291,23 @@ fn look_at_indexes(table: Relation) -> Result<FoundIndexes, Raised> {
         indexes: guards,
         special,
     })
+}
+
+/// The number of a column.
+///
+/// # Safety
+/// The table is open.
+unsafe fn number_of(table: Relation, name: &CStr) -> Option<i16> {
+    // SAFETY: as the caller promises; a name is NUL-terminated.
+    unsafe {
+        let columns = PgTupleDesc::from_pg_unchecked((*table).rd_att);
+        columns
+            .iter()
+            .find(|column| {
+                !column.attisdropped && CStr::from_ptr(column.attname.data.as_ptr()) == name
+            })
+            .map(|column| column.attnum)
+    }
 }
 
 /// The B-tree operator family of uuid.

@@ -8,7 +8,7 @@
 use std::mem;
 use std::ptr;
 
-use pgrx::pg_sys::{self, Datum, IndexScanDesc, IndexTupleData};
+use pgrx::pg_sys::{self, Datum, IndexScanDesc, IndexTupleData, ResourceOwner};
 
 use super::{Claims, Cursor, Found, Name, visible};
 use crate::pg::guard::{Raised, guard};
@@ -52,22 +52,22 @@ impl Walk {
     }
 }
 
-impl Claims<'_> {
+impl<'t> Claims<'t> {
     /// The same as [`Claims::probe`], for a name whose digest is behind that of the last one asked
     /// for. What others have inserted since a page of the index was read may be missing:
     /// [`Claims::insert`] says so then.
-    pub fn probe_next(&mut self, name: &Name) -> Result<Found, Raised> {
-        if matches!(self.walk, Walk::Never) {
+    pub fn probe_next(&mut self, name: &Name) -> Result<Found<'t>, Raised> {
+        if matches!(self.walk, Walk::Never) || self.cursor.scan.is_null() {
             return self.probe(name);
         }
-        let (memory, mut walk) = (self.memory, self.walk);
+        let (memory, resources, mut walk) = (self.memory, self.resources, self.walk);
         // As in `probe`: what an error breaks off is not used again.
         let scan = mem::replace(&mut self.cursor.scan, ptr::null_mut());
         let cursor = ptr::from_mut(&mut *self.cursor);
         let heap = self.heap;
         // SAFETY: the relations are open, and the cursor outlives the scan that points to it.
         let (found, walk) = unsafe {
-            guard(|| {
+            owning(resources, || {
                 if pg_sys::InterruptPending != 0 {
                     raw::ProcessInterrupts();
                 }
@@ -98,9 +98,30 @@ impl Claims<'_> {
         }
         self.walk = Walk::Begin;
         let scan = self.cursor.scan;
+        if scan.is_null() {
+            return Ok(());
+        }
         let key = &raw mut self.cursor.key;
         // SAFETY: the scan is open; the key is copied.
-        unsafe { guard(|| raw::index_rescan(scan, key, 1, ptr::null_mut(), 0)) }
+        unsafe {
+            owning(self.resources, || {
+                raw::index_rescan(scan, key, 1, ptr::null_mut(), 0)
+            })
+        }
+    }
+}
+
+/// Calls PostgreSQL with another resource owner than the current one.
+///
+/// # Safety
+/// The owner lives; for `f` see [`guard`].
+unsafe fn owning<T: Copy>(resources: ResourceOwner, f: impl FnOnce() -> T) -> Result<T, Raised> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let caller = ptr::replace(&raw mut pg_sys::CurrentResourceOwner, resources);
+        let done = guard(f);
+        pg_sys::CurrentResourceOwner = caller;
+        done
     }
 }
 

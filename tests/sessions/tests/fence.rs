@@ -500,3 +500,90 @@ fn the_extension_may_be_gone_when_a_cursor_calls_it() {
         assert_eq!(calls.count(), 2, "{function}: {called:?}");
     }
 }
+
+/// Rows with NULL where the table was made NOT NULL, for both engines.
+#[test]
+fn names_may_be_missing_in_rows() {
+    let database = database();
+    let mut owner = database.session();
+    owner.run(
+        "SELECT claim_once('n', 'k'), claim_once('n', 'l');
+         ALTER TABLE once.claim ALTER ns DROP NOT NULL, ALTER key DROP NOT NULL,
+             ALTER claimed_at DROP NOT NULL;
+         UPDATE once.claim SET ns = NULL, claimed_at = NULL WHERE key = 'k';
+         UPDATE once.claim SET key = NULL WHERE key = 'l'",
+    );
+    for engine in ["direct", "statement"] {
+        owner.run(&format!("SET pg_once.claim_engine = {engine}"));
+        for key in ["k", "l"] {
+            for call in [
+                format!("claim_once('n', '{key}')"),
+                format!("try_claim_once('n', '{key}')"),
+                format!("claim_many('n', '{{{key}}}')"),
+                format!("is_claimed('n', '{key}')"),
+                format!("unclaim('n', '{key}')"),
+            ] {
+                let state = outcome(&mut owner, &format!("SELECT {call}"));
+                assert_ne!(state, "42P01", "{engine}, {call}");
+                assert_eq!(
+                    owner.value("SELECT count(*) FROM once.claim"),
+                    "2",
+                    "{call}"
+                );
+            }
+        }
+    }
+}
+
+/// The index that decides may be in descending order.
+#[test]
+fn many_names_are_found_in_an_index_of_descending_order() {
+    let database = database();
+    let mut owner = database.session();
+    owner.run(
+        "ALTER TABLE once.claim DROP CONSTRAINT claim_pkey;
+         CREATE UNIQUE INDEX ON once.claim (digest DESC)",
+    );
+    let many = "SELECT count(*) FROM claim_many('n', ARRAY(SELECT g::text FROM generate_series(1, 500) g))";
+    assert_eq!(owner.value(many), "500");
+    assert_eq!(owner.value(many), "0");
+    assert_eq!(owner.value("SELECT count(*) FROM once.claim"), "500");
+}
+
+/// What core keeps of tables and types is made anew at every look-up, as others' DDL may have it.
+/// Only a server that is built with assertions can.
+#[test]
+fn what_core_keeps_is_made_anew_at_any_moment() {
+    let database = database();
+    let mut owner = database.session();
+    owner.run(
+        "CREATE TABLE payments (service_id text, line_item_id text);
+         CREATE TABLE t (k int PRIMARY KEY, v int);
+         CREATE TABLE u AS SELECT 1 AS k FROM generate_series(1, 2)",
+    );
+    if outcome(&mut owner, "SET debug_discard_caches = 1") != "fine" {
+        return;
+    }
+    for call in [
+        "SELECT once.configure('n', '1 hour')",
+        "SELECT * FROM once.namespaces",
+        "SELECT claim_once('n', 'k')",
+        "SELECT claim_many('n', '{k, l, m}')",
+        "SET pg_once.claim_engine = statement; SELECT claim_once('n', 'o')",
+        "SELECT unclaim('n', 'k')",
+        "SELECT begin_once('n', 'k')",
+        "SELECT with_lock('n', 'k'), once.lock_hash('n', 'k')",
+        "SELECT * FROM once.claims",
+        "SELECT * FROM once.work",
+        "SELECT once.sweep()",
+        "SELECT with_row_lock(NULL::t, '{\"k\": 1}')",
+        "SELECT with_payment_lock('1', '2')",
+        "SELECT count(*) FROM once.find_duplicates('u', '{k}')",
+        "SELECT count(*) FROM once.merge_duplicates('u', '{k}', dry_run => false)",
+    ] {
+        let state = outcome(&mut owner, call);
+        // A merge ends where it hears of a change of the table.
+        let is_allowed = call.contains("merge") && state == "55000";
+        assert!(state == "fine" || is_allowed, "{call}: {state}");
+    }
+}
