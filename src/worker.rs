@@ -7,7 +7,7 @@
 //! only, in which claims of a few seconds pile up many times over.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::pg::latch::Event;
 use crate::pg::spi::{self, View};
 use crate::pg::store::Store;
-use crate::pg::worker::{self, Course, Database, Jobs, Outcome, State, Visit};
+use crate::pg::worker::{self, Course, Database, Jobs, Outcome, Process, State, Visit};
 use crate::pg::{Answer, Call, ErrorReport, Raised, Value, counters, session, settings};
 use crate::sweep::{Count, Progress, Table};
 
@@ -208,10 +208,10 @@ const SLOW: &str = "Look for triggers on the tables of schema once and for what 
 const NO_PLACE: &str = "max_worker_processes must have room for two. It tries again.";
 
 /// Visits all databases, and sleeps. Ends with an error only, and is started again then.
-fn launch() {
+fn launch(process: &mut Process) {
     let mut launcher = Launcher::default();
     loop {
-        if let Err(raised) = launcher.round() {
+        if let Err(raised) = launcher.round(process) {
             raise(raised.into());
         }
     }
@@ -225,10 +225,10 @@ struct Launcher {
 }
 
 impl Launcher {
-    fn round(&mut self) -> Result<(), Raised> {
+    fn round(&mut self, process: &mut Process) -> Result<(), Raised> {
         worker::show_awake();
         let counted = counters::databases();
-        let databases = worker::databases();
+        let databases = process.databases();
         for database in counted {
             if !databases.contains_key(&database) {
                 counters::forget(database);
@@ -239,7 +239,7 @@ impl Launcher {
         worker::forget(|database| is_open(&database));
         let interval = settings::sweep_interval();
         if interval == 0 {
-            return worker::sleep(IDLE, Event::Launcher);
+            return process.sleep(IDLE, Event::Launcher);
         }
         let interval = Duration::from_secs(interval.unsigned_abs().into());
         for database in databases.keys().copied().filter(is_open) {
@@ -247,9 +247,10 @@ impl Launcher {
             let is_leaving = self.leaving.iter().any(|left| left.database() == database);
             let plan = self.plans.entry(database).or_default();
             if !is_leaving && plan.wait(interval).is_zero() {
-                worker::sleep(Duration::ZERO, Event::Launcher)?;
+                process.sleep(Duration::ZERO, Event::Launcher)?;
                 worker::show_awake();
-                self.leaving.extend(plan.visit(database, interval)?);
+                self.leaving
+                    .extend(plan.visit(process, database, interval)?);
             }
         }
         let waits = self.plans.values().map(|plan| plan.wait(interval));
@@ -259,13 +260,14 @@ impl Launcher {
         } else {
             pause.max(LEAVING)
         };
-        worker::sleep(pause, Event::Launcher)
+        process.sleep(pause, Event::Launcher)
     }
 }
 
 /// Sends a sweeper to the database, and ends it where it is over its time. What it leaves behind, or
 /// why there is nothing; and the sweeper where it is still there.
 fn send(
+    process: &mut Process,
     database: Database,
     course: Course,
 ) -> Result<(Result<Course, Outcome>, Option<Visit>), Raised> {
@@ -283,7 +285,7 @@ fn send(
         let left = limit.saturating_sub(begun.elapsed());
         match (left.is_zero(), ended) {
             (false, _) => {
-                worker::sleep(left.min(AWAKE), Event::Launcher)?;
+                process.sleep(left.min(AWAKE), Event::Launcher)?;
                 worker::show_awake();
             }
             (true, None) => {
@@ -326,8 +328,13 @@ impl Plan {
 
     /// The sweeper, where it is still there. None is sent to a database that is locked: so it costs
     /// no time, however many there are.
-    fn visit(&mut self, database: Database, interval: Duration) -> Result<Option<Visit>, Raised> {
-        if worker::is_locked(database)? {
+    fn visit(
+        &mut self,
+        process: &mut Process,
+        database: Database,
+        interval: Duration,
+    ) -> Result<Option<Visit>, Raised> {
+        if process.is_locked(database)? {
             // DDL keeps it locked for a moment.
             if self.late > 0 {
                 worker::record(database, Outcome::LateConnecting);
@@ -340,7 +347,7 @@ impl Plan {
         self.course.is_vacuum_off = self.vacuum_late.is_some();
         self.course.end = session::now() + VISIT;
         let begun = Instant::now();
-        let (course, left) = send(database, self.course)?;
+        let (course, left) = send(process, database, self.course)?;
         let now = Instant::now();
         worker::record(database, course.err().unwrap_or(Outcome::Done));
         self.worked += now - begun;
@@ -433,7 +440,7 @@ impl From<Stage> for u64 {
 }
 
 /// One visit to the database that this process is connected to.
-fn visit() {
+fn visit(process: &mut Process) {
     let begun = session::now();
     let mut course = worker::course();
     let end = course.end.min(begun + VISIT);
@@ -443,7 +450,7 @@ fn visit() {
         rows => pace.rows.min(rows as i64),
     };
     let mut stage = Stage::from(course.place);
-    course.is_installed = worker::transaction(c"pg_once: looking for the extension", is_installed);
+    course.is_installed = process.transaction(c"pg_once: looking for the extension", is_installed);
     if !course.is_installed {
         stage = Stage::Through;
     }
@@ -463,11 +470,11 @@ fn visit() {
         is_first = false;
         stage = match stage {
             Stage::Sweep(at) => {
-                let (removed, next) = worker::transaction(activity(at.table()), || step(at, rows));
+                let (removed, next) = process.transaction(activity(at.table()), || step(at, rows));
                 course.removed += removed.unsigned_abs();
                 rows = next_rows(rows, session::now() - now).min(pace.rows);
                 if next.is_some() {
-                    rest(pace, now, end);
+                    rest(process, pace, now, end);
                 }
                 match next {
                     Some(next) if next.table() == at.table() => Stage::Sweep(next),
@@ -475,7 +482,7 @@ fn visit() {
                 }
             }
             Stage::Tidy(table) => {
-                let crowding = tidy(table, &mut course, end + LAST_VACUUM - VISIT);
+                let crowding = tidy(process, table, &mut course, end + LAST_VACUUM - VISIT);
                 course.crowding = course.crowding.max(crowding);
                 course.removed = 0;
                 match table {
@@ -500,49 +507,41 @@ fn next_rows(rows: i64, time: i64) -> i64 {
 }
 
 /// Rests after work that began then, but not beyond the end of the visit.
-fn rest(pace: Pace, begun: i64, end: i64) {
+fn rest(process: &mut Process, pace: Pace, begun: i64, end: i64) {
     let now = session::now();
     let rest = (pace.rest * (now - begun)).min(end - now).max(0);
-    worker::sleep(Duration::from_micros(rest.unsigned_abs()), Event::Sweeper)
+    process
+        .sleep(Duration::from_micros(rest.unsigned_abs()), Event::Sweeper)
         .unwrap_or_else(|raised| raise(raised.into()));
 }
 
 /// Has the table vacuumed where it needs it, once it is swept, but not beyond `end`. Of a thousand
 /// rows, how many the sweep has removed.
-fn tidy(table: Table, course: &mut Course, end: i64) -> u64 {
-    worker::report_statistics().unwrap_or_else(|raised| raise(raised.into()));
-    let (proved, count) = worker::transaction(c"pg_once: looking for dead rows", || {
+fn tidy(process: &mut Process, table: Table, course: &mut Course, end: i64) -> u64 {
+    process
+        .report_statistics()
+        .unwrap_or_else(|raised| raise(raised.into()));
+    let (proved, count) = process.transaction(c"pg_once: looking for dead rows", || {
         table.count().unwrap_or_else(|error| raise(error))
     });
     if !course.is_vacuum_off
-        && let Some(statement) = vacuum(table, count)
+        && let Some(truncate) = vacuum(count)
     {
         let end = end.max(session::now() + VACUUM_TIME);
-        let is_done =
-            worker::vacuum(&statement, proved, end).unwrap_or_else(|raised| raise(raised.into()));
+        let is_done = process
+            .vacuum(proved, truncate, end)
+            .unwrap_or_else(|raised| raise(raised.into()));
         course.is_vacuum_off = !is_done;
     }
     1000 * course.removed / (count.live.max(0) + FEW).unsigned_abs()
 }
 
-/// The VACUUM that the table needs. It waits for nobody. Only where most of the table is empty does
-/// it give space back to the operating system, for which it keeps others out for a moment.
-fn vacuum(table: Table, count: Count) -> Option<CString> {
+/// Whether a table needs VACUUM, and whether that is to give space back to the operating system:
+/// only where most of the table is empty.
+fn vacuum(count: Count) -> Option<bool> {
     let wanted = FEW + count.live * DEAD / 1000;
-    if count.dead < wanted || count.bytes > VACUUMED {
-        return None;
-    }
-    let is_spacious = count.heap > SPACIOUS * (count.live + FEW);
-    let truncate = if is_spacious { "on" } else { "off" };
-    let without = match cfg!(feature = "pg15") {
-        true => "",
-        false => ", SKIP_DATABASE_STATS",
-    };
-    let name = table.name();
-    CString::new(format!(
-        "VACUUM (SKIP_LOCKED, TRUNCATE {truncate}{without}) {name}"
-    ))
-    .ok()
+    let is_wanted = count.dead >= wanted && count.bytes <= VACUUMED;
+    is_wanted.then(|| count.heap > SPACIOUS * (count.live + FEW))
 }
 
 fn activity(table: Table) -> &'static CStr {
@@ -641,27 +640,21 @@ mod unit_tests {
             heap: 10 << 20,
             bytes: 16 << 20,
         };
-        let statement = |count| vacuum(Table::Claim, count).map(|text| text.into_string().unwrap());
-        let usual = statement(count).unwrap();
-        assert!(
-            usual.contains("TRUNCATE off") && usual.ends_with(" once.claim"),
-            "{usual}"
-        );
+        assert_eq!(vacuum(count), Some(false));
         assert_eq!(
-            statement(Count {
+            vacuum(Count {
                 dead: 6_000,
                 ..count
             }),
             None
         );
         assert_eq!(
-            statement(Count {
+            vacuum(Count {
                 bytes: 1 << 30,
                 ..count
             }),
             None
         );
-        let emptied = statement(Count { live: 800, ..count }).unwrap();
-        assert!(emptied.contains("TRUNCATE on"), "{emptied}");
+        assert_eq!(vacuum(Count { live: 800, ..count }), Some(true));
     }
 }

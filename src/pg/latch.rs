@@ -17,6 +17,9 @@ static SLEPT_AT: AtomicI64 = AtomicI64::new(i64::MIN);
 /// `DEADLOCK_TIMEOUT` of `utils/timeout.h`, the same in 15 to 18.
 const DEADLOCK_TIMEOUT: c_int = 1;
 
+/// The longest wait for a latch, in milliseconds.
+pub(super) const LONGEST: u128 = c_int::MAX as u128;
+
 /// Whether this backend has slept or waited for a lock since then. Every wait for a lock of the
 /// lock manager, be it for a transaction, a row or a table, sets the timer that looks for
 /// deadlocks; the server remembers when that was.
@@ -38,7 +41,7 @@ pub fn sleep(length: Duration) -> Result<(), Raised> {
             return Ok(());
         }
         SLEPT_AT.store(session::now(), Relaxed);
-        let milliseconds = left.as_micros().div_ceil(1000) as c_long;
+        let milliseconds = left.as_micros().div_ceil(1000).min(LONGEST) as c_long;
         // SAFETY: what pg_sleep does: the latch is this backend's, and is reset before what it
         // was set for is served.
         unsafe {

@@ -1,10 +1,17 @@
 //! The fence: the only place that touches PostgreSQL's internals, and the only one with `unsafe`.
 //!
 //! What a caller may rely on: every function is safe for any input in any order, on the backend's
-//! one thread. An ERROR of PostgreSQL comes back as [`Raised`], whole. After a [`Raised`] nothing
-//! but raising an error is right, unless it came out of [`deadline::attempt`], which has rolled its
-//! subtransaction back.
+//! one thread. An ERROR of PostgreSQL comes back as [`Raised`], whole.
 //! A [`Value`] owns what it points to, or borrows it from the [`Call`] that it is an argument of.
+//! What is found in a table borrows from the call that opened it.
+//!
+//! What a caller owes: after an error nothing but raising it is right, be it a [`Raised`] or one
+//! that a closure returned out of a function of the fence. The exceptions are
+//! [`deadline::attempt`] and [`rehearsal::rehearse`], which have rolled their subtransaction back.
+//!
+//! What nobody can promise: that a function is declared in SQL to return what it returns. Types of
+//! arguments are checked, and so are the columns of returned rows; but a superuser who declares one
+//! of the C functions anew, with another result, has read what he wrote as something else.
 
 mod answer;
 pub mod array;

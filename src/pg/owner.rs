@@ -185,11 +185,17 @@ fn owner_of<E: From<Raised> + From<Unusable>>(
 
 /// A table that was proved to be the extension's own, by its number: it means this one for ever.
 #[derive(Clone, Copy, Debug)]
-pub struct Proved(pub(super) Oid);
+pub struct Proved {
+    pub(super) table: OwnTable,
+    pub(super) number: Oid,
+}
 
 /// Locks the table to the end of the transaction, and proves it.
 pub fn proved(table: OwnTable, access: Access) -> Result<Result<Proved, Unusable>, Raised> {
-    Ok(lock(table, access)?.map(|proof| Proved(proof.table)))
+    Ok(lock(table, access)?.map(|proof| Proved {
+        table,
+        number: proof.table,
+    }))
 }
 
 /// Whether the call is that of a trigger of this table, which is the extension's own.

@@ -65,7 +65,8 @@ pub fn after(from: i64, period: Interval) -> Result<Option<i64>, Raised> {
     };
     let period = Datum::from(&raw mut period);
     // SAFETY: a timestamp and an interval, as the function declares. It is the function of
-    // timestamp without time zone, whose arithmetic is UTC's on the value of a timestamptz.
+    // timestamp without time zone, whose arithmetic is UTC's on the value of a timestamptz. It holds
+    // nothing where it raises, so that one of its errors may be an answer.
     let sum = unsafe {
         guard(|| {
             raw::DirectFunctionCall2Coll(

@@ -1,6 +1,6 @@
 //! VACUUM, which is no statement of a transaction: it begins and commits its own.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::ptr;
 
 use pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED;
@@ -13,10 +13,26 @@ use super::raw;
 /// `STATEMENT_TIMEOUT` of `utils/timeout.h`, the same in 15 to 18.
 const STATEMENT_TIMEOUT: c_int = 3;
 
-/// Runs a statement that is one VACUUM of one table: this one, whatever its name leads to by now.
-/// False where it was not done by `end`, and was broken off. Only in a background worker, outside of
-/// any transaction.
-pub fn run(statement: &CStr, table: Proved, end: i64) -> Result<bool, Raised> {
+/// A VACUUM of this table that waits for nobody. With `truncate` it gives space back to the
+/// operating system, for which it keeps others out for a moment.
+pub(super) fn statement(table: Proved, truncate: bool) -> CString {
+    let truncate = if truncate { "on" } else { "off" };
+    let without = match cfg!(feature = "pg15") {
+        true => "",
+        false => ", SKIP_DATABASE_STATS",
+    };
+    let name = table.table.name();
+    let text = format!("VACUUM (SKIP_LOCKED, TRUNCATE {truncate}{without}) once.{name}");
+    CString::new(text).unwrap_or_default()
+}
+
+/// Runs VACUUM of this table, whatever its name leads to by now. False where it was not done by
+/// `end`, and was broken off.
+///
+/// # Safety
+/// The process is a background worker that is in no transaction, and `statement` is that of
+/// [`statement()`] for this table.
+pub(super) unsafe fn run(statement: &CStr, table: Proved, end: i64) -> Result<bool, Raised> {
     // SAFETY: the order of calls is that of a backend that is told VACUUM: it commits the
     // transaction that was begun here, and leaves another one to be committed. So what was parsed
     // is kept in memory that no transaction frees; the process ends soon. A cancel is served as in a
@@ -29,7 +45,7 @@ pub fn run(statement: &CStr, table: Proved, end: i64) -> Result<bool, Raised> {
             let parsed = (*(*parsed).elements).ptr_value.cast::<pg_sys::RawStmt>();
             let vacuum = (*parsed).stmt.cast::<pg_sys::VacuumStmt>();
             let named = (*(*(*vacuum).rels).elements).ptr_value;
-            (*named.cast::<pg_sys::VacuumRelation>()).oid = table.0;
+            (*named.cast::<pg_sys::VacuumRelation>()).oid = table.number;
             let state = raw::make_parsestate(ptr::null_mut());
             raw::SetCurrentStatementStartTimestamp();
             raw::StartTransactionCommand();

@@ -16,17 +16,21 @@ use pgrx::pg_guard;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::guard::{Raised, guard};
-use super::latch::Event;
+use super::latch::{Event, LONGEST};
 use super::owner::Proved;
 use super::{raw, session, settings, vacuum};
 
 /// What the workers do.
 pub struct Jobs {
     /// Of the one that is always there. It comes back to the caller never.
-    pub launch: fn(),
+    pub launch: fn(&mut Process),
     /// Of one in a database, which is to end soon.
-    pub visit: fn(),
+    pub visit: fn(&mut Process),
 }
+
+/// A background worker between two transactions. Only the job that is given it can do what would
+/// end the transaction that a backend is in.
+pub struct Process(());
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Database(pub(super) Oid);
@@ -182,19 +186,23 @@ unsafe extern "C-unwind" fn at_startup() {
     }
 }
 
+/// # Safety
+/// Called by the server, as what a background worker does.
 #[pg_guard]
 #[unsafe(no_mangle)]
-pub extern "C-unwind" fn pg_once_launcher(_nothing: Datum) {
+pub unsafe extern "C-unwind" fn pg_once_launcher(_nothing: Datum) {
     take_signals();
     BackgroundWorker::connect_worker_to_spi_by_oid(None, None);
     if let Some(jobs) = JOBS.get() {
-        (jobs.launch)();
+        (jobs.launch)(&mut Process(()));
     }
 }
 
+/// # Safety
+/// Called by the server, as what a background worker does.
 #[pg_guard]
 #[unsafe(no_mangle)]
-pub extern "C-unwind" fn pg_once_sweeper(database: Datum) {
+pub unsafe extern "C-unwind" fn pg_once_sweeper(database: Datum) {
     take_signals();
     let argument = database.value() as u64;
     VISIT.store((argument >> 32) as u32, Relaxed);
@@ -207,7 +215,7 @@ pub extern "C-unwind" fn pg_once_sweeper(database: Datum) {
     // The launcher bounds the wait for the lock on the database, and tells what it was.
     override_setting(c"lock_timeout", c"200ms");
     if let Some(jobs) = JOBS.get() {
-        (jobs.visit)();
+        (jobs.visit)(&mut Process(()));
     }
 }
 
@@ -303,25 +311,99 @@ fn take_signals() {
 
 const SIGTERM: c_int = 15;
 
-/// Sleeps, and serves interrupts and a reload of the settings. Where the postmaster is gone the
-/// process ends, so that the server can be started again.
-pub fn sleep(time: Duration, event: Event) -> Result<(), Raised> {
-    let event = event.number()?;
-    let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as c_int;
-    let milliseconds = time.as_micros().div_ceil(1000) as c_long;
-    // SAFETY: in the main loop of a worker, outside of any transaction. The latch is this
-    // process's, and is reset before what it was set for is served.
-    unsafe {
-        guard(|| {
-            raw::WaitLatch(pg_sys::MyLatch, events, milliseconds, event);
-            raw::ResetLatch(pg_sys::MyLatch);
-            raw::ProcessInterrupts();
-        })?;
-        if BackgroundWorker::sighup_received() {
-            guard(|| raw::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP))?;
+impl Process {
+    /// Sleeps, and serves interrupts and a reload of the settings. Where the postmaster is gone the
+    /// process ends, so that the server can be started again.
+    pub fn sleep(&mut self, time: Duration, event: Event) -> Result<(), Raised> {
+        let event = event.number()?;
+        let events =
+            (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as c_int;
+        let milliseconds = time.as_micros().div_ceil(1000).min(LONGEST) as c_long;
+        // SAFETY: in the main loop of a worker, outside of any transaction. The latch is this
+        // process's, and is reset before what it was set for is served.
+        unsafe {
+            guard(|| {
+                raw::WaitLatch(pg_sys::MyLatch, events, milliseconds, event);
+                raw::ResetLatch(pg_sys::MyLatch);
+                raw::ProcessInterrupts();
+            })?;
+            if BackgroundWorker::sighup_received() {
+                guard(|| raw::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP))?;
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// All databases, and whether they can be visited: those that allow connections and are no
+    /// templates.
+    pub fn databases(&mut self) -> HashMap<Database, bool> {
+        let mut databases = HashMap::new();
+        BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
+            // SAFETY: a scan of a shared catalog, which needs no database. The tuple is read before
+            // the next one is asked for.
+            unsafe {
+                let lock = pg_sys::AccessShareLock as c_int;
+                let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, lock);
+                let scan = pg_sys::table_beginscan_catalog(relation, 0, ptr::null_mut());
+                loop {
+                    let tuple =
+                        pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+                    if tuple.is_null() {
+                        break;
+                    }
+                    let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
+                    // A limit of -2 marks a database that is half dropped.
+                    let is_open = row.datallowconn && !row.datistemplate && row.datconnlimit != -2;
+                    databases.insert(Database(row.oid), is_open);
+                }
+                raw::heap_endscan(scan);
+                pg_sys::table_close(relation, lock);
+            }
+        }));
+        databases
+    }
+
+    /// Whether somebody keeps the database locked against connections: a worker would wait for that.
+    pub fn is_locked(&mut self, database: Database) -> Result<bool, Raised> {
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: 0,
+            locktag_field2: pg_sys::DatabaseRelationId.to_u32(),
+            locktag_field3: database.0.to_u32(),
+            locktag_field4: 0,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        };
+        let mode = pg_sys::RowExclusiveLock as c_int;
+        BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
+            // SAFETY: the lock that a connection takes on its database, asked for without waiting; the
+            // end of the transaction releases it.
+            unsafe { guard(|| raw::LockAcquire(&raw const tag, mode, false, true)) }
+        }))
+        .map(|taken| taken == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL)
+    }
+
+    /// Runs `act` in a transaction of its own, which `pg_stat_activity` shows as `activity`.
+    pub fn transaction<T>(&mut self, activity: &CStr, act: impl FnOnce() -> T) -> T {
+        shown(activity, || {
+            BackgroundWorker::transaction(std::panic::AssertUnwindSafe(act))
+        })
+    }
+
+    /// Vacuums this table, whatever it is called by now. False where it was not done by `end`, and
+    /// was broken off. With `truncate` space is given back to the operating system.
+    pub fn vacuum(&mut self, table: Proved, truncate: bool, end: i64) -> Result<bool, Raised> {
+        let statement = vacuum::statement(table, truncate);
+        // SAFETY: a process between two transactions; the statement is of this table.
+        shown(&statement, || unsafe {
+            vacuum::run(&statement, table, end)
+        })
+    }
+
+    /// Tells the server's statistics what this process has done so far, as backends do when idle.
+    pub fn report_statistics(&mut self) -> Result<(), Raised> {
+        // SAFETY: outside of any transaction.
+        unsafe { guard(|| raw::pgstat_report_stat(true)) }.map(drop)
+    }
 }
 
 /// The launcher tells that it is there.
@@ -329,53 +411,6 @@ pub fn show_awake() {
     if let Some(shared) = shared() {
         shared.awake_at.store(session::now(), Relaxed);
     }
-}
-
-/// All databases, and whether they can be visited: those that allow connections and are no
-/// templates.
-pub fn databases() -> HashMap<Database, bool> {
-    let mut databases = HashMap::new();
-    BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
-        // SAFETY: a scan of a shared catalog, which needs no database. The tuple is read before
-        // the next one is asked for.
-        unsafe {
-            let lock = pg_sys::AccessShareLock as c_int;
-            let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, lock);
-            let scan = pg_sys::table_beginscan_catalog(relation, 0, ptr::null_mut());
-            loop {
-                let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
-                if tuple.is_null() {
-                    break;
-                }
-                let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
-                // A limit of -2 marks a database that is half dropped.
-                let is_open = row.datallowconn && !row.datistemplate && row.datconnlimit != -2;
-                databases.insert(Database(row.oid), is_open);
-            }
-            raw::heap_endscan(scan);
-            pg_sys::table_close(relation, lock);
-        }
-    }));
-    databases
-}
-
-/// Whether somebody keeps the database locked against connections: a worker would wait for that.
-pub fn is_locked(database: Database) -> Result<bool, Raised> {
-    let tag = pg_sys::LOCKTAG {
-        locktag_field1: 0,
-        locktag_field2: pg_sys::DatabaseRelationId.to_u32(),
-        locktag_field3: database.0.to_u32(),
-        locktag_field4: 0,
-        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
-        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
-    };
-    let mode = pg_sys::RowExclusiveLock as c_int;
-    BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
-        // SAFETY: the lock that a connection takes on its database, asked for without waiting; the
-        // end of the transaction releases it.
-        unsafe { guard(|| raw::LockAcquire(&raw const tag, mode, false, true)) }
-    }))
-    .map(|taken| taken == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL)
 }
 
 /// A worker in a database.
@@ -405,9 +440,16 @@ impl Visit {
             .set_notify_pid(pid);
         let mut worker: pg_sys::BackgroundWorker = (&builder).into();
         let mut handle = ptr::null_mut();
-        // SAFETY: the worker is copied; the handle is kept for the visit.
-        let is_begun =
-            unsafe { pg_sys::RegisterDynamicBackgroundWorker(&raw mut worker, &raw mut handle) };
+        // SAFETY: the worker is copied; the handle is kept for the visit, in memory that lives as
+        // long as the process.
+        let is_begun = unsafe {
+            let top = pg_sys::TopMemoryContext;
+            let caller = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, top);
+            let is_begun =
+                pg_sys::RegisterDynamicBackgroundWorker(&raw mut worker, &raw mut handle);
+            pg_sys::CurrentMemoryContext = caller;
+            is_begun
+        };
         is_begun.then(|| Self {
             database,
             number,
@@ -536,19 +578,6 @@ impl Record {
     }
 }
 
-/// Runs `act` in a transaction of its own, which `pg_stat_activity` shows as `activity`.
-pub fn transaction<T>(activity: &CStr, act: impl FnOnce() -> T) -> T {
-    shown(activity, || {
-        BackgroundWorker::transaction(std::panic::AssertUnwindSafe(act))
-    })
-}
-
-/// Runs a statement that is one VACUUM, of this table whatever it is called by now. False where it
-/// was not done by `end`, and was broken off.
-pub fn vacuum(statement: &CStr, table: Proved, end: i64) -> Result<bool, Raised> {
-    shown(statement, || vacuum::run(statement, table, end))
-}
-
 fn shown<T>(activity: &CStr, act: impl FnOnce() -> T) -> T {
     // SAFETY: a NUL-terminated text, copied by the call; null is none.
     let report = |state, activity: *const _| unsafe {
@@ -558,12 +587,6 @@ fn shown<T>(activity: &CStr, act: impl FnOnce() -> T) -> T {
     let result = act();
     report(pg_sys::BackendState::STATE_IDLE, ptr::null());
     result
-}
-
-/// Tells the server's statistics what this process has done so far, as backends do when idle.
-pub fn report_statistics() -> Result<(), Raised> {
-    // SAFETY: outside of any transaction.
-    unsafe { guard(|| raw::pgstat_report_stat(true)) }.map(drop)
 }
 
 /// What others may know of the workers.

@@ -8,7 +8,7 @@
 use std::ffi::CStr;
 use std::ptr;
 use std::slice;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use pgrx::pg_guard;
 use pgrx::pg_sys::{self, LWLock, LWLockMode, LWLockPadded, Oid};
@@ -57,11 +57,12 @@ static mut EARLIER_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
 /// Asks for the memory, while the postmaster loads the library.
 pub fn request() {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    if !settings::is_preloaded() || ASKED.swap(true, Ordering::Relaxed) {
+        return;
+    }
     // SAFETY: hooks are set by the postmaster alone, and those that were there are called.
     unsafe {
-        if !settings::is_preloaded() {
-            return;
-        }
         EARLIER_REQUEST = pg_sys::shmem_request_hook;
         pg_sys::shmem_request_hook = Some(at_request);
         EARLIER_STARTUP = pg_sys::shmem_startup_hook;
