@@ -37,8 +37,8 @@ use pgrx::pg_sys::{
 
 use super::guard::{Raised, guard};
 use super::owner::{Access, Unusable};
-use super::raw;
 use super::spi::View;
+use super::{memory, raw};
 
 mod form;
 mod run;
@@ -214,7 +214,7 @@ pub struct Claims<'a> {
     mode: i32,
     /// One of its own, where the caller has none; else null.
     snapshot: Snapshot,
-    /// Where the scan allocates, whatever context the caller works in.
+    /// Where a scan that is kept allocates, whatever context the caller works in.
     memory: MemoryContext,
     /// What the scan and the run hold belongs to it, also where a subtransaction has begun since.
     resources: ResourceOwner,
@@ -250,7 +250,11 @@ impl<'t> Claims<'t> {
                 if pg_sys::InterruptPending != 0 {
                     raw::ProcessInterrupts();
                 }
-                let caller = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, memory);
+                let own = match kept.is_null() {
+                    true => memory::of_scan(),
+                    false => memory,
+                };
+                let caller = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, own);
                 let scan = match kept.is_null() {
                     true => Cursor::scan_dirty(cursor, heap, index),
                     false => kept,

@@ -56,6 +56,13 @@ unsafe extern "C-unwind" {
         second: Datum,
     ) -> Datum;
     pub(super) fn FunctionCall1Coll(f: *mut FmgrInfo, collation: Oid, argument: Datum) -> Datum;
+    pub(super) fn GenerationContextCreate(
+        parent: MemoryContext,
+        name: *const c_char,
+        min_size: Size,
+        init_size: Size,
+        max_size: Size,
+    ) -> MemoryContext;
     pub(super) fn GetCurrentTimestamp() -> TimestampTz;
     pub(super) fn GetCurrentTransactionStartTimestamp() -> TimestampTz;
     pub(super) fn GetUserId() -> Oid;
@@ -78,6 +85,7 @@ unsafe extern "C-unwind" {
         dont_wait: bool,
     ) -> LockAcquireResult::Type;
     pub(super) fn MemoryContextDelete(context: MemoryContext);
+    pub(super) fn MemoryContextReset(context: MemoryContext);
     pub(super) fn MemoryContextStrdup(context: MemoryContext, string: *const c_char)
     -> *mut c_char;
     #[cfg(any(feature = "pg15", feature = "pg16"))]
