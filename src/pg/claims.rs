@@ -791,12 +791,13 @@ unsafe fn update(heap: Relation, at: *mut ItemPointerData, row: HeapTuple) -> bo
 
 /// A snapshot of this moment where there is none; null where there is one.
 fn snapshot_where_none_is() -> Result<Snapshot, Raised> {
-    // SAFETY: registered with the resource owner, which releases it where an error ends the call.
+    // SAFETY: to ask reads this backend's state, and raises nothing. What is registered is so with
+    // the resource owner, which releases it where an error ends the call.
     unsafe {
-        guard(|| match raw::HaveRegisteredOrActiveSnapshot() {
-            true => ptr::null_mut(),
-            false => raw::RegisterSnapshot(raw::GetTransactionSnapshot()),
-        })
+        if raw::HaveRegisteredOrActiveSnapshot() {
+            return Ok(ptr::null_mut());
+        }
+        guard(|| raw::RegisterSnapshot(raw::GetTransactionSnapshot()))
     }
 }
 
