@@ -120,6 +120,20 @@ SELECT 'warning', format('the shared lock table is %s %% full', 100 * u.entries 
               CASE WHEN h.pid IS NULL THEN 'A prepared transaction' ELSE format('Backend %s', h.pid) END, h.entries)
 FROM used u, room r, holder h WHERE u.entries > r.entries / 2
 UNION ALL
+SELECT 'warning', format('%s owns the extension and cannot read %s', quote_ident(pg_get_userbyid(e.extowner)), string_agg(format('once.%s', t.name), ', ' ORDER BY t.name)),
+       'REASSIGN OWNED hands over the extension without the rights on its tables and functions: a superuser grants them again, see operations.'
+FROM pg_extension e, tables t
+WHERE e.extname = 'pg_once' AND NOT has_table_privilege(e.extowner, t.oid, 'SELECT')
+GROUP BY e.extowner
+UNION ALL
+SELECT 'notice', format('%s has rights on %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+                        string_agg(DISTINCT format('once.%s', t.name), ', ')),
+       format('Such a role sees or writes what namespaces keep for other roles. Where that is not meant: REVOKE ALL ON %s FROM %s',
+              string_agg(DISTINCT format('once.%s', t.name), ', '), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+FROM pg_extension e, tables t JOIN pg_class c ON c.oid = t.oid, aclexplode(c.relacl) a
+WHERE e.extname = 'pg_once' AND a.grantee NOT IN (c.relowner, e.extowner)
+GROUP BY a.grantee
+UNION ALL
 SELECT 'warning', 'synchronous_commit is off',
        'A claim that was answered may be lost in a crash, and won again. Set it to local at least, where claims are made.'
 WHERE current_setting('synchronous_commit') = 'off'

@@ -309,7 +309,8 @@ fn unless_there(table: &str, constraint: &str, statement: &str) -> String {
     }
     format!(
         "DO {quote} BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_constraint \
-             WHERE conrelid = {}::pg_catalog.regclass AND pg_catalog.quote_ident(conname) = {}) \
+             WHERE conrelid OPERATOR(pg_catalog.=) {}::pg_catalog.regclass::pg_catalog.oid \
+             AND pg_catalog.quote_ident(conname::pg_catalog.text) OPERATOR(pg_catalog.=) {}) \
              THEN {statement}; END IF; END {quote}",
         literal(table),
         literal(constraint)

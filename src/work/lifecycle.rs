@@ -180,9 +180,20 @@ impl Record {
     }
 }
 
-/// The clock, or one more than the token before where the clock is not beyond it.
+/// Where the token before is ahead of the clock, the clock within this many microseconds is added.
+const CLOCK_RANGE: i64 = 1 << 32;
+
+/// The clock. A begin that was rolled back leaves no trace, and the next one must not get its token:
+/// so the clock is part of the token also where the token before is ahead of it, because the clock
+/// has stepped back or a dump came from a server whose clock is ahead.
 fn next_token(before: i64, now: i64) -> Result<i64, TokensExhausted> {
-    match now.max(before.saturating_add(1)) {
+    let next = match now > before {
+        true => now,
+        false => before
+            .saturating_add(1)
+            .saturating_add(now.rem_euclid(CLOCK_RANGE)),
+    };
+    match next {
         next if next > before && next <= TOKEN_MAX => Ok(next),
         _ => Err(TokensExhausted),
     }
@@ -444,7 +455,7 @@ mod tests {
             floor,
         };
         assert_eq!(Record::first(begin(i64::MIN)).unwrap().token, 100);
-        let mut record = Record::first(begin(TOKEN_MAX - 1)).unwrap();
+        let mut record = Record::first(begin(TOKEN_MAX - 101)).unwrap();
         assert_eq!(record.token, TOKEN_MAX);
         for token in [TOKEN_MAX, TOKEN_MAX + 1, i64::MAX] {
             assert_eq!(Record::first(begin(token)), Err(TokensExhausted));
@@ -453,6 +464,25 @@ mod tests {
         }
         record.lease_until = Some(200);
         assert_eq!(record.begin(begin(0)), Ok(Begun::InProgress));
+    }
+
+    /// Two begins of which the first is rolled back start from the same record and floor.
+    #[test]
+    fn a_token_that_was_rolled_back_is_not_given_again() {
+        let ahead = 4_000_000_000_000_000;
+        for floor in [0, 5_000, ahead] {
+            let token = |now| {
+                let begin = Begin {
+                    now,
+                    lease_until: now + 10,
+                    request: None,
+                    floor,
+                };
+                Record::first(begin).unwrap().token
+            };
+            assert!(token(6_000) > floor && token(6_001) > floor);
+            assert_ne!(token(6_000), token(6_001));
+        }
     }
 
     #[test]

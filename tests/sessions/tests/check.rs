@@ -37,6 +37,38 @@ fn leftovers_of_a_reindex_are_found_once_it_is_over() {
     assert_eq!(findings(&mut witness), no_rows());
 }
 
+/// REASSIGN OWNED leaves the rights with the former owner.
+#[test]
+fn rights_that_stayed_with_a_former_owner_are_found() {
+    let cluster = Cluster::start(&[]);
+    let mut admin = cluster.connect("postgres");
+    admin.run("CREATE ROLE leaver LOGIN; CREATE ROLE heir LOGIN");
+    admin.run("CREATE DATABASE d OWNER leaver");
+    cluster
+        .connect_as("leaver", "d")
+        .run("CREATE EXTENSION pg_once");
+    let mut witness = cluster.connect("d");
+    quiet(&mut witness);
+    assert_eq!(findings(&mut witness), no_rows());
+    witness.run("REASSIGN OWNED BY leaver TO heir");
+    let found = findings(&mut witness);
+    let all = "once.access_policy, once.claim, once.merged_rows, once.work_floor, once.work_record";
+    let first = |row: usize, column: usize| found[row][column].clone().unwrap();
+    assert_eq!(
+        [first(0, 1), first(1, 1)],
+        [
+            format!("heir owns the extension and cannot read {all}"),
+            format!("leaver has rights on {all}")
+        ]
+    );
+    witness.run(first(1, 2).split_once(": ").unwrap().1);
+    witness.run(&format!("GRANT SELECT ON {all} TO heir"));
+    assert_eq!(findings(&mut witness), no_rows());
+    cluster
+        .connect_as("leaver", "d")
+        .refused("SELECT * FROM once.claim", "42501");
+}
+
 /// The backend and the prepared transaction are named, and the advice ends them.
 #[test]
 fn claims_that_are_open_for_long_are_found() {

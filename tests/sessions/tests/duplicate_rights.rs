@@ -829,3 +829,49 @@ fn tables_of_a_superuser_run_as_that_superuser() {
     assert_eq!(scene.app.rows(merge).len(), 1);
     assert_eq!(scene.ran(), ["postgres"]);
 }
+
+/// The plan is text that somebody runs under a search_path of their own.
+#[test]
+fn the_plan_runs_no_operator_of_strangers() {
+    let mut scene = Scene::new();
+    let eve = scene.database.name.clone();
+    scene.admin.run(&format!(
+        "GRANT CREATE ON SCHEMA public TO eve_{eve};
+         ALTER TABLE shop.payments OWNER TO CURRENT_USER;
+         UPDATE shop.payments SET k = id::text"
+    ));
+    for (left, right) in [
+        ("oid", "regclass"),
+        ("oid", "oid"),
+        ("text", "text"),
+        ("text", "unknown"),
+        ("name", "text"),
+        ("name", "name"),
+        ("regclass", "regclass"),
+    ] {
+        let parameter = if right == "unknown" { "varchar" } else { right };
+        scene.eve.run(&format!(
+            "CREATE FUNCTION public.spied({left}, {parameter}) RETURNS boolean LANGUAGE plpgsql COST 0.00001 AS $$ BEGIN
+                 PERFORM nextval(format('public.%I', 'ran_' || current_user)::regclass);
+                 RETURN false; END $$;
+             CREATE OPERATOR public.= (LEFTARG = {left}, RIGHTARG = {parameter}, FUNCTION = public.spied)"
+        ));
+    }
+    for path in ["public", "public, pg_catalog"] {
+        scene.admin.run(&format!("SET search_path = {path}"));
+        let plan = scene.admin.rows(PLAN);
+        assert!(!plan.is_empty());
+        for statement in plan.into_iter().flatten().flatten() {
+            scene.admin.run(&statement);
+        }
+        scene
+            .admin
+            .run("ALTER TABLE shop.payments DROP CONSTRAINT payments_k_key");
+    }
+    assert!(
+        scene
+            .admin
+            .is_true("SELECT NOT is_called FROM public.ran_postgres"),
+        "an operator of eve ran"
+    );
+}

@@ -561,6 +561,24 @@ fn a_schema_of_that_name_is_not_taken_over() {
     session.run("DROP SCHEMA once CASCADE; CREATE EXTENSION pg_once");
 }
 
+/// Its functions would come before those that others have made under the same names.
+#[test]
+fn a_schema_of_the_server_is_refused() {
+    let Owned {
+        cluster,
+        name,
+        mut session,
+    } = owned_database();
+    let mut superuser = cluster.connect(&name);
+    for schema in ["pg_catalog", "information_schema"] {
+        for session in [&mut session, &mut superuser] {
+            let create = format!("CREATE EXTENSION pg_once SCHEMA {schema}");
+            assert!(session.refused(&create, "0A000").hint().is_some());
+        }
+    }
+    session.run("CREATE EXTENSION pg_once");
+}
+
 #[test]
 fn functions_live_in_the_chosen_schema() {
     let database = database();

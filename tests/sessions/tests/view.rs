@@ -2,7 +2,7 @@
 //! learns nothing of it from them, whatever it asks EXPLAIN.
 
 use pg_once_sessions::{Cluster, Database, database};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// A closed namespace with keys and work, and an open one, with statistics.
@@ -108,8 +108,8 @@ fn quiet() -> Cluster {
     Cluster::start(&["autovacuum = off"])
 }
 
-/// What a fresh session of this role is told. The first session after a change fills caches that all
-/// share, so it is asked twice.
+/// What a fresh session of this role is told, three times of at most twelve: now and then a session reads a
+/// page of the catalogs more, for reasons of its own.
 fn told(database: &Database, role: &str, sql: &str) -> String {
     let ask = || {
         let mut session = database.session_as(role);
@@ -124,8 +124,16 @@ fn told(database: &Database, role: &str, sql: &str) -> String {
             Err(failure) => format!("{failure:?}\n"),
         }
     };
-    let _: String = ask();
-    ask()
+    let mut answers = BTreeMap::new();
+    for _ in 0..12 {
+        let answer: String = ask();
+        let times = answers.entry(answer.clone()).or_insert(0);
+        *times += 1;
+        if *times == 3 {
+            return answer;
+        }
+    }
+    panic!("no answer came three times: {answers:#?}");
 }
 
 /// The attack that found a whole key of a closed namespace, one letter after the other.
