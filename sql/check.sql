@@ -178,8 +178,11 @@ SELECT 'notice', format('about %s claims and works never expire, most of them in
 FROM stored s WHERE s.endless > 10000000
 UNION ALL
 SELECT 'notice', 'once.stats has no room for further namespaces',
-       'They are counted together, in the row without a name. SELECT once.reset_stats() forgets those that are no longer used.'
-FROM once.stats s WHERE s.ns IS NULL
+       CASE c.holder
+           WHEN 'this database' THEN 'They are counted together, in the row without a name. SELECT once.reset_stats() forgets those that are no longer used.'
+           ELSE 'They are counted together, in the row without a name. Other databases hold most of the room, which each gives back with once.reset_stats(), or when it is dropped: SELECT count(*) FROM once.stats in each says how much.'
+       END
+FROM once.counters() c WHERE c.ns IS NULL AND c.holder IS NOT NULL
 $$;
 COMMENT ON FUNCTION once.check() IS
     'What an operator should know, with advice: severity is error, warning or notice. No row where all is well. With the rights of the caller: sessions of others are looked at by members of pg_read_all_stats. It reads a sample of at most 1000 pages of each table.';

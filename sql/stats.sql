@@ -1,8 +1,8 @@
-CREATE FUNCTION once.counters() RETURNS TABLE (ns pg_catalog.text, counts pg_catalog.int8[])
+CREATE FUNCTION once.counters() RETURNS TABLE (ns pg_catalog.text, counts pg_catalog.int8[], holder pg_catalog.text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 100
     AS 'MODULE_PATHNAME', 'counters_wrapper';
 COMMENT ON FUNCTION once.counters() IS
-    'What once.stats shows: the counters of the namespaces that the caller may use.';
+    'What once.stats shows: the counters of the namespaces that the caller may use. The row without a name, where there is no room for further names, also says who holds it: this database or others. For once.check.';
 
 CREATE VIEW once.stats AS
     SELECT c.ns, c.counts[1] AS won, c.counts[2] AS duplicate, c.counts[3] AS in_progress, c.counts[4] AS waits,
@@ -10,7 +10,7 @@ CREATE VIEW once.stats AS
            c.counts[6] AS timeouts, c.counts[7] AS takeovers, c.counts[8] AS mismatches, c.counts[9] AS swept
     FROM once.counters() c;
 COMMENT ON VIEW once.stats IS 'What calls were told in the namespaces that the caller may use, since the start of the server or the last once.reset_stats; without preload, what this session was told';
-COMMENT ON COLUMN once.stats.ns IS 'Namespace; null for all those of the server that found no place among 1024';
+COMMENT ON COLUMN once.stats.ns IS 'Namespace; null for all those of this database that found no place. Only members of pg_read_all_stats and of pg_database_owner, and the owner of the extension, see that row';
 COMMENT ON COLUMN once.stats.won IS 'Claims won, and work told to run';
 COMMENT ON COLUMN once.stats.duplicate IS 'Claims that stood already, and work that was over';
 COMMENT ON COLUMN once.stats.in_progress IS 'Calls told that somebody else is at it';

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::owner::{self, Access, OwnTable};
+use crate::pg::role::DATABASE_OWNER;
 use crate::pg::spi::{self, View};
 use crate::pg::{Role, Value, session, text, watch};
 use crate::timeout::Timeout;
@@ -65,6 +66,21 @@ pub fn is_kept_for_caller(ns: &[u8]) -> Result<Option<bool>, Error> {
         None => Ok(None),
         Some(_) => rule.includes_caller().map(Some),
     }
+}
+
+/// Whether the caller has the rights of the owner of the extension or of the database.
+pub fn is_administrator() -> Result<bool, Error> {
+    Ok(DATABASE_OWNER.includes_caller()?
+        || match extension_owner()? {
+            Some(owner) => owner.includes_caller()?,
+            None => false,
+        })
+}
+
+fn extension_owner() -> Result<Option<Role>, Error> {
+    const OWNER: &str = "SELECT extowner::pg_catalog.regrole FROM pg_catalog.pg_extension \
+         WHERE extname OPERATOR(pg_catalog.=) 'pg_once'";
+    spi::run(OWNER, &[], View::Isolated, |rows| Ok(rows.role(0, 0)?))
 }
 
 /// Whether a ttl is positive and finite, and what is made now with it ends within the range of

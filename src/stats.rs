@@ -6,7 +6,8 @@ use pgrx::{PgSqlErrorCode, pg_extern};
 
 use crate::error::Error;
 use crate::key;
-use crate::pg::counters::{self, Counter, Counts};
+use crate::pg::counters::{self, Counter, Counts, Holder};
+use crate::pg::role::READ_ALL_STATS;
 use crate::pg::store::Store;
 use crate::pg::{Call, ErrorReport, Value, latch, session, settings};
 use crate::policy;
@@ -105,23 +106,36 @@ fn gave_up(told: Result<Told, &Error>) -> bool {
     }
 }
 
-/// Of the namespaces that the caller may use.
+/// Of the namespaces that the caller may use. What is counted without a name may be of others: it is
+/// for those who may know of all, and with it, who holds the places.
 fn show(call: Call) -> Result<(), Error> {
     let store = Store::of(call)?;
     for (ns, counts) in counters::all() {
         let is_open = match &ns {
             Some(ns) => policy::admits(ns)?,
-            None => true,
+            None => READ_ALL_STATS.includes_caller()? || policy::is_administrator()?,
         };
         if is_open {
+            let holder = match ns {
+                Some(_) => None,
+                None => counters::holder().map(name),
+            };
             let counts = counts.map(|count| count as i64);
             store.put(&[
                 Value::text_or_null(ns.as_deref())?,
                 Value::integers(&counts)?,
+                Value::text_or_null(holder)?,
             ])?;
         }
     }
     Ok(())
+}
+
+fn name(holder: Holder) -> &'static [u8] {
+    match holder {
+        Holder::ThisDatabase => b"this database",
+        Holder::Others => b"others",
+    }
 }
 
 fn reset(call: Call) -> Result<(), Error> {

@@ -13,8 +13,7 @@ use crate::error::Error;
 use crate::key;
 use crate::pg::cursor::Cursor;
 use crate::pg::owner::{self, Access, OwnTable};
-use crate::pg::role::{DATABASE_OWNER, Role};
-use crate::pg::spi::{self, Rows, View};
+use crate::pg::spi::Rows;
 use crate::pg::store::Store;
 use crate::pg::{Call, ErrorReport, Value};
 use crate::policy::{self, Closed};
@@ -57,7 +56,7 @@ fn visible_work(call: Call) -> Result<(), ErrorReport> {
 #[pg_extern(sql = false)]
 fn visible_namespaces(call: Call) -> Result<(), ErrorReport> {
     const ALL: &str = "SELECT ns, ttl, allowed_role FROM once.access_policy";
-    let (closed, sees_all) = (policy::closed()?, is_administrator()?);
+    let (closed, sees_all) = (policy::closed()?, policy::is_administrator()?);
     Ok(show(
         call,
         OwnTable::AccessPolicy,
@@ -148,21 +147,6 @@ fn page(call: Call) -> Result<[Value; 3], Error> {
     }
     let (after, max_rows) = (call.value(1)?, Value::integer(max_rows.into()));
     Ok([Value::text(ns)?, after, max_rows])
-}
-
-/// Whether the caller has the rights of the owner of the extension or of the database.
-fn is_administrator() -> Result<bool, Error> {
-    Ok(DATABASE_OWNER.includes_caller()?
-        || match extension_owner()? {
-            Some(owner) => owner.includes_caller()?,
-            None => false,
-        })
-}
-
-fn extension_owner() -> Result<Option<Role>, Error> {
-    const OWNER: &str = "SELECT extowner::pg_catalog.regrole FROM pg_catalog.pg_extension \
-         WHERE extname OPERATOR(pg_catalog.=) 'pg_once'";
-    spi::run(OWNER, &[], View::Isolated, |rows| Ok(rows.role(0, 0)?))
 }
 
 /// What follows the conditions of a page; none for all rows.

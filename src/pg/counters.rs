@@ -1,8 +1,10 @@
 //! Counters of namespaces: everybody's in shared memory where the library is preloaded, else those
 //! of this session.
 //!
-//! The table is of fixed size. The name says in which set of places it can stand; where its set is
-//! full, it is counted in one place for all others. Counting takes no lock.
+//! The table is of fixed size. The name says in which set of places it can stand. A database gets a
+//! new place only while it holds fewer of the set than are free, so that each takes at most half of
+//! what the others leave. Where a name gets none, it is counted in a place that its database has for
+//! all of these; where that finds none either, it is not counted. Counting takes no lock.
 
 use std::collections::HashSet;
 use std::ffi::CStr;
@@ -42,16 +44,21 @@ const NAME_LIMIT: usize = crate::key::NAMESPACE_LIMIT;
 struct Place {
     counts: [AtomicU64; COUNTERS],
     database: AtomicU32,
-    /// 0 where the place is free; written last.
+    /// 0 where the place is free, `NAMELESS` where it has no name; written last.
     length: AtomicU16,
     name: [std::sync::atomic::AtomicU8; NAME_LIMIT],
 }
 
 /// The places that one name can stand at.
-const PLACES: usize = 16;
+const PLACES: usize = 32;
+/// What a database can hold of them, where it is the first.
+const SHARE: usize = PLACES / 2;
 const SETS: usize = 64;
-/// One more, for all names that find no place.
-const ALL: usize = SETS * PLACES + 1;
+/// For databases that have names without a place: one place for each of these databases.
+const NAMELESS_SETS: usize = 8;
+const ALL: usize = (SETS + NAMELESS_SETS) * PLACES;
+
+const NAMELESS: usize = NAME_LIMIT + 1;
 
 const NAME: &CStr = c"pg_once statistics";
 
@@ -124,9 +131,18 @@ impl Counts {
     }
 }
 
+/// Who holds the places that a name of this database does not find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    ThisDatabase,
+    Others,
+}
+
 /// Counts for a namespace of this database.
 pub fn add(name: &[u8], counts: &Counts) {
-    let place = place(name);
+    let Some(place) = place(name) else {
+        return;
+    };
     for (total, count) in place.counts.iter().zip(counts.0) {
         if count > 0 {
             total.fetch_add(count, Relaxed);
@@ -134,41 +150,43 @@ pub fn add(name: &[u8], counts: &Counts) {
     }
 }
 
-/// The counters of all namespaces of this database, and last, without a name, of those of all
-/// databases that found no place.
+/// The counters of all namespaces of this database, and last, without a name, of those that found
+/// no place.
 pub fn all() -> Vec<(Option<Vec<u8>>, [u64; COUNTERS])> {
-    let (database, places) = (database(), places());
-    let others = &places[ALL - 1];
+    let database = database();
     // No place gets another name meanwhile.
-    let mut all: Vec<_> = exclusively(|| {
-        let own = |place: &Place| Some((Some(place.name_in(database)?), place.counts()));
-        places[..ALL - 1].iter().filter_map(own).collect()
-    });
-    if others.counts().iter().any(|count| *count > 0) {
-        all.push((None, others.counts()));
-    }
-    all
+    exclusively(|| {
+        let own = |place: &Place| Some((place.name_in(database)?, place.counts()));
+        places().iter().filter_map(own).collect()
+    })
 }
 
-/// Sets the counters of one namespace back, or of all of this database and of those that found no
-/// place.
+/// Who holds the places where some names of this database find none; none where all find one.
+pub fn holder() -> Option<Holder> {
+    let database = database();
+    let full = || {
+        let sets = places()[..SETS * PLACES].chunks_exact(PLACES);
+        sets.filter(|set| !has_room(set, database))
+    };
+    if full().any(|set| held(set, database) >= SHARE) {
+        return Some(Holder::ThisDatabase);
+    }
+    full().next().map(|_| Holder::Others)
+}
+
+/// Sets the counters of one namespace back, or of all of this database.
 pub fn reset(name: Option<&[u8]>) {
     let database = database();
     clear(|place| match name {
-        Some(name) => place.is_of(database, name),
+        Some(_) => place.is_of(database, name),
         None => place.name_in(database).is_some(),
     });
-    if name.is_none() {
-        places()[ALL - 1].clear();
-    }
 }
 
 /// The databases that have counters.
 pub fn databases() -> HashSet<Database> {
-    let used = |place: &&Place| place.length.load(Acquire) > 0;
-    let places = places()[..ALL - 1].iter().filter(used);
-    places
-        .map(|place| Database(place.database.load(Relaxed).into()))
+    let used = places().iter().filter(|place| !place.is_free());
+    used.map(|place| Database(place.database.load(Relaxed).into()))
         .collect()
 }
 
@@ -180,7 +198,7 @@ pub fn forget(database: Database) {
 
 fn clear(its: impl Fn(&Place) -> bool) {
     exclusively(|| {
-        for place in places()[..ALL - 1].iter().filter(|place| its(place)) {
+        for place in places().iter().filter(|place| its(place)) {
             place.clear();
         }
     });
@@ -191,31 +209,37 @@ impl Place {
         std::array::from_fn(|counter| self.counts[counter].load(Relaxed))
     }
 
-    fn is_of(&self, database: u32, name: &[u8]) -> bool {
-        usize::from(self.length.load(Acquire)) == name.len()
+    fn is_free(&self) -> bool {
+        self.length.load(Acquire) == 0
+    }
+
+    fn is_of(&self, database: u32, name: Option<&[u8]>) -> bool {
+        let bytes = name.unwrap_or_default();
+        usize::from(self.length.load(Acquire)) == name.map_or(NAMELESS, <[u8]>::len)
             && self.database.load(Relaxed) == database
-            && name
+            && bytes
                 .iter()
                 .zip(&self.name)
                 .all(|(byte, own)| own.load(Relaxed) == *byte)
     }
 
-    fn name_in(&self, database: u32) -> Option<Vec<u8>> {
+    /// The name, or that it has none, where the place is this database's.
+    fn name_in(&self, database: u32) -> Option<Option<Vec<u8>>> {
         let length = usize::from(self.length.load(Acquire));
-        (length > 0 && self.database.load(Relaxed) == database).then(|| {
-            self.name[..length]
-                .iter()
-                .map(|byte| byte.load(Relaxed))
-                .collect()
-        })
+        if length == 0 || self.database.load(Relaxed) != database {
+            return None;
+        }
+        let name = self.name.get(..length);
+        Some(name.map(|name| name.iter().map(|byte| byte.load(Relaxed)).collect()))
     }
 
-    fn take(&self, database: u32, name: &[u8]) {
+    fn take(&self, database: u32, name: Option<&[u8]>) {
         self.database.store(database, Relaxed);
-        for (own, byte) in self.name.iter().zip(name) {
+        for (own, byte) in self.name.iter().zip(name.unwrap_or_default()) {
             own.store(*byte, Relaxed);
         }
-        self.length.store(name.len() as u16, Release);
+        let length = name.map_or(NAMELESS, <[u8]>::len);
+        self.length.store(length as u16, Release);
     }
 
     /// A count that comes at this moment may be lost, or be the next owner's.
@@ -227,43 +251,69 @@ impl Place {
     }
 }
 
-/// The place of a name: its own, a free one, or that of all others.
-fn place(name: &[u8]) -> &'static Place {
-    let (database, places) = (database(), places());
-    let first = set(database, name) * PLACES;
-    let set = &places[first..first + PLACES];
-    let own = || set.iter().find(|place| place.is_of(database, name));
+/// The place of a name: its own, or that of all names of its database that have none.
+fn place(name: &[u8]) -> Option<&'static Place> {
+    let database = database();
     if name.is_empty() || name.len() > NAME_LIMIT {
-        return &places[ALL - 1];
+        return nameless(database);
     }
-    if let Some(place) = own() {
-        return place;
-    }
-    if set.iter().all(|place| place.length.load(Relaxed) > 0) {
-        return &places[ALL - 1];
+    let set = set(hash(database, name) % SETS);
+    find(set, database, Some(name))
+        .or_else(|| obtain(set, database, Some(name)))
+        .or_else(|| nameless(database))
+}
+
+#[cold]
+fn nameless(database: u32) -> Option<&'static Place> {
+    let set = set(SETS + database as usize % NAMELESS_SETS);
+    find(set, database, None).or_else(|| obtain(set, database, None))
+}
+
+#[inline(always)]
+fn find(set: &'static [Place], database: u32, name: Option<&[u8]>) -> Option<&'static Place> {
+    set.iter().find(|place| place.is_of(database, name))
+}
+
+/// A place that was free, or that another session took for the same name meanwhile.
+#[cold]
+fn obtain(set: &'static [Place], database: u32, name: Option<&[u8]>) -> Option<&'static Place> {
+    if !has_room(set, database) {
+        return None;
     }
     exclusively(|| {
-        own().unwrap_or_else(
-            || match set.iter().find(|place| place.length.load(Relaxed) == 0) {
-                Some(free) => {
-                    free.take(database, name);
-                    free
-                }
-                None => &places[ALL - 1],
-            },
-        )
+        let found = find(set, database, name);
+        if found.is_some() || !has_room(set, database) {
+            return found;
+        }
+        let free = set.iter().find(|place| place.is_free())?;
+        free.take(database, name);
+        Some(free)
     })
 }
 
-/// FNV-1a. Names that fill the sets, on purpose or not, cost the counts of further ones their
-/// names, in all databases; nothing but counts stands here.
-fn set(database: u32, name: &[u8]) -> usize {
+/// Whether the database may take one more place: there stays room for others.
+fn has_room(set: &[Place], database: u32) -> bool {
+    held(set, database) < set.iter().filter(|place| place.is_free()).count()
+}
+
+fn held(set: &[Place], database: u32) -> usize {
+    let its = |place: &&Place| !place.is_free() && place.database.load(Relaxed) == database;
+    set.iter().filter(its).count()
+}
+
+fn set(number: usize) -> &'static [Place] {
+    let first = number * PLACES;
+    &places()[first..first + PLACES]
+}
+
+/// FNV-1a. Names can be chosen that fall in one set: the share of the set is what bounds them.
+fn hash(database: u32, name: &[u8]) -> usize {
     let hash = name
         .iter()
         .fold(0xcbf2_9ce4_8422_2325 ^ u64::from(database), |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });
-    (hash ^ (hash >> 32)) as usize % SETS
+    (hash ^ (hash >> 32)) as usize
 }
 
 fn places() -> &'static [Place] {

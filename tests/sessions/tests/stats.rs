@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const PRELOADED: &str = "shared_preload_libraries = 'pg_once'";
+const FLOOD: i64 = 6000;
 
 #[test]
 fn everybodys_answers_are_counted() {
@@ -91,28 +92,115 @@ fn only_what_waits_counts_as_a_wait() {
     assert_eq!(stats(&mut session)[..3], ["2", "2", "1"]);
 }
 
+/// However many namespaces a tenant makes, those of other databases get rows of their own, and what
+/// finds no place is counted for its own database.
+#[test]
+fn a_crowd_in_one_database_leaves_others_their_rows() {
+    let cluster = Cluster::start(&[PRELOADED]);
+    let (payroll, database) = (cluster.database(), cluster.database());
+    let [mut crowd, mut session] = [payroll.session(), database.session()];
+    let rows = "SELECT count(ns), count(*) - count(ns), sum(won) FILTER (WHERE ns IS NULL) FROM once.stats";
+    let crowded = |named: i64, nameless: i64| {
+        [vec![
+            Some(named.to_string()),
+            Some("1".into()),
+            Some(nameless.to_string()),
+        ]]
+    };
+    flood(&mut crowd);
+    assert_eq!(crowd.rows(rows), crowded(1024, FLOOD - 1024));
+    session.run("SELECT claim_once('ns ' || n, 'k') FROM generate_series(1, 50) n");
+    let seen = [vec![Some("50".into()), Some("0".into()), None]];
+    assert_eq!(session.rows(rows), seen);
+    session.run("SELECT once.reset_stats()");
+    assert_eq!(crowd.rows(rows), crowded(1024, FLOOD - 1024));
+
+    flood(&mut session);
+    assert_eq!(session.rows(rows), crowded(512, FLOOD - 512));
+    crowd.run("SELECT once.configure('closed', allowed_role => 'postgres')");
+    crowd.run("SELECT claim_once('closed', n) FROM generate_series(1, 13) n");
+    assert_eq!(crowd.rows(rows), crowded(1024, FLOOD - 1024 + 13));
+    assert_eq!(session.rows(rows), crowded(512, FLOOD - 512));
+    crowd.run("SELECT once.reset_stats()");
+    assert_eq!(crowd.number("SELECT count(*) FROM once.stats"), 0);
+    assert_eq!(session.rows(rows), crowded(512, FLOOD - 512));
+}
+
+/// The row without a name may be of closed namespaces.
+#[test]
+fn what_is_counted_without_a_name_is_for_those_who_may_know_of_all() {
+    let cluster = Cluster::start(&[PRELOADED]);
+    let database = cluster.database();
+    let mut session = database.session();
+    flood(&mut session);
+    session.run("CREATE ROLE eve LOGIN");
+    let eve_sees_it = || {
+        let mut eve = database.session_as("eve");
+        assert_eq!(eve.number("SELECT count(ns) FROM once.stats"), 1024);
+        let sees = [
+            "once.stats WHERE ns IS NULL",
+            "once.counters() WHERE ns IS NULL",
+            "once.check() WHERE finding LIKE 'once.stats has no room%'",
+        ]
+        .map(|rows| eve.is_true(&format!("SELECT EXISTS (SELECT FROM {rows})")));
+        assert_eq!(sees, [sees[0]; 3]);
+        sees[0]
+    };
+    assert!(!eve_sees_it());
+    session.run("GRANT pg_read_all_stats TO eve");
+    assert!(eve_sees_it());
+    session.run("REVOKE pg_read_all_stats FROM eve");
+    assert!(!eve_sees_it());
+    session.run(&format!("ALTER DATABASE {} OWNER TO eve", database.name));
+    assert!(eve_sees_it());
+    session.run(&format!(
+        "ALTER DATABASE {} OWNER TO postgres",
+        database.name
+    ));
+    assert!(!eve_sees_it());
+    session.run("DROP EXTENSION pg_once");
+    session.run(&format!(
+        "GRANT CREATE ON DATABASE {} TO eve",
+        database.name
+    ));
+    session.run("GRANT ALL ON SCHEMA public TO eve");
+    database.session_as("eve").run("CREATE EXTENSION pg_once");
+    assert!(eve_sees_it());
+}
+
 /// Databases come and go; what was counted for them takes no room for ever.
 #[test]
 fn a_dropped_database_gives_its_places_up() {
     let cluster = Cluster::start(&[PRELOADED, "pg_once.sweep_interval = 1"]);
     let kept = cluster.database();
-    let mut session = kept.session();
-    let many = "SELECT count(*) FROM generate_series(1, 5000) n WHERE claim_once('ns ' || n, 'k')";
+    let [mut session, mut operator] = kept.sessions();
     let mut is_named = || {
         session.run("SELECT claim_once('mine', gen_random_uuid()::text)");
         session.is_true("SELECT EXISTS (SELECT FROM once.stats WHERE ns = 'mine')")
     };
-    let crowd = cluster.database();
-    crowd.session().run(many);
+    // Each takes half of what the others left.
+    let crowds: Vec<_> = (0..6).map(|_| cluster.database()).collect();
+    for crowd in &crowds {
+        assert!(is_named(), "there is room");
+        operator.run("SELECT once.reset_stats('mine')");
+        flood(&mut crowd.session());
+    }
     assert!(!is_named(), "there is no room");
     cluster
         .connect("postgres")
-        .run(&format!("DROP DATABASE {} WITH (FORCE)", crowd.name));
+        .run(&format!("DROP DATABASE {} WITH (FORCE)", crowds[0].name));
     let started = Instant::now();
     while !is_named() {
         assert!(started.elapsed() < Duration::from_secs(30), "no room still");
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Namespaces enough for all places that the database can get.
+fn flood(session: &mut Session) {
+    let sql =
+        format!("SELECT count(claim_once('flood ' || n, 'k')) FROM generate_series(1, {FLOOD}) n");
+    assert_eq!(session.number(&sql), FLOOD);
 }
 
 fn stats(session: &mut Session) -> Vec<String> {
