@@ -33,12 +33,23 @@ impl<'fcx> Call<'fcx> {
         let Some(datum) = self.datum(index, types::TEXTS)? else {
             return Ok(None);
         };
-        // SAFETY: the argument is an array of texts. What is read of it is what the header says that it
-        // has: dimensions, lower bounds, the bits of NULLs, then the elements up to its size.
+        // SAFETY: the argument is an array of texts.
         unsafe {
             let array = self.detoasted(datum.cast_mut_ptr())?.cast::<ArrayType>();
-            let start = array.cast_const().cast::<u8>();
-            let size = pgrx::varsize_any(array.cast_const().cast());
+            Ok(Some(Texts::read(array)))
+        }
+    }
+}
+
+impl<'a> Texts<'a> {
+    /// # Safety
+    /// It is an array of texts, neither compressed nor stored apart, which lives for `'a`.
+    pub(super) unsafe fn read(array: *const ArrayType) -> Self {
+        // SAFETY: what is read is what the header says that the array has: dimensions, lower bounds,
+        // the bits of NULLs, then the elements up to its size.
+        unsafe {
+            let start = array.cast::<u8>();
+            let size = pgrx::varsize_any(array.cast());
             let dimensions = (*array).ndim as usize;
             let numbers = slice::from_raw_parts(
                 start.add(size_of::<ArrayType>()).cast::<i32>(),
@@ -63,18 +74,16 @@ impl<'fcx> Call<'fcx> {
                 Some(length) if len > 0 => slice::from_raw_parts(start.add(begin), length),
                 _ => &[],
             };
-            Ok(Some(Texts {
+            Self {
                 data,
                 nulls,
                 len,
                 dimensions,
                 lower_bound: numbers.get(dimensions).copied().unwrap_or(1),
-            }))
+            }
         }
     }
-}
 
-impl<'a> Texts<'a> {
     pub fn len(&self) -> usize {
         self.len
     }

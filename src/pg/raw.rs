@@ -12,7 +12,7 @@ use pgrx::pg_sys::{
     JsonbContainer, JsonbIterator, JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode,
     Latch, List, LockAcquireResult, MemoryContext, Oid, PGFunction, ParamListInfo, ParseState,
     Portal, RangeVar, RangeVarGetRelidCallback, RawParseMode, Relation, SPIExecuteOptions,
-    SPIPlanPtr, Size, Snapshot, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot,
+    SPIPlanPtr, Size, Snapshot, SysScanDesc, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot,
     Tuplestorestate, TypeCacheEntry, TypeFuncClass, VacuumStmt, varlena,
 };
 
@@ -271,6 +271,7 @@ unsafe extern "C-unwind" {
     pub(super) fn pg_any_to_server(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;
     pub(super) fn pg_detoast_datum(value: *mut varlena) -> *mut varlena;
+    pub(super) fn pg_detoast_datum_copy(value: *mut varlena) -> *mut varlena;
     pub(super) fn pg_detoast_datum_packed(value: *mut varlena) -> *mut varlena;
     pub(super) fn pg_mbcliplen(s: *const c_char, length: c_int, limit: c_int) -> c_int;
     pub(super) fn pg_server_to_any(s: *const c_char, length: c_int, encoding: c_int)
@@ -285,6 +286,16 @@ unsafe extern "C-unwind" {
     pub(super) fn relation_close(relation: Relation, lock_mode: c_int);
     pub(super) fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, count: c_int);
     pub(super) fn superuser_arg(role: Oid) -> bool;
+    pub(super) fn systable_beginscan(
+        catalog: Relation,
+        index: Oid,
+        index_ok: bool,
+        snapshot: Snapshot,
+        key_count: c_int,
+        keys: ScanKey,
+    ) -> SysScanDesc;
+    pub(super) fn systable_endscan(scan: SysScanDesc);
+    pub(super) fn systable_getnext(scan: SysScanDesc) -> HeapTuple;
     pub(super) fn table_slot_create(
         relation: Relation,
         list: *mut *mut List,

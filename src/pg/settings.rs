@@ -1,8 +1,8 @@
 //! The settings `pg_once.*`.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, c_char};
 
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_sys};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_guard, pg_sys};
 
 use super::Raised;
 use scope::Scoped;
@@ -41,8 +41,9 @@ static DUPLICATE_ROWS: GucSetting<DuplicateRows> =
     GucSetting::<DuplicateRows>::new(DuplicateRows::Error);
 static DUPLICATE_ROWS_SCOPE: Scoped = Scoped::new(c"pg_once.duplicate_rows");
 
+const PAYMENTS: &CStr = c"payments";
 static PAYMENT_TABLE: GucSetting<Option<CString>> =
-    GucSetting::<Option<CString>>::new(Some(c"payments"));
+    GucSetting::<Option<CString>>::new(Some(PAYMENTS));
 static PAYMENT_TABLE_SCOPE: Scoped = Scoped::new(c"pg_once.payment_table");
 
 /// How many names of locks there is room for in shared memory.
@@ -73,37 +74,7 @@ pub fn define() {
         GucContext::Suset,
         GucFlags::default(),
     );
-    GucRegistry::define_enum_guc(
-        c"pg_once.claim_engine",
-        c"What makes and finds claims.",
-        c"\"auto\" is \"direct\" where once.claim is the plain table that the extension made, else \
-          \"statement\". \"direct\" works through the table and index access methods, answers at \
-          REPEATABLE READ, and costs less. \"statement\" runs SQL statements.",
-        &CLAIM_ENGINE,
-        GucContext::Userset,
-        GucFlags::default(),
-    );
-    GucRegistry::define_enum_guc(
-        c"pg_once.duplicate_rows",
-        c"What the row functions do when a key has several rows already.",
-        c"\"error\" raises cardinality_violation. \"first\" takes the row with the lowest primary \
-          key and warns: to roll out before the duplicates are merged.",
-        &DUPLICATE_ROWS,
-        GucContext::Userset,
-        GucFlags::default(),
-    );
-    GucRegistry::define_string_guc(
-        c"pg_once.payment_table",
-        c"The table that with_payment_lock works on.",
-        c"Found by the caller's search_path unless it names its schema. Its key columns are \
-          called service_id and line_item_id.",
-        &PAYMENT_TABLE,
-        GucContext::Userset,
-        GucFlags::default(),
-    );
-    CLAIM_ENGINE_SCOPE.defined();
-    DUPLICATE_ROWS_SCOPE.defined();
-    PAYMENT_TABLE_SCOPE.defined();
+    define_for_users();
     if is_preloaded() {
         GucRegistry::define_int_guc(
             c"pg_once.lock_names",
@@ -121,6 +92,53 @@ pub fn define() {
     unsafe { pg_sys::MarkGUCPrefixReserved(c"pg_once".as_ptr()) }
 }
 
+/// The settings that every role may set. What is shown of them is what counts for `current_user`.
+fn define_for_users() {
+    // SAFETY: the hooks are guarded, and return a NUL-terminated string.
+    unsafe {
+        GucRegistry::define_enum_guc_with_hooks(
+            c"pg_once.claim_engine",
+            c"What makes and finds claims.",
+            c"\"auto\" is \"direct\" where once.claim is the plain table that the extension made, \
+              else \"statement\". \"direct\" works through the table and index access methods, \
+              answers at REPEATABLE READ, and costs less. \"statement\" runs SQL statements.",
+            &CLAIM_ENGINE,
+            GucContext::Userset,
+            GucFlags::default(),
+            None,
+            None,
+            Some(show_claim_engine),
+        );
+        GucRegistry::define_enum_guc_with_hooks(
+            c"pg_once.duplicate_rows",
+            c"What the row functions do when a key has several rows already.",
+            c"\"error\" raises cardinality_violation. \"first\" takes the row with the lowest \
+              primary key and warns: to roll out before the duplicates are merged.",
+            &DUPLICATE_ROWS,
+            GucContext::Userset,
+            GucFlags::default(),
+            None,
+            None,
+            Some(show_duplicate_rows),
+        );
+        GucRegistry::define_string_guc_with_hooks(
+            c"pg_once.payment_table",
+            c"The table that with_payment_lock works on.",
+            c"Found by the caller's search_path unless it names its schema. Its key columns are \
+              called service_id and line_item_id.",
+            &PAYMENT_TABLE,
+            GucContext::Userset,
+            GucFlags::default(),
+            None,
+            None,
+            Some(show_payment_table),
+        );
+    }
+    CLAIM_ENGINE_SCOPE.defined();
+    DUPLICATE_ROWS_SCOPE.defined();
+    PAYMENT_TABLE_SCOPE.defined();
+}
+
 pub fn claim_engine() -> Result<ClaimEngine, Raised> {
     CLAIM_ENGINE_SCOPE.choice(&CLAIM_ENGINE, ClaimEngine::Auto)
 }
@@ -131,7 +149,22 @@ pub fn duplicate_rows() -> Result<DuplicateRows, Raised> {
 
 /// The table's name, none where it is not valid text.
 pub fn payment_table() -> Result<Option<String>, Raised> {
-    PAYMENT_TABLE_SCOPE.text(&PAYMENT_TABLE, "payments")
+    PAYMENT_TABLE_SCOPE.text(&PAYMENT_TABLE, PAYMENTS)
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn show_claim_engine() -> *const c_char {
+    CLAIM_ENGINE_SCOPE.show_choice(&CLAIM_ENGINE, ClaimEngine::Auto)
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn show_duplicate_rows() -> *const c_char {
+    DUPLICATE_ROWS_SCOPE.show_choice(&DUPLICATE_ROWS, DuplicateRows::Error)
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn show_payment_table() -> *const c_char {
+    PAYMENT_TABLE_SCOPE.show_text(&PAYMENT_TABLE, PAYMENTS)
 }
 
 /// Whether the postmaster is loading the library, at its start.

@@ -278,6 +278,188 @@ fn the_engine_is_not_the_callers() {
     eve.refused("SELECT claim_once('shop', 'later')", "40001");
 }
 
+/// What a function of shop reads and sets again does not become shop's value where it was eve's.
+#[test]
+fn a_function_that_sets_what_it_has_read_keeps_its_own_value() {
+    const NAME: &str = "'pg_once.payment_table'";
+    let again = [
+        format!(
+            "DECLARE saved text := current_setting({NAME}); BEGIN
+                 PERFORM set_config({NAME}, 'shop.other', false);
+                 PERFORM set_config({NAME}, saved, false)"
+        ),
+        format!("BEGIN PERFORM set_config({NAME}, current_setting({NAME}), true)"),
+        format!("BEGIN PERFORM set_config({NAME}, current_setting({NAME}), false)"),
+        "BEGIN SET LOCAL pg_once.payment_table FROM CURRENT".to_owned(),
+        "BEGIN SET pg_once.payment_table FROM CURRENT".to_owned(),
+        "DECLARE saved text; BEGIN
+             EXECUTE 'SHOW pg_once.payment_table' INTO saved;
+             EXECUTE format('SET pg_once.payment_table = %L', saved)"
+            .to_owned(),
+        format!("BEGIN UPDATE pg_settings SET setting = setting WHERE name = {NAME}"),
+        "BEGIN ALTER FUNCTION shop.pay SET pg_once.payment_table FROM CURRENT".to_owned(),
+    ];
+    let preloaded = Cluster::start(&["session_preload_libraries = 'pg_once'"]);
+    for (database, loads) in [
+        (database(), "SELECT once_key('loads the library')"),
+        (preloaded.database(), ""),
+    ] {
+        let shop = Shop::open(&database);
+        let mut admin = database.session();
+        for (i, body) in again.iter().enumerate() {
+            admin.run(&format!(
+                "CREATE FUNCTION shop.again_{i}(item text) RETURNS void LANGUAGE plpgsql
+                     SECURITY DEFINER SET search_path = shop, public, pg_temp
+                     AS $${body}; PERFORM with_payment_lock(1, item); END$$;
+                 ALTER FUNCTION shop.again_{i} OWNER TO {}",
+                shop.shop
+            ));
+        }
+        for way in WAYS {
+            if matches!(
+                way,
+                Way::ClauseOfHerFunction | Way::ClauseOfHerDefinerFunction
+            ) {
+                continue;
+            }
+            for (i, body) in again.iter().enumerate() {
+                let mut eve = shop.eve_by(way);
+                eve.run(loads);
+                let items = [format!("{way:?} {i}"), format!("{way:?} {i} later")];
+                eve.run(&format!("SELECT shop.again_{i}('{}')", items[0]));
+                eve.run(&format!("SELECT shop.pay('{}')", items[1]));
+                eve.commit();
+                for item in items {
+                    assert_eq!(shop.counted("shop.payments", &item), 1, "{way:?}: {body}");
+                }
+                admin.run("ALTER FUNCTION shop.pay RESET pg_once.payment_table");
+            }
+        }
+        assert_eq!(admin.number("SELECT count(*) FROM eve.payments"), 0);
+        // What is set for the transaction goes with it, and with it whose it was.
+        let mut eve = database.session_as(&shop.eve);
+        eve.run(loads);
+        eve.run("SET pg_once.payment_table = 'eve.payments'");
+        for i in 0..3 {
+            eve.run(&format!("SELECT shop.again_1('round {i}')"));
+            eve.run(&format!("SELECT with_payment_lock(1, 'own {i}')"));
+            assert_eq!(shop.counted("shop.payments", &format!("round {i}")), 1);
+            assert_eq!(shop.counted("eve.payments", &format!("own {i}")), 1);
+        }
+    }
+}
+
+#[test]
+fn what_is_shown_is_what_counts() {
+    const SHOWN: &str = "SELECT string_agg(setting, ' ' ORDER BY name) FROM pg_settings \
+         WHERE name IN ('pg_once.claim_engine', 'pg_once.duplicate_rows', 'pg_once.payment_table')";
+    let database = database();
+    let shop = Shop::open(&database);
+    database.session().run(&format!(
+        "CREATE FUNCTION shop.shown() RETURNS text LANGUAGE sql SECURITY DEFINER AS $${SHOWN}$$;
+         ALTER FUNCTION shop.shown OWNER TO {0};
+         CREATE FUNCTION shop.set() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$
+             SELECT set_config('pg_once.payment_table', 'shop.x', true) $$;
+         ALTER FUNCTION shop.set OWNER TO {0};
+         GRANT {0} TO {1}",
+        shop.shop, shop.eve
+    ));
+    let fresh = || {
+        let mut eve = database.session_as(&shop.eve);
+        eve.run("SELECT once_key('loads the library')");
+        eve.run(
+            "SET pg_once.payment_table = 'eve.payments'; SET pg_once.duplicate_rows = 'first';
+             SET pg_once.claim_engine = 'statement'",
+        );
+        eve
+    };
+    let mut eve = fresh();
+    assert_eq!(eve.value(SHOWN), "statement first eve.payments");
+    assert_eq!(eve.value("SELECT shop.shown()"), "auto error payments");
+    eve.begin();
+    assert_eq!(eve.value("SELECT shop.set()"), "shop.x");
+    assert_eq!(eve.value("SELECT shop.shown()"), "auto error shop.x");
+    assert_eq!(eve.value("SHOW pg_once.payment_table"), "payments");
+    eve.rollback();
+    assert_eq!(eve.value("SHOW pg_once.payment_table"), "eve.payments");
+
+    // Not even SHOW ALL takes the snapshot of the transaction.
+    eve.run(&format!("SET ROLE {}; BEGIN", shop.shop));
+    assert_eq!(eve.value("SHOW pg_once.payment_table"), "payments");
+    eve.run("SHOW ALL");
+    eve.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; COMMIT; RESET ROLE");
+
+    database.session().run(&format!(
+        "SELECT once_key('x');
+         ALTER DATABASE {0} SET pg_once.payment_table = 'of.database=1';
+         ALTER DATABASE {0} SET pg_once.duplicate_rows = 'FIRST';
+         ALTER DATABASE {0} SET pg_once.claim_engine = 'direct'",
+        database.name
+    ));
+    let mut eve = fresh();
+    assert_eq!(
+        eve.value("SELECT shop.shown()"),
+        "direct first of.database=1"
+    );
+    eve.run("RESET pg_once.payment_table");
+    assert_eq!(eve.value("SHOW pg_once.payment_table"), "of.database=1");
+}
+
+/// A parallel worker gets the value in force and whose it is, and no other one.
+#[test]
+fn a_parallel_worker_shows_the_same() {
+    let cluster = Cluster::start(&["pg_once.payment_table = 'shop.of_file'"]);
+    let database = cluster.database();
+    let shop = Shop::open(&database);
+    let mut admin = database.session();
+    admin.run(&format!(
+        "CREATE FUNCTION shop.pid() RETURNS int LANGUAGE plpgsql PARALLEL SAFE
+             AS 'BEGIN RETURN pg_backend_pid(); END';
+         CREATE FUNCTION shop.shown() RETURNS TABLE (value text, pid int) LANGUAGE plpgsql
+             SECURITY DEFINER AS $$
+             BEGIN RETURN QUERY SELECT current_setting('pg_once.payment_table'), shop.pid()
+                 FROM generate_series(1, 3); END $$;
+         ALTER FUNCTION shop.shown OWNER TO {}",
+        shop.shop
+    ));
+    let force = match admin.number("SELECT current_setting('server_version_num')::int / 10000") {
+        15 => "SET force_parallel_mode = on",
+        _ => "SET debug_parallel_query = on",
+    };
+    for (statement, configured) in [
+        (None, "shop.of_file"),
+        (
+            Some("ALTER DATABASE {} SET pg_once.payment_table = 'shop.of_database'"),
+            "shop.of_database",
+        ),
+    ] {
+        if let Some(statement) = statement {
+            admin.run(&statement.replace("{}", &database.name));
+        }
+        for way in [Way::SetLater, Way::Options, Way::Role] {
+            let mut eve = shop.eve_by(way);
+            eve.run("SELECT once_key('loads the library')");
+            eve.run(force);
+            for (rows, expected) in [
+                ("shop.shown()", configured),
+                (
+                    "(SELECT current_setting('pg_once.payment_table'), shop.pid()
+                      FROM generate_series(1, 3)) AS own (value, pid)",
+                    "eve.payments",
+                ),
+            ] {
+                let shown = eve.rows(&format!("SELECT value, pid FROM {rows}"));
+                assert_eq!(shown.len(), 3);
+                for row in shown {
+                    assert_eq!(row[0].as_deref(), Some(expected), "{way:?}");
+                    let pid = eve.pid().to_string();
+                    assert_ne!(row[1].as_deref(), Some(pid.as_str()), "no worker");
+                }
+            }
+        }
+    }
+}
+
 /// What a session has learnt under one role is not used for another one.
 #[test]
 fn each_role_gets_the_table_of_its_own_search_path_and_its_own_rights() {
