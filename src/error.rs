@@ -181,6 +181,13 @@ pub enum Error {
         owner: String,
         runs_as: String,
     },
+    /// The caller could decide what code of another role finds by name.
+    SearchPathMissing {
+        function: String,
+        what: String,
+        table: String,
+        runs_as: String,
+    },
     /// The caller lacks a right.
     PermissionDenied {
         what: String,
@@ -601,6 +608,19 @@ impl Error {
                 "It could run code with the rights of role \"{runs_as}\", which \"{owner}\" does not have."
             ))
             .hint("Let it, and the functions that it calls, belong to the owner of the table or to a role that has the owner's rights. A disabled trigger is accepted."),
+            Self::SearchPathMissing {
+                function,
+                what,
+                table,
+                runs_as,
+            } => plain(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                &format!("function {function} has no search_path of its own"),
+            )
+            .detail(format!(
+                "It runs for {what} of table {table} with the rights of role \"{runs_as}\", which the caller does not have, and could find objects of the caller by name."
+            ))
+            .hint("ALTER FUNCTION … SET search_path = …, pg_temp; or let the owner of the table make the call."),
             Self::PermissionDenied { what, right } => plain(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,
                 &format!("permission denied for {what}"),

@@ -151,6 +151,11 @@ impl Deed {
         }
     }
 
+    /// Whether it evaluates constraints and what indexes are made of.
+    fn writes(self) -> bool {
+        matches!(self, Self::Update | Self::UpdateOrMove)
+    }
+
     /// The action of a foreign key that it sets off, as a column of pg_constraint; through how many
     /// foreign keys one after the other; and a condition on the AFTER triggers that this fires.
     fn cascade(self) -> (&'static str, u32, &'static str) {
@@ -246,17 +251,35 @@ fn refuse_strangers(
         .replace("{action}", action)
         .replace("{depth}", &depth.to_string())
         .replace("{fired}", fired)
-        .replace("{as_caller}", if role.is_none() { "true" } else { "false" });
+        .replace("{as_caller}", word(role.is_none()))
+        .replace("{writes}", word(deed.writes()));
     let found = read(&statement, table)?;
-    match array(&found).next() {
-        None => Ok(()),
-        Some(found) => Err(Error::BelongsToStranger {
-            what: text(found, "what"),
-            table: text(found, "table"),
+    let Some(found) = array(&found).next() else {
+        return Ok(());
+    };
+    let (what, table, runs_as) = (
+        text(found, "what"),
+        text(found, "table"),
+        text(found, "runs_as"),
+    );
+    Err(match found["function"].as_str() {
+        None => Error::BelongsToStranger {
+            what,
+            table,
             owner: text(found, "owner"),
-            runs_as: text(found, "runs_as"),
-        }),
-    }
+            runs_as,
+        },
+        Some(function) => Error::SearchPathMissing {
+            function: function.to_owned(),
+            what,
+            table,
+            runs_as,
+        },
+    })
+}
+
+fn word(is: bool) -> &'static str {
+    if is { "true" } else { "false" }
 }
 
 /// The deferrable constraints and triggers of tables whose statements run as another role than the
@@ -346,6 +369,10 @@ WHERE r.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 /// - where the statement runs as the caller, who does not own the table: policies, constraints,
 ///   generated columns and indexes. Else these are the owner's, and so is the choice of what they
 ///   call.
+///
+/// A caller who does not have the rights of the owner must not decide what the owner's code finds by
+/// name: with temporary objects, or in a schema of the owner's search_path that it may create in. So
+/// every function that is reached then has a search_path of its own.
 const STRANGERS: &str = "\
 WITH RECURSIVE part (oid) AS (
     SELECT $1::pg_catalog.oid
@@ -378,68 +405,77 @@ WITH RECURSIVE part (oid) AS (
             WHERE a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2
             AND NOT a.attisdropped) AS within (oid)
     WHERE within.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
-), object (relid, what, class, oid) AS (
-    SELECT t.tgrelid, pg_catalog.format('trigger %I', t.tgname), 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid
+), object (relid, what, class, oid, is_judged) AS (
+    SELECT t.tgrelid, pg_catalog.format('trigger %I', t.tgname), 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid, true
     FROM part JOIN pg_catalog.pg_trigger AS t ON t.tgrelid OPERATOR(pg_catalog.=) part.oid
     WHERE t.tgenabled OPERATOR(pg_catalog.<>) 'D'
     AND (t.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) {events}) OPERATOR(pg_catalog.<>) 0
-    UNION ALL SELECT t.tgrelid, pg_catalog.format('trigger %I', t.tgname), 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid
+    UNION ALL SELECT t.tgrelid, pg_catalog.format('trigger %I', t.tgname), 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid, true
     FROM reached JOIN pg_catalog.pg_trigger AS t ON t.tgrelid OPERATOR(pg_catalog.=) reached.oid
     WHERE reached.depth OPERATOR(pg_catalog.>) 0 AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
     AND (t.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 2) OPERATOR(pg_catalog.=) 0 AND {fired}
-    UNION ALL SELECT kind.relid, pg_catalog.format('cast of type %I.%I of column %I', n.nspname, t.typname, kind.attname), 'pg_catalog.pg_cast'::pg_catalog.regclass, c.oid
+    UNION ALL SELECT kind.relid, pg_catalog.format('cast of type %I.%I of column %I', n.nspname, t.typname, kind.attname), 'pg_catalog.pg_cast'::pg_catalog.regclass, c.oid, true
     FROM kind JOIN pg_catalog.pg_cast AS c ON c.castsource OPERATOR(pg_catalog.=) kind.oid
         AND c.casttarget OPERATOR(pg_catalog.=) ANY (ARRAY['pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype]::pg_catalog.oid[])
     JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) kind.oid
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
-    UNION ALL SELECT kind.relid, pg_catalog.format('constraint %I of the domain of column %I', c.conname, kind.attname), 'pg_catalog.pg_constraint'::pg_catalog.regclass, c.oid
+    UNION ALL SELECT kind.relid, pg_catalog.format('constraint %I of the domain of column %I', c.conname, kind.attname), 'pg_catalog.pg_constraint'::pg_catalog.regclass, c.oid, true
     FROM kind JOIN pg_catalog.pg_constraint AS c ON c.contypid OPERATOR(pg_catalog.=) kind.oid
-    UNION ALL SELECT kind.relid, pg_catalog.format('type %I.%I of column %I', n.nspname, t.typname, kind.attname), 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid
+    UNION ALL SELECT kind.relid, pg_catalog.format('type %I.%I of column %I', n.nspname, t.typname, kind.attname), 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, true
     FROM kind JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) kind.oid
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
-    UNION ALL SELECT y.polrelid, pg_catalog.format('policy %I', y.polname), 'pg_catalog.pg_policy'::pg_catalog.regclass, y.oid
+    UNION ALL SELECT y.polrelid, pg_catalog.format('policy %I', y.polname), 'pg_catalog.pg_policy'::pg_catalog.regclass, y.oid, true
     FROM pg_catalog.pg_policy AS y WHERE {as_caller} AND y.polrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid
-    UNION ALL SELECT c.conrelid, pg_catalog.format('constraint %I', c.conname), 'pg_catalog.pg_constraint'::pg_catalog.regclass, c.oid
-    FROM part JOIN pg_catalog.pg_constraint AS c ON c.conrelid OPERATOR(pg_catalog.=) part.oid WHERE {as_caller}
-    UNION ALL SELECT f.adrelid, pg_catalog.format('column %I', a.attname), 'pg_catalog.pg_attrdef'::pg_catalog.regclass, f.oid
+    UNION ALL SELECT c.conrelid, pg_catalog.format('constraint %I', c.conname), 'pg_catalog.pg_constraint'::pg_catalog.regclass, c.oid, {as_caller}
+    FROM part JOIN pg_catalog.pg_constraint AS c ON c.conrelid OPERATOR(pg_catalog.=) part.oid WHERE {as_caller} OR {writes}
+    UNION ALL SELECT f.adrelid, pg_catalog.format('column %I', a.attname), 'pg_catalog.pg_attrdef'::pg_catalog.regclass, f.oid, {as_caller}
     FROM part JOIN pg_catalog.pg_attrdef AS f ON f.adrelid OPERATOR(pg_catalog.=) part.oid
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) f.adrelid
         AND a.attnum OPERATOR(pg_catalog.=) f.adnum
-    WHERE {as_caller} AND a.attgenerated OPERATOR(pg_catalog.<>) ''
-    UNION ALL SELECT x.indrelid, pg_catalog.format('index %I', i.relname), 'pg_catalog.pg_class'::pg_catalog.regclass, i.oid
+    WHERE a.attgenerated OPERATOR(pg_catalog.<>) ''
+    UNION ALL SELECT x.indrelid, pg_catalog.format('index %I', i.relname), 'pg_catalog.pg_class'::pg_catalog.regclass, i.oid, {as_caller}
     FROM part JOIN pg_catalog.pg_index AS x ON x.indrelid OPERATOR(pg_catalog.=) part.oid
-    JOIN pg_catalog.pg_class AS i ON i.oid OPERATOR(pg_catalog.=) x.indexrelid WHERE {as_caller}
-), code (relid, what, function) AS (
-    SELECT object.relid, object.what, t.tgfoid FROM object
+    JOIN pg_catalog.pg_class AS i ON i.oid OPERATOR(pg_catalog.=) x.indexrelid WHERE {as_caller} OR {writes}
+), code (relid, what, function, is_judged) AS (
+    SELECT object.relid, object.what, t.tgfoid, object.is_judged FROM object
     JOIN pg_catalog.pg_trigger AS t ON t.oid OPERATOR(pg_catalog.=) object.oid
     WHERE object.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass
-    UNION SELECT object.relid, object.what, coalesce(o.oprcode::pg_catalog.oid, d.refobjid) FROM object
+    UNION SELECT object.relid, object.what, coalesce(o.oprcode::pg_catalog.oid, d.refobjid), object.is_judged FROM object
     JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) object.class
         AND d.objid OPERATOR(pg_catalog.=) object.oid
     LEFT JOIN pg_catalog.pg_operator AS o ON o.oid OPERATOR(pg_catalog.=) d.refobjid
         AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass OR o.oid IS NOT NULL
-), found (rank, relid, what, owner) AS (
-    SELECT 1, $1::pg_catalog.oid, pg_catalog.format('partition %I.%I', n.nspname, r.relname), r.relowner FROM part
+), found (rank, relid, what, owner, function) AS (
+    SELECT 1, $1::pg_catalog.oid, pg_catalog.format('partition %I.%I', n.nspname, r.relname), r.relowner, NULL::pg_catalog.text FROM part
     JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) part.oid
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) r.relnamespace
     WHERE part.oid OPERATOR(pg_catalog.<>) $1::pg_catalog.oid
-    UNION ALL SELECT 2, code.relid, code.what, p.proowner FROM code
-    JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) code.function
-    UNION ALL SELECT 3, kind.relid, pg_catalog.format('type %I.%I of column %I', n.nspname, t.typname, kind.attname), t.typowner FROM kind
+    UNION ALL SELECT 2, code.relid, code.what, p.proowner, NULL FROM code
+    JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) code.function WHERE code.is_judged
+    UNION ALL SELECT 3, kind.relid, pg_catalog.format('type %I.%I of column %I', n.nspname, t.typname, kind.attname), t.typowner, NULL FROM kind
     JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) kind.oid
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
+    UNION ALL SELECT 4, code.relid, code.what, p.proowner, p.oid::pg_catalog.regprocedure::pg_catalog.text FROM code
+    JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) code.function
+    JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+    CROSS JOIN runner
+    WHERE l.lanname OPERATOR(pg_catalog.<>) 'c' AND l.lanname OPERATOR(pg_catalog.<>) 'internal'
+    AND NOT {as_caller} AND NOT pg_catalog.pg_has_role(current_user, runner.oid, 'USAGE')
+    AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) AS s (setting)
+        WHERE pg_catalog.starts_with(s.setting, 'search_path='))
 )
 SELECT coalesce((
     SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
         'what', found.what,
         'table', pg_catalog.format('%I.%I', n.nspname, r.relname),
         'owner', pg_catalog.pg_get_userbyid(found.owner),
+        'function', found.function,
         'runs_as', pg_catalog.pg_get_userbyid(runner.oid)) ORDER BY found.rank, n.nspname, r.relname, found.what)
     FROM found CROSS JOIN runner
     JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) found.relid
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) r.relnamespace
-    WHERE NOT pg_catalog.pg_has_role(found.owner, runner.oid, 'USAGE')), '[]')::pg_catalog.text";
+    WHERE found.function IS NOT NULL OR NOT pg_catalog.pg_has_role(found.owner, runner.oid, 'USAGE')), '[]')::pg_catalog.text";
 
 /// The names of deferrable constraints, of constraint triggers too, of the tables and of all that
 /// follow by ON UPDATE CASCADE. A name may be that of several constraints; it is set back only where all

@@ -65,10 +65,10 @@ impl<'a> Scene<'a> {
             (&mut mallory, "mallory"),
         ] {
             session.run(&format!(
-                "CREATE FUNCTION {schema}.spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                "CREATE FUNCTION {schema}.spy() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
                      PERFORM nextval(format('public.%I', 'ran_' || current_user)::regclass);
                      RETURN coalesce(NEW, OLD); END $$;
-                 CREATE FUNCTION {schema}.spied() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+                 CREATE FUNCTION {schema}.spied() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
                      PERFORM nextval(format('public.%I', 'ran_' || current_user)::regclass);
                      RETURN true; END $$"
             ));
@@ -394,7 +394,7 @@ fn types_of_strangers_are_refused() {
         "CREATE TYPE eve.mood AS ENUM ('good');
          CREATE TYPE eve.pair AS (one int, mood eve.mood);
          CREATE DOMAIN eve.moods AS eve.mood[];
-         CREATE FUNCTION eve.tell(eve.mood) RETURNS json LANGUAGE plpgsql AS $$ BEGIN
+         CREATE FUNCTION eve.tell(eve.mood) RETURNS json LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
              PERFORM nextval(format('public.%I', 'ran_' || current_user)::regclass);
              RETURN '1'; END $$;
          CREATE CAST (eve.mood AS json) WITH FUNCTION eve.tell(eve.mood);
@@ -446,7 +446,7 @@ fn the_constraint_of_a_strangers_domain_is_refused() {
     scene.grant_to_app();
     let (shop, app) = (scene.name("shop"), scene.name("app"));
     scene.eve.run(
-        "CREATE FUNCTION eve.fine(int) RETURNS boolean LANGUAGE sql AS 'SELECT eve.spied()';
+        "CREATE FUNCTION eve.fine(int) RETURNS boolean LANGUAGE sql SET search_path = pg_catalog, pg_temp AS 'SELECT eve.spied()';
          CREATE DOMAIN eve.number AS int CHECK (eve.fine(VALUE))",
     );
     scene.shop.run(&format!(
@@ -624,7 +624,7 @@ fn constraints_and_indexes_run_as_the_owner() {
     scene.child();
     scene.grant_to_app();
     scene.eve.run(
-        "CREATE FUNCTION eve.fine(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+        "CREATE FUNCTION eve.fine(int) RETURNS int IMMUTABLE LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
              PERFORM eve.spied(); RETURN $1; END $$;
          ALTER TABLE eve.child ADD CHECK (eve.fine(payment) > 0),
              ADD COLUMN twice int GENERATED ALWAYS AS (eve.fine(payment)) STORED;
@@ -634,7 +634,7 @@ fn constraints_and_indexes_run_as_the_owner() {
     scene.each(&MERGES, answered);
     assert_eq!(scene.ran(), ["eve"]);
     scene.shop.run(
-        "CREATE FUNCTION shop.fine(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+        "CREATE FUNCTION shop.fine(int) RETURNS int IMMUTABLE LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
              PERFORM shop.spied(); RETURN $1; END $$;
          CREATE INDEX ON shop.payments (k) WHERE shop.fine(1) = 1",
     );
@@ -653,7 +653,7 @@ fn triggers_leave_nothing_in_the_callers_session() {
         "CREATE TABLE eve.log (n int);
          CREATE CONSTRAINT TRIGGER later AFTER INSERT ON eve.log DEFERRABLE INITIALLY DEFERRED
              FOR EACH ROW EXECUTE FUNCTION eve.spy();
-         CREATE FUNCTION eve.leave() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+         CREATE FUNCTION eve.leave() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN NEW; END $$;
          CREATE TRIGGER t BEFORE UPDATE ON eve.child FOR EACH ROW EXECUTE FUNCTION eve.leave()",
     );
     for deed in [
@@ -665,7 +665,7 @@ fn triggers_leave_nothing_in_the_callers_session() {
         "RESET ROLE",
     ] {
         scene.eve.run(&format!(
-            "CREATE OR REPLACE FUNCTION eve.leave() RETURNS trigger LANGUAGE plpgsql AS
+            "CREATE OR REPLACE FUNCTION eve.leave() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
              $$ BEGIN {deed}; RETURN NEW; END $$"
         ));
         for merge in MERGES {
@@ -680,7 +680,7 @@ fn triggers_leave_nothing_in_the_callers_session() {
         assert_eq!(scene.ran(), [""; 0], "{deed}");
     }
     scene.eve.run(
-        "CREATE OR REPLACE FUNCTION eve.leave() RETURNS trigger LANGUAGE plpgsql AS
+        "CREATE OR REPLACE FUNCTION eve.leave() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
          $$ BEGIN PERFORM set_config('search_path', 'eve', false); RETURN NEW; END $$",
     );
     let before = scene.admin.value("SHOW search_path");
@@ -698,7 +698,7 @@ fn triggers_read_nothing_from_the_cursor_of_the_merge() {
         .shop
         .run(&format!("REVOKE SELECT ON shop.payments FROM {eve}"));
     scene.eve.run(
-        "CREATE FUNCTION eve.peep() RETURNS trigger LANGUAGE plpgsql AS $$
+        "CREATE FUNCTION eve.peep() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
          DECLARE name text; names text[];
          BEGIN
              names := ARRAY(SELECT c.name FROM pg_cursors c)
@@ -749,6 +749,16 @@ fn the_callers_search_path_does_not_lead_the_owners_functions() {
          GRANT ALL ON app.audit, pg_temp.audit TO PUBLIC;
          SET search_path = app, public",
     );
+    for merge in MERGES {
+        let refused = scene.app.refused(merge, "42501");
+        assert_eq!(
+            refused.message(),
+            "function shop.note() has no search_path of its own"
+        );
+    }
+    scene
+        .shop
+        .run("ALTER FUNCTION shop.note() SET search_path = shop, pg_temp");
     scene.app.run(MERGES[1]);
     assert_eq!(scene.ran(), [""; 0]);
     assert_eq!(
@@ -757,6 +767,37 @@ fn the_callers_search_path_does_not_lead_the_owners_functions() {
     );
     assert_eq!(scene.app.value("SHOW search_path"), "app, public");
     assert_eq!(scene.app.value("SELECT current_user"), app);
+}
+
+/// Where the owner is a superuser, and the caller owns a schema of that role's search_path.
+#[test]
+fn the_callers_operators_do_not_lead_the_owners_functions() {
+    let mut scene = Scene::new();
+    let app = scene.name("app");
+    scene.admin.run(&format!(
+        "GRANT CREATE ON SCHEMA public TO {app};
+         CREATE TABLE public.orders (id int PRIMARY KEY, status varchar, k int);
+         INSERT INTO public.orders VALUES (1, 'new', 1), (2, 'new', 1);
+         CREATE FUNCTION public.watched() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF OLD.status = 'paid' THEN RAISE 'paid'; END IF; RETURN OLD; END $$;
+         CREATE TRIGGER t BEFORE DELETE ON public.orders FOR EACH ROW EXECUTE FUNCTION public.watched();
+         GRANT SELECT, UPDATE, DELETE ON public.orders TO {app}"
+    ));
+    scene.app.run(
+        "CREATE FUNCTION public.evil(varchar, varchar) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM nextval(format('public.%I', 'ran_' || current_user)::regclass); RETURN false; END $$;
+         CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = public.evil)",
+    );
+    let merge =
+        |dry_run| format!("SELECT once.merge_duplicates('orders', '{{k}}', dry_run => {dry_run})");
+    for dry_run in [true, false] {
+        scene.app.refused(&merge(dry_run), "42501");
+    }
+    scene
+        .admin
+        .run("ALTER FUNCTION public.watched() SET search_path = pg_catalog, pg_temp");
+    scene.app.run(&merge(false));
+    assert_eq!(scene.ran(), [""; 0]);
 }
 
 /// What the session has deferred runs as at COMMIT, not as the owner of a function that makes a dry
