@@ -88,7 +88,7 @@ FROM pg_index i JOIN indexed t ON t.oid = i.indrelid
 WHERE NOT (i.indisvalid AND i.indisready) AND NOT i.indisprimary
 UNION ALL
 SELECT 'error', format('once.%s is not saved by pg_dump', k.name),
-       'It is not registered with the extension: a restored database would have forgotten it. Install the extension anew, or report this.'
+       'It is not registered with the extension: a restored database would have forgotten it. Install the extension again, or report this.'
 FROM kept k JOIN tables t USING (name)
 WHERE NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_once' AND t.oid = ANY (e.extconfig))
 UNION ALL
@@ -174,7 +174,7 @@ FROM once.namespaces n WHERE n.allowed_role IS NOT NULL
   AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = n.allowed_role)
 UNION ALL
 SELECT 'notice', format('about %s claims and works never expire, most of them in namespace %L', s.endless, s.crowd),
-       'Whoever makes them fills the disk. Give the namespace a ttl with once.configure, or a role where they are meant to stay: what is configured is not looked at here.'
+       'They fill the disk. Give the namespace a ttl with once.configure, or a role where they are meant to stay: what is configured is not looked at here.'
 FROM stored s WHERE s.endless > 10000000
 UNION ALL
 SELECT 'notice', 'once.stats has no room for further namespaces',

@@ -160,8 +160,8 @@ END
 $$;
 DROP FUNCTION once.grant_to_public(pg_catalog.text);
 
-/* The extension's owner may dump and restore the users' facts. The removed rows are data of users: only he reads
-   them, and clears them away. */
+/* The extension's owner may dump and restore the users' facts. The removed rows are data of users: only the
+   owner reads them, and clears them away. */
 GRANT SELECT, INSERT ON TABLE once.access_policy TO @extowner@;
 GRANT SELECT, INSERT ON TABLE once.claim TO @extowner@;
 GRANT SELECT, INSERT, DELETE ON TABLE once.merged_rows TO @extowner@;

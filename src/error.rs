@@ -28,6 +28,10 @@ pub enum Error {
     KeyRow {
         kind: String,
     },
+    /// Several parts make a key of so many bytes at least; the others were not read.
+    KeyOfPartsTooLong {
+        bytes: usize,
+    },
     KeyTooLong {
         bytes: usize,
     },
@@ -304,6 +308,10 @@ impl Error {
                 "Give its columns as separate parts. For many keys there is claim_many. For one key \
                  of many parts write VARIADIC before an array, as in VARIADIC $2::text[].",
             ),
+            Self::KeyOfPartsTooLong { bytes } => Message {
+                detail: Some(format!("It has {bytes} bytes or more.")),
+                ..Self::KeyTooLong { bytes }.message()?
+            },
             Self::KeyTooLong { bytes } => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 &format!(
@@ -743,7 +751,7 @@ impl Error {
                 };
                 plain(code, &format!("a {kind} was dropped while it was used"))
                     .detail(message)
-                    .hint("Begin the query or the cursor anew.")
+                    .hint("Run the query again.")
             }
             Self::Postgres(raised) => return Err(raised),
         })

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use pgrx::pg_extern;
 
 use crate::error::Error;
-use crate::pg::{Call, ErrorReport, Value, text::Part};
+use crate::pg::{Call, ErrorReport, Value, session, text::Part};
 
 mod encoding;
 mod instant;
@@ -86,12 +86,23 @@ fn key<'a>(call: Call<'a>, first: usize) -> Result<Cow<'a, [u8]>, Error> {
     if call.ends_with_text(first)? {
         return text(call, first).map(Cow::Borrowed);
     }
-    let parts = call.parts(first)?.ok_or(Error::Null { argument: "key" })?;
-    let is_one = parts.len() == 1;
-    let parts = parts
-        .into_iter()
-        .map(|value| part_text(value, is_one))
-        .collect::<Result<Vec<_>, _>>()?;
+    // Of several parts each takes a byte of the key at least.
+    let values = match call.parts(first, KEY_LIMIT)? {
+        None => return Err(Error::Null { argument: "key" }),
+        Some(Err(bytes)) => return Err(Error::KeyOfPartsTooLong { bytes }),
+        Some(Ok(values)) => values,
+    };
+    let is_one = values.len() == 1;
+    let (mut parts, mut bytes) = (Vec::with_capacity(values.len()), 0);
+    for value in values {
+        session::check_for_interrupts()?;
+        let part = part_text(value, is_one)?;
+        bytes += part.len() + usize::from(!is_one);
+        if bytes > KEY_LIMIT {
+            return Err(Error::KeyOfPartsTooLong { bytes });
+        }
+        parts.push(part);
+    }
     let key = encoding::encode(&parts);
     check(&key)?;
     Ok(key)

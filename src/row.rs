@@ -90,15 +90,19 @@ fn take_typed(call: Call) -> Result<Option<Taken>, Error> {
         });
     }
     let columns = columns(call, 1, &table)?;
-    let values = call.parts(FIRST_VALUE)?.ok_or(Error::Null {
-        argument: "VARIADIC key",
-    })?;
-    if values.len() != columns.len() {
-        return Err(Error::KeyValuesCount {
+    let values = call
+        .parts(FIRST_VALUE, columns.len())?
+        .ok_or(Error::Null {
+            argument: "VARIADIC key",
+        })?
+        .and_then(|values| match values.len() == columns.len() {
+            true => Ok(values),
+            false => Err(values.len()),
+        })
+        .map_err(|values| Error::KeyValuesCount {
             columns: columns.len(),
-            values: values.len(),
-        });
-    }
+            values,
+        })?;
     let mut key = columns
         .into_iter()
         .zip(values)

@@ -334,7 +334,7 @@ impl Plan {
         database: Database,
         interval: Duration,
     ) -> Result<Option<Visit>, Raised> {
-        if process.is_locked(database)? {
+        if process.is_locked(database) {
             // DDL keeps it locked for a moment.
             if self.late > 0 {
                 worker::record(database, Outcome::LateConnecting);

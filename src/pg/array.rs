@@ -27,6 +27,22 @@ pub struct Texts<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place(u32);
 
+/// The number of the array's elements.
+///
+/// # Safety
+/// It is an array, neither compressed nor stored apart.
+pub(super) unsafe fn items(array: *const ArrayType) -> usize {
+    // SAFETY: the lengths of the dimensions stand behind the header.
+    let lengths = unsafe {
+        let dimensions = (*array).ndim as usize;
+        slice::from_raw_parts(array.add(1).cast::<i32>(), dimensions)
+    };
+    match lengths {
+        [] => 0,
+        lengths => lengths.iter().map(|length| *length as usize).product(),
+    }
+}
+
 impl<'fcx> Call<'fcx> {
     /// The argument at `index`, declared `text[]`.
     pub fn texts(self, index: usize) -> Result<Option<Texts<'fcx>>, Raised> {
@@ -56,10 +72,7 @@ impl<'a> Texts<'a> {
                 2 * dimensions,
             );
             let bits = size_of::<ArrayType>() + size_of_val(numbers);
-            let len = match numbers.get(..dimensions) {
-                Some([]) | None => 0,
-                Some(lengths) => lengths.iter().map(|length| *length as usize).product(),
-            };
+            let len = items(array);
             let (nulls, begin) = match (*array).dataoffset as usize {
                 0 => (
                     None,
@@ -108,28 +121,73 @@ impl<'a> Texts<'a> {
                 return None;
             }
             let place = Place(next as u32);
-            next = (next + self.varlena(place).1).next_multiple_of(4);
+            let size = self.varlena(place).map_or(0, |(_, size)| size);
+            next = (next + size).next_multiple_of(4);
             Some(place)
         })
     }
 
-    /// The bytes of the element at `place`, in the database's encoding.
+    /// The bytes of the element at `place`, in the database's encoding; empty where no element is.
     pub fn at(self, place: Place) -> &'a [u8] {
-        // SAFETY: the element is a text, which an array holds as it is, never compressed or stored
-        // apart.
-        unsafe { plain(self.varlena(place).0) }.unwrap_or_default()
+        self.varlena(place)
+            // SAFETY: a text within the array.
+            .and_then(|(start, _)| unsafe { plain(start) })
+            .unwrap_or_default()
     }
 
     /// The element at `place` as the result of a polymorphic function.
     pub fn any(self, place: Place) -> Option<AnyElement> {
-        let datum = self.varlena(place).0.into();
-        // SAFETY: the element is a text.
+        let datum = self.varlena(place)?.0.into();
+        // SAFETY: a text within the array.
         unsafe { AnyElement::from_polymorphic_datum(datum, false, pg_sys::TEXTOID) }
     }
 
-    fn varlena(self, place: Place) -> (*const pg_sys::varlena, usize) {
-        let start = self.data[place.0 as usize..].as_ptr().cast();
-        // SAFETY: a place of this array is where one of its elements begins.
-        (start, unsafe { pgrx::varsize_any(start) })
+    /// Where the text at `place` begins, and its size, header included. None where the array ends
+    /// before the text does, as for a place of another array.
+    fn varlena(self, place: Place) -> Option<(*const pg_sys::varlena, usize)> {
+        let rest = self.data.get(place.0 as usize..)?;
+        let start = rest.as_ptr().cast::<pg_sys::varlena>();
+        // SAFETY: all that is read of the header is there. Places are aligned as headers are. An
+        // array holds texts as they are, never compressed or stored apart.
+        unsafe {
+            let header = match !rest.is_empty() && pgrx::varatt_is_1b(start) {
+                true if pgrx::varatt_is_1b_e(start) => return None,
+                true => pg_sys::VARHDRSZ_SHORT,
+                false if rest.len() < pg_sys::VARHDRSZ || !pgrx::varatt_is_4b_u(start) => {
+                    return None;
+                }
+                false => pg_sys::VARHDRSZ,
+            };
+            let size = pgrx::varsize_any(start);
+            (header..=rest.len())
+                .contains(&size)
+                .then_some((start, size))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[repr(align(4))]
+    struct Aligned([u8; 12]);
+
+    #[test]
+    fn a_place_of_another_array_is_empty() {
+        let mut data = Aligned(*b"    ab\0\0\0\0\0\0");
+        // SAFETY: the header of a text of six bytes.
+        unsafe { pgrx::set_varsize_4b(data.0.as_mut_ptr().cast(), 6) };
+        let texts = Texts {
+            data: &data.0,
+            nulls: None,
+            len: 1,
+            dimensions: 1,
+            lower_bound: 1,
+        };
+        assert_eq!(texts.at(Place(0)), b"ab");
+        for place in [4, 8, 12, 400] {
+            assert_eq!(texts.at(Place(place)), b"", "{place}");
+        }
     }
 }

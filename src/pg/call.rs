@@ -11,6 +11,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
 
+use super::array::items;
 use super::guard::{Raised, guard};
 use super::refusal::{Expected, types};
 use super::role::Role;
@@ -197,8 +198,13 @@ impl<'fcx> Call<'fcx> {
     }
 
     /// The values that make a key: the arguments from `first` on. An array given with VARIADIC,
-    /// or collected into one by PostgreSQL, counts as its elements; none is a NULL array.
-    pub fn parts(self, first: usize) -> Result<Option<Vec<Value<'fcx>>>, Raised> {
+    /// or collected into one by PostgreSQL, counts as its elements; none is a NULL array. `Err` of
+    /// their number where they are more than `limit`.
+    pub fn parts(
+        self,
+        first: usize,
+        limit: usize,
+    ) -> Result<Option<Result<Vec<Value<'fcx>>, usize>>, Raised> {
         let info = self.info();
         // SAFETY: flinfo is set for every call that fmgr makes.
         let variadic = unsafe { pg_sys::get_fn_expr_variadic(info.flinfo) };
@@ -207,12 +213,16 @@ impl<'fcx> Call<'fcx> {
             && self.declares_text_array()?;
         if variadic || collected {
             let last = self.len().saturating_sub(1);
-            return self.elements(last);
+            return self.elements(last, limit);
         }
-        (first..self.len())
+        let arguments = first..self.len();
+        if arguments.len() > limit {
+            return Ok(Some(Err(arguments.len())));
+        }
+        arguments
             .map(|index| self.value(index))
             .collect::<Result<_, _>>()
-            .map(Some)
+            .map(|values| Some(Ok(values)))
     }
 
     /// The row type that the query expects of a function that returns a set of rows.
@@ -235,8 +245,13 @@ impl<'fcx> Call<'fcx> {
         }
     }
 
-    /// The elements of the array that is the argument at `index`; none of a NULL array.
-    fn elements(self, index: usize) -> Result<Option<Vec<Value<'fcx>>>, Raised> {
+    /// The elements of the array that is the argument at `index`; none of a NULL array, `Err` of
+    /// their number where they are more than `limit`.
+    fn elements(
+        self,
+        index: usize,
+        limit: usize,
+    ) -> Result<Option<Result<Vec<Value<'fcx>>, usize>>, Raised> {
         let value = self.value(index)?;
         if !text::is_array(value.kind)? {
             return Err(types::ARRAY.not_argument(index, value.kind));
@@ -248,6 +263,10 @@ impl<'fcx> Call<'fcx> {
         // elements stand in the array, which lives as long as the call.
         unsafe {
             let array = self.detoasted(value.datum.cast_mut_ptr())?;
+            let number = items(array.cast());
+            if number > limit {
+                return Ok(Some(Err(number)));
+            }
             let (datums, nulls, count, kind) = guard(|| {
                 let array = array.cast::<pg_sys::ArrayType>();
                 let kind = (*array).elemtype;
@@ -270,7 +289,7 @@ impl<'fcx> Call<'fcx> {
                 true => Value::absent(kind),
                 false => Value::lent(*datums.add(i), kind),
             };
-            Ok(Some((0..count as usize).map(element).collect()))
+            Ok(Some(Ok((0..count as usize).map(element).collect())))
         }
     }
 

@@ -3,14 +3,16 @@
 //! A table of schema `once` is a name that statements use later, with more rights than the caller
 //! has. So it is looked up, locked, and proved under the lock to be the table that CREATE EXTENSION
 //! made; only then the statements run, as its owner. The proof is kept for the session until
-//! PostgreSQL announces a change of what it rests on.
+//! PostgreSQL announces a change of what it rests on. That the table is a member of the extension is checked when a session first uses it,
+//! and again after such a change.
 //!
 //! Under the lock the name goes on to lead to the table: DROP, RENAME and SET SCHEMA of a table, and
 //! DROP EXTENSION, wait for the lock. ALTER SCHEMA once RENAME does not, but it takes the owner of the
 //! schema, whose rights these are.
 //!
-//! Strangers can add nothing else than triggers, where they were granted TRIGGER: rules, indexes,
-//! defaults, checks, policies, partitions and children take the owner of the table.
+//! Strangers can add nothing else than triggers, where they were granted TRIGGER, and foreign keys
+//! that point to the table, where they were granted REFERENCES, whose triggers are core's own. Rules,
+//! indexes, defaults, checks, policies, partitions and children take the owner of the table.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_int};

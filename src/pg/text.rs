@@ -8,14 +8,14 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use super::guard::{Raised, guard};
 use super::local::{self, Meanwhile};
 use super::raw;
-use super::value::{Kind, Value, from_server};
+use super::value::{Kind, Value, copied, from_server};
 
 /// What a value is, as far as its text in a key goes.
 pub enum Part<'a> {
     Null,
     /// The text itself, in the database's encoding.
     Text(Cow<'a, [u8]>),
-    /// A text of this many bytes, which is more than asked for; it was not read.
+    /// A text of this many bytes, which is more than asked for; it was not copied.
     TooLong(usize),
     /// A timestamptz: microseconds since 2000-01-01 UTC.
     Instant(i64),
@@ -47,10 +47,16 @@ impl<'a> Value<'a> {
             // SAFETY: a C string.
             pg_sys::UNKNOWNOID => unsafe {
                 let string = CStr::from_ptr(self.datum.cast_mut_ptr());
-                Part::Text(Cow::Owned(string.to_bytes().to_vec()))
+                copied_within(limit, string.to_bytes())?
             },
             // The padding is no part of a char(n), and its cast to text drops it.
-            pg_sys::BPCHAROID => Part::Text(without_padding(self.into_bytes()?)),
+            pg_sys::BPCHAROID => match self.size()? {
+                size if size > limit.saturating_add(MOST_PADDING) => Part::TooLong(size),
+                _ => match without_padding(self.into_bytes()?) {
+                    text if text.len() > limit => Part::TooLong(text.len()),
+                    text => Part::Text(text),
+                },
+            },
             pg_sys::BOOLOID => Part::Boolean(self.datum.value() as u8 != 0),
             pg_sys::TIMESTAMPTZOID => Part::Instant(self.datum.value() as i64),
             _ if is_array(kind)? => Part::Array(type_name(kind)?),
@@ -59,8 +65,8 @@ impl<'a> Value<'a> {
             | pg_sys::INT4OID
             | pg_sys::INT8OID
             | pg_sys::NUMERICOID
-            | pg_sys::UUIDOID => Part::Text(self.printed(kind)?),
-            _ => Part::Text(self.printed_with_fixed_settings(kind)?),
+            | pg_sys::UUIDOID => self.printed(kind, limit)?,
+            _ => with_fixed_settings(|| self.printed(kind, limit))?,
         })
     }
 
@@ -88,11 +94,11 @@ impl<'a> Value<'a> {
         with_fixed_formats(convert)
     }
 
-    /// What the type's output function prints.
-    fn printed(&self, kind: Oid) -> Result<Cow<'a, [u8]>, Raised> {
+    /// What the type's output function prints, which is not copied beyond `limit` bytes.
+    fn printed(&self, kind: Oid, limit: usize) -> Result<Part<'a>, Raised> {
         // SAFETY: an output function returns a C string.
         let printed = unsafe { CStr::from_ptr(self.print(kind)?) };
-        Ok(Cow::Owned(printed.to_bytes().to_vec()))
+        copied_within(limit, printed.to_bytes())
     }
 
     fn print(&self, kind: Oid) -> Result<*const c_char, Raised> {
@@ -107,10 +113,17 @@ impl<'a> Value<'a> {
         }?;
         Ok(printed.cast_const())
     }
+}
 
-    fn printed_with_fixed_settings(&self, kind: Oid) -> Result<Cow<'a, [u8]>, Raised> {
-        with_fixed_settings(|| self.printed(kind))
-    }
+/// The most characters that char(n) can pad a text with.
+const MOST_PADDING: usize = pg_sys::MaxAttrSize as usize;
+
+/// A copy of the text where it has at most `limit` bytes.
+fn copied_within<'a>(limit: usize, text: &[u8]) -> Result<Part<'a>, Raised> {
+    Ok(match text.len() {
+        size if size > limit => Part::TooLong(size),
+        _ => Part::Text(Cow::Owned(copied(text)?)),
+    })
 }
 
 /// Runs `act` under settings that make the text of every value the same in all sessions.

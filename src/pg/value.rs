@@ -13,7 +13,7 @@ use pgrx::pg_sys::{self, ArrayType, Datum, Oid};
 use super::block::Block;
 use super::guard::{Raised, guard};
 use super::raw;
-use super::refusal::types::VARLENA;
+use super::refusal::{Refusal, types::VARLENA};
 
 /// A datum with its type. What it points to is its own, or lent to it for `'a`: memory of the SQL
 /// call, or of the rows of a statement.
@@ -321,10 +321,10 @@ impl<'a> Value<'a> {
         unsafe {
             match (plain(varlena), &self.own) {
                 (Some(bytes), None) => Ok(Cow::Borrowed(bytes)),
-                (Some(bytes), Some(_)) => Ok(Cow::Owned(bytes.to_vec())),
+                (Some(bytes), Some(_)) => Ok(Cow::Owned(copied(bytes)?)),
                 (None, _) => {
                     let detoasted = guard(|| raw::pg_detoast_datum_packed(varlena))?;
-                    let bytes = plain(detoasted).unwrap_or_default().to_vec();
+                    let bytes = copied(plain(detoasted).unwrap_or_default())?;
                     guard(|| raw::pfree(detoasted.cast()))?;
                     Ok(Cow::Owned(bytes))
                 }
@@ -399,6 +399,16 @@ impl<'a> Value<'a> {
         // SAFETY: the datum is of the type beside it.
         Ok(unsafe { AnyElement::from_polymorphic_datum(datum, null, kind) })
     }
+}
+
+/// A copy of the bytes, which can be many.
+pub(super) fn copied(bytes: &[u8]) -> Result<Vec<u8>, Raised> {
+    let mut copy = Vec::new();
+    if copy.try_reserve_exact(bytes.len()).is_err() {
+        return Err(Raised::Refused(Refusal::OutOfMemory));
+    }
+    copy.extend_from_slice(bytes);
+    Ok(copy)
 }
 
 /// The size of a varlena's header.

@@ -364,7 +364,7 @@ impl Process {
     }
 
     /// Whether somebody keeps the database locked against connections: a worker would wait for that.
-    pub fn is_locked(&mut self, database: Database) -> Result<bool, Raised> {
+    pub fn is_locked(&mut self, database: Database) -> bool {
         let tag = pg_sys::LOCKTAG {
             locktag_field1: 0,
             locktag_field2: pg_sys::DatabaseRelationId.to_u32(),
@@ -376,10 +376,10 @@ impl Process {
         let mode = pg_sys::RowExclusiveLock as c_int;
         BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
             // SAFETY: the lock that a connection takes on its database, asked for without waiting; the
-            // end of the transaction releases it.
-            unsafe { guard(|| raw::LockAcquire(&raw const tag, mode, false, true)) }
+            // end of the transaction releases it. An ERROR is raised past the commit.
+            let taken = unsafe { pg_sys::LockAcquire(&raw const tag, mode, false, true) };
+            taken == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
         }))
-        .map(|taken| taken == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL)
     }
 
     /// Runs `act` in a transaction of its own, which `pg_stat_activity` shows as `activity`.

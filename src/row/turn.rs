@@ -469,7 +469,7 @@ fn shown(key: &[Cell]) -> Result<String, Error> {
     for Cell { column, value } in key {
         let text = match scalar_text(value.clone(), "key") {
             Ok(text) => text,
-            Err(Error::Postgres(raised)) => return Err(Error::Postgres(raised)),
+            Err(error @ (Error::Postgres(_) | Error::Refused(_))) => return Err(error),
             Err(_) => Some("?".to_owned()),
         };
         let json = match text {

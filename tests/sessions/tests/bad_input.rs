@@ -4,6 +4,7 @@
 
 use pg_once_sessions::{Cluster, Database, Failure, Rows, Session, database};
 use postgres::error::DbError;
+use std::time::{Duration, Instant};
 
 /// In a SQL_ASCII database every byte is a character. Such keys are told
 /// apart byte by byte, or refused with 22021, and never anything else.
@@ -181,6 +182,59 @@ fn huge_keys_are_refused_and_the_session_goes_on() {
         &format!("SELECT with_row_lock(NULL::bad, jsonb_build_object('key', {random}))"),
         "54000",
     );
+}
+
+/// A key has not room for millions of parts: none of them is read.
+#[test]
+fn keys_of_millions_of_parts_are_refused_at_once() {
+    let database = database();
+    let mut session = database.session();
+    session.run("CREATE TABLE million (key text PRIMARY KEY)");
+    for (call, sqlstate, limit) in [
+        ("once_key(VARIADIC $)", "22023", "2000"),
+        ("claim_once('ns', VARIADIC $)", "22023", "2000"),
+        ("is_claimed('ns', VARIADIC $)", "22023", "2000"),
+        (
+            "once.row_lock(NULL::million, '{key}', '{}', NULL, VARIADIC $)",
+            "22023",
+            "3000000",
+        ),
+    ] {
+        for parts in [
+            "array_fill(date '2020-01-01', ARRAY[3000000])",
+            "array_fill('x'::text, ARRAY[3000, 1000])",
+        ] {
+            let query = format!("SELECT {}", call.replace('$', parts));
+            session.run("SET statement_timeout = '200ms'");
+            let begun = Instant::now();
+            let error = session.try_run(&query).expect_err(&query);
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(5), "{query} took {took:?}");
+            session.run("RESET statement_timeout");
+            if error.sqlstate() != "57014" {
+                let error = session.refused(&query, sqlstate);
+                let told = format!("{} {:?}", error.message(), error.detail());
+                assert!(told.contains(limit), "{error:?}");
+            }
+        }
+    }
+    for (parts, is_short) in [
+        ("VARIADIC array_fill(''::text, ARRAY[2000])", true),
+        ("VARIADIC array_fill(''::text, ARRAY[2001])", false),
+        ("VARIADIC array_fill(7, ARRAY[1000])", true),
+        ("VARIADIC array_fill(7, ARRAY[1001])", false),
+        ("'ab'::char(5000), 'c'::text", true),
+        ("repeat('x', 1999)::bpchar, 'c'::text", false),
+    ] {
+        let key = format!("SELECT octet_length(once_key({parts})) <= 2000");
+        match is_short {
+            true => assert!(session.is_true(&key), "{parts}"),
+            false => {
+                let error = session.refused(&key, "22023");
+                assert_eq!(error.message(), "key must not be longer than 2000 bytes");
+            }
+        }
+    }
 }
 
 /// The text of a part depends on no setting.

@@ -204,6 +204,27 @@ fn a_namespace_nobody_configured_is_looked_up_once() {
     assert_eq!(scans(&database), before);
 }
 
+/// Nobody can configure it, so it is neither looked up nor kept.
+#[test]
+fn a_name_too_long_is_open_and_not_looked_up() {
+    let database = database();
+    let mut session = database.session();
+    session.run("SELECT once.configure('shut', NULL, current_user::regrole)");
+    assert!(session.is_true("SELECT once.may_use('shut')"));
+    session.run("SELECT pg_stat_force_next_flush()");
+    let before = scans(&database);
+    assert!(before > 0);
+    for size in [129, 1000, 100_000_000] {
+        assert!(session.is_true(&format!("SELECT once.may_use(repeat('n', {size}))")));
+    }
+    session.run("SELECT pg_stat_force_next_flush()");
+    assert_eq!(scans(&database), before);
+    assert!(session.is_true("SELECT once.may_use(repeat('n', 128))"));
+    session.run("SELECT pg_stat_force_next_flush()");
+    assert!(scans(&database) > before);
+    assert!(session.is_true("SELECT once.may_use(NULL) IS NULL"));
+}
+
 #[test]
 fn a_standby_keeps_others_out_too() {
     let primary = Cluster::start(&[]);
