@@ -56,10 +56,12 @@ check() {
 
 # at_once COUNT COMMAND...: so many processes.
 at_once() {
-    local count=$1
+    local count=$1 number
     shift
-    for _ in $(seq "$count"); do "$@" & done
+    # Each writes to a file of its own, so that none can take the place of what another writes.
+    for number in $(seq "$count"); do "$@" >"$work/said.$number" & done
     wait
+    for number in $(seq "$count"); do cat "$work/said.$number"; done
 }
 
 # program NAME COMMAND...: one of the small programs, with many processes at once.
