@@ -10,7 +10,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
         build-essential ca-certificates clang curl git libclang-dev libssl-dev make pkg-config zlib1g-dev \
         "postgresql-server-dev-${PG}"
 ENV PATH=/root/.cargo/bin:$PATH
-RUN curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain 1.95
+RUN curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain 1.96
 COPY . /src
 WORKDIR /src
 RUN export "PG_CONFIG_${PG}=/usr/lib/postgresql/${PG}/bin/pg_config" && make package PG="${PG}"

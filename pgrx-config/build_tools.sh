@@ -3,6 +3,6 @@
 set -eu
 . "$(dirname "$0")/places.sh"
 
-command -v cargo >/dev/null || die "Rust is missing: see https://rustup.rs"
+"$CONFIG/rust.sh"
 [ "$(uname)" = Darwin ] || "$CONFIG/packages.sh" gcc:cc clang:clang libclang-dev pkg-config:pkg-config zlib1g-dev libssl-dev
 "$CONFIG/cargo_pgrx.sh"

@@ -43,7 +43,7 @@ fi
 DECLINED=$PG_HOME/$major.declined
 export DECLINED
 : >"$DECLINED"
-for way in ${PG_WAYS:-installed download debian wheel source}; do
+for way in ${PG_WAYS:-installed download debian wheel source newer}; do
     if found=$("$CONFIG/postgres/$way.sh" "$major") && can_build_extensions "$found"; then
         echo "$found" >"$answer"
         echo "$found"

@@ -7,6 +7,8 @@ CONFIG=$ROOT/pgrx-config
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 LOGS=$TARGET/logs
 mkdir -p "$LOGS"
+# What rust.sh has unpacked where the machine's own Rust is too old.
+[ ! -x "$TARGET/rust/bin/cargo" ] || PATH=$TARGET/rust/bin:$PATH
 # shellcheck source=versions.env
 . "$CONFIG/versions.env"
 

@@ -388,9 +388,12 @@ impl<'t> Claims<'t> {
                     heap,
                     at,
                     command,
+                    #[cfg(feature = "pg19")]
+                    0,
                     ptr::null_mut(),
                     true,
                     failure.as_mut_ptr(),
+                    #[cfg(not(feature = "pg19"))]
                     false,
                 );
                 result == pg_sys::TM_Result::TM_Ok
@@ -594,10 +597,7 @@ unsafe fn begin_scan(
 ) -> IndexScanDesc {
     // SAFETY: the caller's relations are open; snapshot and key outlive the scan.
     unsafe {
-        #[cfg(feature = "pg18")]
-        let scan = raw::index_beginscan(heap, index, snapshot, ptr::null_mut(), 1, 0);
-        #[cfg(not(feature = "pg18"))]
-        let scan = raw::index_beginscan(heap, index, snapshot, 1, 0);
+        let scan = raw::begin_scan(heap, index, snapshot, 1);
         raw::index_rescan(scan, key, 1, ptr::null_mut(), 0);
         scan
     }
@@ -642,10 +642,10 @@ unsafe fn visible<'t>(
         let mut at = (*scan).xs_heaptid;
         let block = (u32::from(at.ip_blkid.bi_hi) << 16) | u32::from(at.ip_blkid.bi_lo);
         let buffer = raw::ReadBuffer(heap, block);
-        raw::heap_page_prune_opt(heap, buffer);
+        raw::prune(heap, buffer);
         let mut row: HeapTupleData = mem::zeroed();
         let mut is_dead_to_all = false;
-        raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+        raw::lock_to_read(buffer);
         let is_seen = raw::heap_hot_search_buffer(
             &raw mut at,
             heap,
@@ -655,7 +655,7 @@ unsafe fn visible<'t>(
             &raw mut is_dead_to_all,
             true,
         );
-        raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+        raw::unlock(buffer);
         let claim = is_seen.then(|| {
             row.t_self = at;
             let own = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, caller);
@@ -778,6 +778,8 @@ unsafe fn update(heap: Relation, at: *mut ItemPointerData, row: HeapTuple) -> bo
             at,
             row,
             command,
+            #[cfg(feature = "pg19")]
+            0,
             ptr::null_mut(),
             true,
             failure.as_mut_ptr(),

@@ -10,8 +10,7 @@ use std::mem::MaybeUninit;
 use std::{mem, ptr, slice};
 
 use pgrx::pg_sys::{
-    self, IndexScanDesc, ItemPointerData, Relation, ScanKeyData, Snapshot, SnapshotData,
-    TransactionId, TupleTableSlot,
+    self, ItemPointerData, Relation, ScanKeyData, SnapshotData, TransactionId, TupleTableSlot,
 };
 
 use super::guard::{Raised, guard};
@@ -198,7 +197,7 @@ unsafe fn find(
     unsafe {
         let mut snapshot = dirty();
         let snapshot = &raw mut snapshot;
-        let scan = begin_scan(table, index, snapshot, count);
+        let scan = raw::begin_scan(table, index, snapshot, count);
         raw::index_rescan(scan, first, count, ptr::null_mut(), 0);
         let forward = pg_sys::ScanDirection::ForwardScanDirection;
         let is_there = raw::index_getnext_slot(scan, forward, slot);
@@ -228,21 +227,6 @@ pub(super) fn dirty() -> SnapshotData {
     let mut snapshot: SnapshotData = unsafe { mem::zeroed() };
     snapshot.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_DIRTY;
     snapshot
-}
-
-unsafe fn begin_scan(
-    table: Relation,
-    index: Relation,
-    snapshot: Snapshot,
-    keys: c_int,
-) -> IndexScanDesc {
-    // SAFETY: the caller's relations are open; the snapshot outlives the scan.
-    unsafe {
-        #[cfg(feature = "pg18")]
-        return raw::index_beginscan(table, index, snapshot, ptr::null_mut(), keys, 0);
-        #[cfg(not(feature = "pg18"))]
-        return raw::index_beginscan(table, index, snapshot, keys, 0);
-    }
 }
 
 /// Waits as an INSERT that meets the row would.

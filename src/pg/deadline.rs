@@ -102,7 +102,7 @@ const USER_TIMEOUT: c_int = if cfg!(any(feature = "pg15", feature = "pg16")) {
     13
 };
 
-/// `LOCK_TIMEOUT` and `STATEMENT_TIMEOUT`, the same in 15 to 18.
+/// `LOCK_TIMEOUT` and `STATEMENT_TIMEOUT`, the same in 15 to 19.
 const LOCK_TIMEOUT: c_int = 2;
 const STATEMENT_TIMEOUT: c_int = 3;
 

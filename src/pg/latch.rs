@@ -1,6 +1,6 @@
 //! Waiting in the server: sleeping without a lock, and whether there was a wait.
 
-#[cfg(any(feature = "pg17", feature = "pg18"))]
+#[cfg(any(feature = "pg17", feature = "pg18", feature = "pg19"))]
 use std::ffi::CStr;
 use std::ffi::{c_int, c_long};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -14,7 +14,7 @@ use super::{raw, session};
 /// When this backend last began to sleep. Only its one thread writes it.
 static SLEPT_AT: AtomicI64 = AtomicI64::new(i64::MIN);
 
-/// `DEADLOCK_TIMEOUT` of `utils/timeout.h`, the same in 15 to 18.
+/// `DEADLOCK_TIMEOUT` of `utils/timeout.h`, the same in 15 to 19.
 const DEADLOCK_TIMEOUT: c_int = 1;
 
 /// The longest wait for a latch, in milliseconds.
@@ -67,7 +67,7 @@ pub enum Event {
     Sweeper,
 }
 
-#[cfg(any(feature = "pg17", feature = "pg18"))]
+#[cfg(any(feature = "pg17", feature = "pg18", feature = "pg19"))]
 impl Event {
     fn name(self) -> &'static CStr {
         match self {
@@ -91,7 +91,7 @@ impl Event {
 }
 
 /// Older servers know one event for all extensions.
-#[cfg(not(any(feature = "pg17", feature = "pg18")))]
+#[cfg(not(any(feature = "pg17", feature = "pg18", feature = "pg19")))]
 impl Event {
     pub(super) fn number(self) -> Result<u32, Raised> {
         Ok(pg_sys::PG_WAIT_EXTENSION)

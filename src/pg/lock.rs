@@ -169,11 +169,12 @@ impl Lock<'_> {
         // SAFETY: the tag outlives the call. That the session holds no such lock is an answer
         // here; core also warns of it, which these two settings keep off for the one call.
         unsafe {
-            let levels = (pg_sys::client_min_messages, pg_sys::log_min_messages);
+            let log = log_level();
+            let levels = (pg_sys::client_min_messages, *log);
             pg_sys::client_min_messages = pg_sys::PGERROR as i32;
-            pg_sys::log_min_messages = pg_sys::PGERROR as i32;
+            *log = pg_sys::PGERROR as i32;
             let released = guard(|| raw::LockRelease(tag, mode, true));
-            (pg_sys::client_min_messages, pg_sys::log_min_messages) = levels;
+            (pg_sys::client_min_messages, *log) = levels;
             released
         }
     }
@@ -191,6 +192,18 @@ impl Lock<'_> {
         // SAFETY: reads a global of this backend.
         let database = unsafe { pg_sys::MyDatabaseId };
         tag(self.class as u16, self.number, database)
+    }
+}
+
+/// What this backend writes to the server's log at least.
+fn log_level() -> *mut i32 {
+    #[cfg(not(feature = "pg19"))]
+    return &raw mut pg_sys::log_min_messages;
+    // SAFETY: since 19 it is an array with a place for each kind of backend.
+    #[cfg(feature = "pg19")]
+    unsafe {
+        let levels = (&raw mut pg_sys::log_min_messages).cast::<i32>();
+        levels.add(pg_sys::MyBackendType as usize)
     }
 }
 

@@ -57,10 +57,7 @@ pub fn insertion(table: &'static CStr, mut key: [u8; 16]) -> Result<Insertion, R
                 {
                     raw::ScanKeyInit(condition, 1, EQUAL, pg_sys::F_UUID_EQ.into(), key);
                     let slot = raw::table_slot_create(heap, ptr::null_mut());
-                    #[cfg(feature = "pg18")]
-                    let scan = raw::index_beginscan(heap, index, dirty, ptr::null_mut(), 1, 0);
-                    #[cfg(not(feature = "pg18"))]
-                    let scan = raw::index_beginscan(heap, index, dirty, 1, 0);
+                    let scan = raw::begin_scan(heap, index, dirty, 1);
                     raw::index_rescan(scan, condition, 1, ptr::null_mut(), 0);
                     let forward = pg_sys::ScanDirection::ForwardScanDirection;
                     while found == Insertion::None && raw::index_getnext_slot(scan, forward, slot) {

@@ -162,7 +162,7 @@ unsafe extern "C-unwind" {
     pub(super) fn SetCurrentStatementStartTimestamp();
     pub(super) fn StartTransactionCommand();
     pub(super) fn UnregisterSnapshot(snapshot: Snapshot);
-    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    #[cfg(any(feature = "pg17", feature = "pg18", feature = "pg19"))]
     pub(super) fn WaitEventExtensionNew(name: *const c_char) -> u32;
     pub(super) fn WaitLatch(latch: *mut Latch, events: c_int, timeout: c_long, event: u32)
     -> c_int;
@@ -178,7 +178,10 @@ unsafe extern "C-unwind" {
         nulls: *mut *mut bool,
         count: *mut c_int,
     );
+    #[cfg(not(feature = "pg19"))]
     pub(super) fn die(signal: c_int);
+    #[cfg(feature = "pg19")]
+    pub(super) fn die(signal: c_int, sender: *const c_void);
     pub(super) fn disable_timeout(id: c_int, keep_indicator: bool);
     pub(super) fn enable_timeout_at(id: c_int, at: TimestampTz);
     pub(super) fn enable_timeout_every(id: c_int, first: TimestampTz, every_ms: c_int);
@@ -330,7 +333,9 @@ unsafe extern "C-unwind" {
 }
 
 // Tables and indexes through their access methods.
-#[cfg(feature = "pg18")]
+#[cfg(feature = "pg19")]
+use pgrx::pg_sys::BufferLockMode;
+#[cfg(any(feature = "pg18", feature = "pg19"))]
 use pgrx::pg_sys::IndexScanInstrumentation;
 #[cfg(not(feature = "pg15"))]
 use pgrx::pg_sys::TU_UpdateIndexes;
@@ -347,7 +352,12 @@ unsafe extern "C-unwind" {
     pub(super) fn GetTransactionSnapshot() -> Snapshot;
     pub(super) fn HaveRegisteredOrActiveSnapshot() -> bool;
     pub(super) fn IsInParallelMode() -> bool;
-    pub(super) fn LockBuffer(buffer: Buffer, mode: c_int);
+    #[cfg(not(feature = "pg19"))]
+    fn LockBuffer(buffer: Buffer, mode: c_int);
+    #[cfg(feature = "pg19")]
+    fn LockBufferInternal(buffer: Buffer, mode: BufferLockMode::Type);
+    #[cfg(feature = "pg19")]
+    fn UnlockBuffer(buffer: Buffer);
     pub(super) fn ReadBuffer(relation: Relation, block: BlockNumber) -> Buffer;
     pub(super) fn RelationGetIndexPredicate(index: Relation) -> *mut List;
     pub(super) fn ReleaseBuffer(buffer: Buffer);
@@ -390,10 +400,11 @@ unsafe extern "C-unwind" {
         relation: Relation,
         row: ItemPointer,
         command: CommandId,
+        #[cfg(feature = "pg19")] options: u32,
         crosscheck: Snapshot,
         wait: bool,
         failure: *mut TM_FailureData,
-        changes_partition: bool,
+        #[cfg(not(feature = "pg19"))] changes_partition: bool,
     ) -> TM_Result::Type;
     pub(super) fn heap_fetch(
         relation: Relation,
@@ -424,25 +435,32 @@ unsafe extern "C-unwind" {
         options: c_int,
         bulk: BulkInsertState,
     );
-    pub(super) fn heap_page_prune_opt(relation: Relation, buffer: Buffer);
+    fn heap_page_prune_opt(
+        relation: Relation,
+        buffer: Buffer,
+        #[cfg(feature = "pg19")] map: *mut Buffer,
+        #[cfg(feature = "pg19")] is_read_only: bool,
+    );
     pub(super) fn heap_update(
         relation: Relation,
         old: ItemPointer,
         new: HeapTuple,
         command: CommandId,
+        #[cfg(feature = "pg19")] options: u32,
         crosscheck: Snapshot,
         wait: bool,
         failure: *mut TM_FailureData,
         lock_mode: *mut LockTupleMode::Type,
         #[cfg(not(feature = "pg15"))] updated_indexes: *mut TU_UpdateIndexes::Type,
     ) -> TM_Result::Type;
-    pub(super) fn index_beginscan(
+    fn index_beginscan(
         heap: Relation,
         index: Relation,
         snapshot: Snapshot,
-        #[cfg(feature = "pg18")] instrument: *mut IndexScanInstrumentation,
+        #[cfg(any(feature = "pg18", feature = "pg19"))] instrument: *mut IndexScanInstrumentation,
         keys: c_int,
         orders: c_int,
+        #[cfg(feature = "pg19")] flags: u32,
     ) -> IndexScanDesc;
     pub(super) fn index_endscan(scan: IndexScanDesc);
     pub(super) fn index_getnext_slot(
@@ -515,12 +533,15 @@ pub(super) unsafe fn clear(slot: *mut TupleTableSlot) {
 }
 
 /// `pqsighandler` of `port.h`.
+#[cfg(not(feature = "pg19"))]
 pub(super) type SignalHandler = unsafe extern "C-unwind" fn(signal: c_int);
+#[cfg(feature = "pg19")]
+pub(super) type SignalHandler = unsafe extern "C-unwind" fn(signal: c_int, sender: *const c_void);
 
 unsafe extern "C-unwind" {
     /// PostgreSQL 18 has another name for it in the server.
-    #[cfg_attr(feature = "pg18", link_name = "pqsignal_be")]
-    #[cfg_attr(not(feature = "pg18"), link_name = "pqsignal")]
+    #[cfg_attr(any(feature = "pg18", feature = "pg19"), link_name = "pqsignal_be")]
+    #[cfg_attr(not(any(feature = "pg18", feature = "pg19")), link_name = "pqsignal")]
     fn pqsignal(signal: c_int, handler: SignalHandler);
 }
 
@@ -529,4 +550,76 @@ unsafe extern "C-unwind" {
 pub(super) unsafe fn set_signal_handler(signal: c_int, handler: SignalHandler) {
     // SAFETY: the caller's promise.
     unsafe { pqsignal(signal, handler) }
+}
+
+/// `LockBuffer` for reading, which is inline in C since PostgreSQL 19.
+///
+/// # Safety
+/// The buffer is pinned and not locked.
+pub(super) unsafe fn lock_to_read(buffer: Buffer) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(not(feature = "pg19"))]
+        LockBuffer(buffer, pgrx::pg_sys::BUFFER_LOCK_SHARE as c_int);
+        #[cfg(feature = "pg19")]
+        LockBufferInternal(buffer, BufferLockMode::BUFFER_LOCK_SHARE);
+    }
+}
+
+/// # Safety
+/// The buffer is locked.
+pub(super) unsafe fn unlock(buffer: Buffer) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(not(feature = "pg19"))]
+        LockBuffer(buffer, pgrx::pg_sys::BUFFER_LOCK_UNLOCK as c_int);
+        #[cfg(feature = "pg19")]
+        UnlockBuffer(buffer);
+    }
+}
+
+/// `heap_page_prune_opt`, without a look at the visibility map.
+///
+/// # Safety
+/// The buffer is pinned and not locked.
+pub(super) unsafe fn prune(relation: Relation, buffer: Buffer) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(not(feature = "pg19"))]
+        heap_page_prune_opt(relation, buffer);
+        #[cfg(feature = "pg19")]
+        {
+            let mut map: Buffer = 0;
+            heap_page_prune_opt(relation, buffer, &raw mut map, false);
+            if map != 0 {
+                ReleaseBuffer(map);
+            }
+        }
+    }
+}
+
+/// `index_beginscan` without instruments and orders.
+///
+/// # Safety
+/// The relations are open; the snapshot outlives the scan.
+pub(super) unsafe fn begin_scan(
+    heap: Relation,
+    index: Relation,
+    snapshot: Snapshot,
+    keys: c_int,
+) -> IndexScanDesc {
+    // SAFETY: the caller's promise.
+    unsafe {
+        index_beginscan(
+            heap,
+            index,
+            snapshot,
+            #[cfg(any(feature = "pg18", feature = "pg19"))]
+            std::ptr::null_mut(),
+            keys,
+            0,
+            #[cfg(feature = "pg19")]
+            0,
+        )
+    }
 }

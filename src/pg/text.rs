@@ -157,7 +157,7 @@ const FIXED: [(&CStr, &CStr); 8] = [
 /// The name of a type, for messages; `???` for a type that is gone.
 pub(super) fn type_name(kind: Oid) -> Result<String, Raised> {
     const ALLOW_INVALID: u16 = 0x02;
-    // SAFETY: the flag is that of utils/builtins.h, the same in 15 to 18. The answer is a string.
+    // SAFETY: the flag is that of utils/builtins.h, the same in 15 to 19. The answer is a string.
     let name = unsafe {
         let name = guard(|| raw::format_type_extended(kind, -1, ALLOW_INVALID))?;
         from_c(name)?
@@ -238,7 +238,7 @@ pub fn jsonb(json: &str) -> Result<Value<'static>, Raised> {
 pub(super) fn full_type_name(kind: Oid, typmod: i32) -> Result<Option<String>, Raised> {
     const TYPMOD_GIVEN: u16 = 0x01;
     const FORCE_QUALIFY: u16 = 0x04;
-    // SAFETY: the flags are those of utils/builtins.h, the same in 15 to 18.
+    // SAFETY: the flags are those of utils/builtins.h, the same in 15 to 19.
     unsafe {
         let flags = TYPMOD_GIVEN | FORCE_QUALIFY;
         let name = guard(|| raw::format_type_extended(kind, typmod, flags))?;

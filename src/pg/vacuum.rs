@@ -10,7 +10,7 @@ use super::guard::{Raised, guard};
 use super::owner::Proved;
 use super::raw;
 
-/// `STATEMENT_TIMEOUT` of `utils/timeout.h`, the same in 15 to 18.
+/// `STATEMENT_TIMEOUT` of `utils/timeout.h`, the same in 15 to 19.
 const STATEMENT_TIMEOUT: c_int = 3;
 
 /// A VACUUM of this table that waits for nobody. With `truncate` it gives space back to the

@@ -262,7 +262,7 @@ fn entry_of(database: Oid, name: &CStr) -> Result<Option<CString>, Raised> {
 /// In a transaction, under a guard.
 unsafe fn settings_of(database: Oid) -> *mut varlena {
     /// Of `pg_db_role_setting` and its index, and its columns setdatabase, setrole, setconfig: the
-    /// same in 15 to 18.
+    /// same in 15 to 19.
     const CATALOG: Oid = Oid::from_u32(2964);
     const INDEX: Oid = Oid::from_u32(2965);
     const COLUMNS: usize = 3;

@@ -8,7 +8,9 @@ SELECT claim_once('try', '2'), try_claim_once('try', '2');
 SELECT unclaim('try', '2'), try_claim_once('try', '2');
 -- A key of several parts is made by once_key, and an array is none.
 SELECT try_claim_once('try', once_key(4711, 'org/repo')), claim_once('try', 4711, 'org/repo');
+\set VERBOSITY sqlstate
 SELECT try_claim_once('try', ARRAY['a']);
+\set VERBOSITY default
 -- By position and by name.
 SELECT try_claim_once('try', '3', '1 second', '1 hour', 'me'), try_claim_once(ns => 'try', key => '4', timeout => NULL, ttl => '1 day', owner => 'me');
 SELECT key, expires_at - claimed_at AS lasts, owner IS NOT NULL AS owned FROM once.claim WHERE ns = 'try' AND key IN ('1', '3', '4') ORDER BY key;
