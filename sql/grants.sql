@@ -67,10 +67,10 @@ DECLARE
         'unclaim(pg_catalog.text, pg_catalog.text, pg_catalog.anynonarray)',
         'unclaim(pg_catalog.text, pg_catalog.text[])',
         'with_lock(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.bool)',
-        'with_payment_lock(pg_catalog."any", pg_catalog."any", pg_catalog.interval)',
-        'with_payment_lock(pg_catalog.anynonarray, pg_catalog.text, pg_catalog.interval)',
-        'with_payment_lock(pg_catalog.text, pg_catalog.anynonarray, pg_catalog.interval)',
-        'with_payment_lock(pg_catalog.text, pg_catalog.text, pg_catalog.interval)',
+        'with_payment_lock(pg_catalog."any", pg_catalog."any", pg_catalog.interval, pg_catalog.jsonb)',
+        'with_payment_lock(pg_catalog.anynonarray, pg_catalog.text, pg_catalog.interval, pg_catalog.jsonb)',
+        'with_payment_lock(pg_catalog.text, pg_catalog.anynonarray, pg_catalog.interval, pg_catalog.jsonb)',
+        'with_payment_lock(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.jsonb)',
         'with_row_lock(pg_catalog.anyelement, pg_catalog.jsonb, pg_catalog.jsonb, pg_catalog.interval)'
     ];
     /* Functions of schema once, for everybody. */

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::key::scalar_text;
 use crate::pg::table::Table;
 use crate::pg::{Answer, Call, ErrorReport, Value, settings};
-use crate::row::{Cell, Shape, Taken, Turn, answer, column, open};
+use crate::row::{Cell, Shape, Taken, Turn, answer, column, defaults_beside, object, open};
 use crate::timeout::Timeout;
 
 #[pg_extern(sql = false)]
@@ -28,7 +28,9 @@ fn take(call: Call) -> Result<Option<Taken>, Error> {
         identifier(&table, "line_item_id", line_item)?,
         identifier(&table, "service_id", service)?,
     ];
-    Turn::new(&table, &key, &[], Shape::Json, true, timeout)?.take()
+    let defaults = object(call, 3, "defaults")?;
+    let defaults = defaults_beside(&key, &table, &defaults)?;
+    Turn::new(&table, &key, &defaults, Shape::Json, true, timeout)?.take()
 }
 
 /// The cell of an identifier of any scalar type: as it is where it has the column's type, else by

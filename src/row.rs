@@ -116,7 +116,7 @@ fn take_typed(call: Call) -> Result<Option<Taken>, Error> {
 }
 
 /// The columns of `defaults`, none of which is one of the key.
-fn defaults_beside<'a>(
+pub fn defaults_beside<'a>(
     key: &[Cell],
     table: &'a Table,
     defaults: &'a [Member<'a>],
@@ -200,7 +200,7 @@ pub fn columns<'a>(call: Call, index: usize, table: &'a Table) -> Result<Vec<&'a
 }
 
 /// The members of the JSON object that the argument at `index` is, in the order of their names.
-fn object<'a>(
+pub fn object<'a>(
     call: Call<'a>,
     index: usize,
     argument: &'static str,

@@ -76,6 +76,18 @@ impl ServerError {
         text_of(self.data().constraint_name)
     }
 
+    /// The column that the error names.
+    pub fn column(&self) -> Option<String> {
+        text_of(self.data().column_name)
+    }
+
+    /// Whether `statement` raised it, and no function or trigger that the statement called.
+    pub fn is_of_statement(&self, statement: &str) -> bool {
+        let context = text_of(self.data().context).unwrap_or_default();
+        let innermost = context.find(statement).map(|start| &context[..start]);
+        innermost.is_some_and(|before| !before.contains('\n'))
+    }
+
     /// The table that the error names, quoted and with its schema.
     pub fn table(&self) -> Option<String> {
         let data = self.data();
@@ -89,7 +101,7 @@ impl ServerError {
     }
 
     /// Adds a hint where the error has none.
-    pub fn with_hint(self, hint: &'static CStr) -> Self {
+    pub fn with_hint(self, hint: &CStr) -> Self {
         let (data, hint) = (self.0.as_ptr(), hint.as_ptr());
         // SAFETY: the data was copied for this value alone; the hint is copied to where it is freed
         // from with it.

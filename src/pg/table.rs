@@ -63,6 +63,8 @@ pub struct Column {
     pub quoted: String,
     pub kind: Kind,
     pub number: i16,
+    /// Whether an INSERT that does not name the column computes a value for it.
+    pub has_default: bool,
     collation: Oid,
 }
 
@@ -390,6 +392,7 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
                     quoted,
                     kind: Kind::of(attribute.atttypid, attribute.atttypmod)?,
                     number: attribute.attnum,
+                    has_default: attribute.atthasdef || attribute.attidentity != 0,
                     collation: attribute.attcollation,
                 });
             }

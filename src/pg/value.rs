@@ -67,6 +67,18 @@ impl Kind {
         self.base == pg_sys::JSONOID || self.base == pg_sys::JSONBOID
     }
 
+    /// Whether the type takes 'now' as the present time.
+    pub fn is_time(self) -> bool {
+        [
+            pg_sys::DATEOID,
+            pg_sys::TIMEOID,
+            pg_sys::TIMETZOID,
+            pg_sys::TIMESTAMPOID,
+            pg_sys::TIMESTAMPTZOID,
+        ]
+        .contains(&self.base)
+    }
+
     pub fn is_integer(self) -> bool {
         [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID].contains(&self.base)
     }

@@ -2,13 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::rc::Rc;
+
+use pgrx::PgSqlErrorCode::ERRCODE_NOT_NULL_VIOLATION;
 
 use super::Cell;
 use crate::error::Error;
-use crate::pg::Value;
 use crate::pg::settings::DuplicateRows;
-use crate::pg::table::Table;
+use crate::pg::table::{Column, Table};
+use crate::pg::{Raised, Value};
 
 /// How a row is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +68,39 @@ impl<'a> Statements<'a> {
             .insert(self.table, self.key, defaults, conflict);
         (statement, arguments)
     }
+}
+
+/// The error of an INSERT into `table`, with a hint where it is that of a NOT NULL column without a
+/// default that is not among those `given`.
+pub fn explain_insert(
+    raised: Raised,
+    statement: &str,
+    table: &Table,
+    given: impl Fn(&str) -> bool,
+) -> Error {
+    let error = match Error::from(raised) {
+        Error::Postgres(error) => error,
+        other => return other,
+    };
+    let missing = error
+        .column()
+        .filter(|_| error.is(ERRCODE_NOT_NULL_VIOLATION) && error.is_of_statement(statement))
+        .and_then(|name| table.column(&name))
+        .filter(|column| !column.has_default && !given(&column.name));
+    Error::Postgres(match missing {
+        Some(column) => error.with_hint(&defaults_hint(column)),
+        None => error,
+    })
+}
+
+fn defaults_hint(column: &Column) -> CString {
+    let name = serde_json::Value::from(column.name.as_str());
+    let value = match column.kind.is_time() {
+        true => "\"now\"",
+        false => "...",
+    };
+    let hint = format!("Give the column a value in defaults, as in {{{name}: {value}}}.");
+    CString::new(hint).unwrap_or_default()
 }
 
 /// What an INSERT does when a unique index holds an equal row.

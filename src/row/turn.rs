@@ -8,7 +8,7 @@ use std::cell::{Cell as Flag, OnceCell};
 
 use pgrx::PgSqlErrorCode;
 
-use super::statement::{Conflict, Form, Lock, Shape, Statements};
+use super::statement::{Conflict, Form, Lock, Shape, Statements, explain_insert};
 use super::{Cell, opened};
 use crate::digest;
 use crate::error::Error;
@@ -361,14 +361,21 @@ impl<'a> Turn<'a> {
             .map(|(column, json)| Cell::of_json(column, json, "defaults"))
             .collect::<Result<Vec<_>, Error>>()?;
         let (statement, arguments) = self.statements()?.insert(&defaults, conflict);
+        let given = |name: &str| {
+            let mut cells = self.key.iter().chain(&defaults);
+            cells.any(|cell| cell.column.name == name)
+        };
+        let explain = |raised| explain_insert(raised, &statement, self.table, given);
         let created = if self.table.has_before_triggers {
-            let [created, has_key] = first(&statement, &arguments)?.values;
+            let inserted = first(&statement, &arguments).map_err(explain)?;
+            let [created, has_key] = inserted.values;
             if created.is_some() && !has_key.is_some_and(|has_key| has_key.is_true()) {
                 return Err(Error::RowRewritten { table: table() });
             }
             created
         } else {
-            let [created] = first(&statement, &arguments)?.values;
+            let inserted = first(&statement, &arguments).map_err(explain)?;
+            let [created] = inserted.values;
             created
         };
         let row = match created {
