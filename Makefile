@@ -1,8 +1,7 @@
-# Without a version a target that needs one takes the newest; "make test" takes all.
-# PG=16 names one version, PG="15 18" names several.
+# Without a version a target takes the newest stable one. PG=16 names one version, PG="15 18" several, PG=all all.
 
-PG_VERSIONS := $(shell . pgrx-config/versions.env && echo $$PG_VERSIONS)
-NAMED := $(or $(PG),$(lastword $(PG_VERSIONS)))
+of-versions = $(shell . pgrx-config/versions.env && echo $$$(1))
+NAMED := $(if $(filter all,$(PG)),$(call of-versions,PG_VERSIONS),$(or $(PG),$(call of-versions,PG_NEWEST)))
 # Installers such as pgxn name one server by its pg_config: it gets an optimized build.
 ifeq ($(origin PG_CONFIG),command line)
 NAMED := $(shell $(PG_CONFIG) --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
@@ -14,7 +13,7 @@ for-each = @for version in $(NAMED); do $(1) || exit 1; done
 .PHONY: help
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
-	@echo '  With PG=16 or PG="15 18" the versions of PostgreSQL that are meant.'
+	@echo '  With PG=16, PG="15 18" or PG=all the versions of PostgreSQL that are meant, by default the newest stable one.'
 
 .PHONY: all
 all: # what installers say before install; cargo builds then
@@ -22,15 +21,15 @@ all: # what installers say before install; cargo builds then
 
 .PHONY: demo
 demo: ## the main job: eight clients at once, the naive way beside pg_once
-	@pgrx-config/demo.sh $(PG)
+	@pgrx-config/demo.sh $(if $(PG),$(lastword $(NAMED)))
 
 .PHONY: stop
 stop: ## stops the server of the demo
 	@pgrx-config/cluster.sh stop demo && echo "the demo's server is stopped"
 
 .PHONY: test
-test: ## every suite on PostgreSQL 15, 16, 17 and 18, provisioned where they are missing
-	@pgrx-config/test.sh $(PG)
+test: ## every suite; with PG=all on PostgreSQL 15 to 19, provisioned where they are missing
+	@pgrx-config/test.sh $(NAMED)
 
 .PHONY: install
 install: ## builds the extension and installs it in the PostgreSQL under target, or with PG_CONFIG=... in that one

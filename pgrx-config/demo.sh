@@ -3,15 +3,16 @@
 set -eu
 . "$(dirname "$0")/places.sh"
 
-# Without a version named: the newest that needs no long build; where none does, the newest.
+# Without a version named: the newest stable one that needs no long build; where none does, the newest stable one.
 at_hand() {
     for major in $(printf '%s\n' "$PG_VERSIONS" | tr ' ' '\n' | sort -rn); do
+        [ "$major" -le "$PG_NEWEST" ] || continue
         if PG_WAYS='installed wheel debian' "$CONFIG/pg_config.sh" "$major" >/dev/null 2>"$LOGS/demo-postgres.log"; then
             echo "$major"
             return
         fi
     done
-    echo "${PG_VERSIONS##* }"
+    echo "$PG_NEWEST"
 }
 
 major=${1:-$(at_hand)}

@@ -1,5 +1,6 @@
 #!/bin/sh
-# pg_config.sh NN prints the path of the pg_config of PostgreSQL NN, provisioned first if need be.
+# pg_config.sh NN prints the path of the pg_config of PostgreSQL NN, provisioned first if need be. It ends with status 3
+# where no way to provision it succeeds, and with 1 where something that was chosen is wrong.
 set -eu
 . "$(dirname "$0")/places.sh"
 
@@ -50,5 +51,6 @@ for way in ${PG_WAYS:-installed download debian wheel source newer}; do
         exit
     fi
 done
-die "no PostgreSQL $major could be had here:
-$(cat "$DECLINED")"
+echo "no PostgreSQL $major could be had here:
+$(cat "$DECLINED")" >&2
+exit 3

@@ -17,6 +17,11 @@ die() {
     exit 1
 }
 
+# Whether of PostgreSQL NN only a candidate for the release can be had here.
+is_candidate() {
+    case " $PG_CANDIDATES " in *" $1 "*) ;; *) false ;; esac
+}
+
 is_root() {
     [ "$(id -u)" -eq 0 ]
 }

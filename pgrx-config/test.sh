@@ -1,14 +1,21 @@
 #!/bin/bash
-# test.sh [NN...] runs every suite on these versions of PostgreSQL, by default on all, and ends with
-# "N passed, N failed". A suite that fails does not keep the others from running.
+# test.sh [NN...] runs every suite on these versions of PostgreSQL, by default on the newest stable one, and ends with
+# "N passed, N failed". A suite that fails does not keep the others from running. Beside a stable version, a candidate
+# for a release that cannot be provisioned here is NOT RUN, which is no failure.
 #
 # Three run side by side, since tests wait more than they work: one provides each version and builds for it, two
 # test what is built.
 set -euo pipefail
 . "$(dirname "$0")/places.sh"
 
-versions=${*:-$PG_VERSIONS}
-newest=${versions##* }
+versions=${*:-$PG_NEWEST}
+# Those that also run the suites which say little of an older version: the newest stable one and candidates.
+complete=
+stable=
+for version in $versions; do
+    if is_candidate "$version"; then complete="$complete $version"; else stable=$version; fi
+done
+complete=" $stable $complete "
 # The version that this machine's Debian has packages of.
 packaged=$(sed -n "s/^DEBIAN_SUITE_\([0-9]*\)=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)\$/\1/p" "$CONFIG/versions.env")
 suite_limit=1800
@@ -91,10 +98,15 @@ prepare_tools() {
 }
 
 provision() {
-    local version=$1 started=$SECONDS found
+    local version=$1 started=$SECONDS found status=0
     echo "[$version] postgres begins at $(clock $SECONDS)"
-    if found=$("$CONFIG/pg_config.sh" "$version"); then
+    found=$("$CONFIG/pg_config.sh" "$version") || status=$?
+    if ((status == 0)); then
         echo "[$version] postgres: $("$found" --version) in $(dirname "$(dirname "$found")"), $(clock $((SECONDS - started)))"
+    elif ((status == 3)) && is_candidate "$version" && [[ -n $stable ]]; then
+        echo "[$version] NOT RUN: it cannot be provisioned here"
+        touch "$turns/$version.not-run"
+        return 1
     else
         record "$version" postgres 0 1 $((SECONDS - started))
         return 1
@@ -112,7 +124,8 @@ build() {
             run "$version" pgrx || true
             if run "$version" install; then touch "$turns/$version.installed"; fi
         fi
-        [[ -e $turns/$version.installed ]] || echo "[$version] nothing else can run: nothing is installed"
+        [[ -e $turns/$version.installed || -e $turns/$version.not-run ]] ||
+            echo "[$version] nothing else can run: nothing is installed"
         touch "$turns/$version.built"
     done
     for version in $provided; do run "$version" clippy || true; done
@@ -139,7 +152,7 @@ try_out() {
 turns_of() {
     local version
     for version in $versions; do
-        if [[ $version = "$newest" ]]; then
+        if [[ $complete = *" $version "* ]]; then
             echo "$version:regress,isolation,sessions,attacks"
             echo "$version:history,conformance,examples,drivers,package,pgspot,bench"
         else
@@ -170,8 +183,20 @@ failures() {
     done < <(awk '$4 > 0 { print $1, $2, $4 }' "$results")
 }
 
+not_run() {
+    local version
+    for version in $versions; do
+        if [[ -e $turns/$version.not-run ]]; then echo "$version"; fi
+    done
+}
+
 summary() {
-    awk -v versions="$versions" '
+    awk -v versions="$versions" -v not_run="$(not_run | xargs)" '
+        BEGIN {
+            count = split(not_run, column, " ")
+            for (c = 1; c <= count; c++) left_out[column[c]]
+            count = 0
+        }
         {
             if (!($2 in seen)) { seen[$2]; suites[++count] = $2 }
             cell[$2, $1] = $3 ($4 ? " (" $4 " failed)" : "") sprintf(" %dm%02d", $5 / 60, $5 % 60)
@@ -192,7 +217,8 @@ summary() {
             }
             printf "%-12s", "together"
             for (c = 1; c <= columns; c++)
-                printf "%20s", passed[column[c]] + 0 (failed[column[c]] ? " (" failed[column[c]] " failed)" : "")
+                printf "%20s", column[c] in left_out ? "NOT RUN" : \
+                    passed[column[c]] + 0 (failed[column[c]] ? " (" failed[column[c]] " failed)" : "")
             print ""
             printf "%-12s", "minutes"
             for (c = 1; c <= columns; c++) printf "%20.1f", seconds[column[c]] / 60
@@ -215,5 +241,9 @@ summary
 failures
 echo "took $(clock $SECONDS)"
 read -r passed failed < <(awk '{ passed += $3; failed += $4 } END { print passed + 0, failed + 0 }' "$results")
+for version in $(not_run); do
+    echo "PostgreSQL $version: NOT RUN, it cannot be provisioned here:"
+    cat "$PG_HOME/$version.declined"
+done
 echo "$passed passed, $failed failed" | tee "$LOGS/outcome"
 ((failed == 0 && passed > 0))

@@ -34,7 +34,7 @@ apt_of_suites() {
 needed_by() {
     for name in "$@"; do
         dpkg-deb -f "$fresh/packages/${name%%/*}_"*.deb Depends Pre-Depends
-    done | tr ',:' '\n\n' | sed -n 's/^ *\(lib[^ |]*\).*/\1/p' | grep -v -e '-dev$' -e perl | sort -u
+    done | tr ,: '\n' | sed -n 's/^ *\(lib[^ |]*\).*/\1/p' | grep -v -e '-dev$' -e perl | sort -u
 }
 
 say "downloading its Debian packages from $suite"
