@@ -40,8 +40,6 @@ sql() {
 create_database() {
     export PGDATABASE=$1
     sql -d postgres -c "CREATE DATABASE $1"
-    sql -c 'CREATE EXTENSION pg_once' -c 'CREATE TABLE payments (
-        id bigint GENERATED ALWAYS AS IDENTITY, service_id bigint, line_item_id text, amount numeric DEFAULT 0)'
 }
 
 check() {
@@ -69,6 +67,8 @@ program() {
     local example=$1 said=$work/$1.log
     shift
     create_database "$example"
+    sql -c 'CREATE EXTENSION pg_once' -c 'CREATE TABLE payments (
+        id bigint GENERATED ALWAYS AS IDENTITY, service_id bigint, line_item_id text, amount numeric DEFAULT 0)'
     at_once $jobs "$@" notify 4711 org/repo >"$said"
     check "$example: $jobs jobs fail" "1 of $jobs" "$(grep -c '^sent: build 4711 of org/repo failed$' "$said") of $(grep -c sent "$said")"
     at_once $payments "$@" pay 1 A 1.25 >"$said"
@@ -76,21 +76,34 @@ program() {
     check "$example: the last one says" 15.00 "$(sort -n "$said" | tail -n 1)"
 }
 
-# framework NAME COMMAND...: tests of their own, directly and through pgbouncer in transaction mode.
+# framework NAME MIGRATION COMMAND...: tests of their own, directly and through pgbouncer in transaction mode. The
+# framework's own tool makes the tables, directly.
 framework() {
-    local example=$1 way
-    shift
+    local example=$1 migration=$2 way
+    shift 2
     for way in direct pooled; do
         create_database "${example}_$way"
+        framework_migrates "$example" "$way" "$migration"
         framework_tests "$example" "$way" "$@"
     done
+}
+
+framework_migrates() {
+    local example=$1 said=$work/$1-$2-migration.log outcome=passes
+    (cd "$here/$example" && bash -c "$3") >"$said" 2>&1 || outcome=fails
+    [[ $outcome = passes ]] || tail -n 40 "$said"
+    check "$example $2: its migration" passes "$outcome"
 }
 
 framework_tests() {
     local example=$1 way=$2 said=$work/$1-$2.log port=$PGPORT outcome=passes
     shift 2
     [[ $way = direct ]] || port=$pooled_port
-    (cd "$here/$example" && PGPORT=$port "$@") >"$said" 2>&1 || outcome=fails
+    (
+        cd "$here/$example"
+        [[ $way = direct ]] || export POOLED=1
+        PGPORT=$port "$@"
+    ) >"$said" 2>&1 || outcome=fails
     [[ $outcome = passes ]] || tail -n 40 "$said"
     check "$example $way: its tests ($(grep -E '^Ran |runs, ' "$said"))" passes "$outcome"
 }
@@ -106,8 +119,9 @@ play() {
     java) program java java -cp "$jar:$work" Ci ;;
     php) program php php "$here/php/ci.php" ;;
     perl) program perl perl "$here/perl/ci.pl" ;;
-    rails) framework rails ruby once_test.rb ;;
-    django | powertools) framework "$1" "$python" -m unittest ;;
+    rails) framework rails "ruby migrate.rb" ruby once_test.rb ;;
+    django) framework django "$python -m django migrate --settings settings" "$python" -m unittest ;;
+    powertools) framework powertools "$PSQL -c 'CREATE EXTENSION pg_once'" "$python" -m unittest ;;
     *) check "there is no example $1" yes no ;;
     esac
 }
