@@ -433,7 +433,7 @@ impl<'a> Merge<'a> {
     fn turn(
         &self,
         key: &[Cell<'a>],
-        act: impl FnOnce(&Lock) -> Result<(), Raised>,
+        act: impl Fn(&Lock) -> Result<(), Raised>,
     ) -> Result<(), Error> {
         let mut key = key.to_vec();
         key.sort_by(|one, other| one.column.name.cmp(&other.column.name));

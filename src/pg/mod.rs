@@ -37,6 +37,7 @@ pub mod lock;
 pub mod memory;
 pub mod notice;
 pub mod owner;
+mod partition;
 pub mod probe;
 mod raw;
 mod refusal;

@@ -226,7 +226,6 @@ unsafe extern "C-unwind" {
     pub(super) fn get_extension_oid(name: *const c_char, missing_ok: bool) -> Oid;
     pub(super) fn get_func_variadictype(function: Oid) -> Oid;
     pub(super) fn get_func_signature(f: Oid, types: *mut *mut Oid, count: *mut c_int) -> Oid;
-    pub(super) fn get_partition_ancestors(relation: Oid) -> *mut List;
     pub(super) fn get_timeout_active(id: c_int) -> bool;
     pub(super) fn get_timeout_indicator(id: c_int, reset: bool) -> bool;
     pub(super) fn get_timeout_start_time(id: c_int) -> TimestampTz;

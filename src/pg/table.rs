@@ -12,7 +12,7 @@ use pgrx::pg_sys::{self, Datum, Oid, Relation};
 
 use super::guard::{Raised, guard};
 use super::value::{Kind, Value, to_server};
-use super::{Call, known, raw, session, text};
+use super::{Call, known, partition, raw, session, text};
 
 /// A plain or partitioned table.
 #[derive(Debug)]
@@ -22,8 +22,9 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// The columns of the primary key, quoted; empty where there is none.
     pub primary_key: Vec<String>,
-    /// The object id of the topmost partitioned table, or of the table itself.
-    pub topmost: u32,
+    /// The object ids of the tables whose turns a creator takes, in this order: of all that the table
+    /// is a partition of, the topmost first, else of itself.
+    pub turns: Vec<u32>,
     pub is_partitioned: bool,
     /// A partitioned table or a partition: an UPDATE may move a row to another one.
     pub rows_may_move: bool,
@@ -404,14 +405,20 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             oids: indexes,
         } = indexes(relation, &columns)?;
         let is_partition = form.relispartition;
-        let ancestors = ancestors(oid, is_partition)?;
-        let topmost = ancestors.last().map_or(oid, |last| *last);
+        let ancestors = match is_partition {
+            true => partition::ancestors(oid)?,
+            false => Vec::new(),
+        };
+        let mut turns: Vec<u32> = ancestors.iter().rev().map(|oid| oid.to_u32()).collect();
+        if turns.is_empty() {
+            turns.push(oid.to_u32());
+        }
         let triggers = insert_triggers(relation);
         let is_partitioned = form.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
         Ok(Opened::Table(Rc::new(Table {
             name,
             primary_key,
-            topmost: topmost.to_u32(),
+            turns,
             is_partitioned,
             rows_may_move: is_partitioned || is_partition,
             has_deferrable,
@@ -494,15 +501,6 @@ unsafe fn unsuitable(relation: Relation) -> Result<Option<&'static str>, Raised>
         }
         Ok(None)
     }
-}
-
-/// The tables that it is a partition of; the last one is the topmost.
-unsafe fn ancestors(oid: Oid, is_partition: bool) -> Result<Vec<Oid>, Raised> {
-    if !is_partition {
-        return Ok(Vec::new());
-    }
-    // SAFETY: a list of object ids, which the call allocates.
-    unsafe { guard(|| raw::get_partition_ancestors(oid)).map(|ancestors| oids(ancestors)) }
 }
 
 unsafe fn has_rules(relation: Relation) -> bool {

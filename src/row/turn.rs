@@ -450,24 +450,29 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// Does something with the lock that is the turn. The cells come in the order of the columns'
-/// names.
+/// Does something with the locks that are the turn, in the order in which everybody takes them. The
+/// cells come in the order of the columns' names.
+///
+/// A partition has a turn for each table that it is one of, so that some are still the same while
+/// and after one of these is detached from another.
 pub fn turn_of(
     table: &Table,
     key: &[Cell],
-    act: impl FnOnce(&Taking) -> Result<(), Raised>,
+    act: impl Fn(&Taking) -> Result<(), Raised>,
 ) -> Result<(), Error> {
     let (name, shown) = (text::encode(&table.name)?, text::encode(&shown(key)?)?);
-    let turn = Taking {
-        class: Class::Row,
-        number: number(table, key)?,
-        mode: Mode::Exclusive,
-        name: names::Name {
-            ns: name.as_bytes(),
-            key: shown.as_bytes(),
-        },
-    };
-    Ok(act(&turn)?)
+    for number in numbers(table, key)? {
+        act(&Taking {
+            class: Class::Row,
+            number,
+            mode: Mode::Exclusive,
+            name: names::Name {
+                ns: name.as_bytes(),
+                key: shown.as_bytes(),
+            },
+        })?;
+    }
+    Ok(())
 }
 
 /// The key as people read it in `once.locks`: a JSON object.
@@ -488,16 +493,20 @@ fn shown(key: &[Cell]) -> Result<String, Error> {
     Ok(serde_json::Value::Object(object).to_string())
 }
 
-/// The number of the turn: of the topmost table, the set of key columns, and the key, equal for
+/// The numbers of the turn's locks: each of a table, the set of key columns, and the key, equal for
 /// values that are equal by the columns' types and collations.
-fn number(table: &Table, key: &[Cell]) -> Result<u64, Raised> {
-    let mut parts = vec![table.topmost.to_le_bytes().to_vec()];
+fn numbers(table: &Table, key: &[Cell]) -> Result<Vec<u64>, Raised> {
+    let mut parts = vec![Vec::new()];
     for Cell { column, value } in key {
         parts.push(column.name.clone().into_bytes());
         parts.push(vec![u8::from(value.is_null())]);
         parts.push(column.hash(value)?.to_le_bytes().to_vec());
     }
-    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     let (secret, database) = (session::cluster_secret(), session::database());
-    Ok(digest::lock(&secret, database, &parts))
+    let number = |table: &u32| {
+        parts[0] = table.to_le_bytes().to_vec();
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        digest::lock(&secret, database, &parts)
+    };
+    Ok(table.turns.iter().map(number).collect())
 }
