@@ -55,6 +55,10 @@ isolation: install ## interleaved sessions, step by step (tests/isolation)
 sessions: install ## real concurrent sessions (tests/sessions)
 	$(call for-each,pgrx-config/suites/sessions.sh $$version)
 
+.PHONY: schedules
+schedules: install ## what sessions do in every order or a random one, compared with a model (tests/schedules)
+	$(call for-each,pgrx-config/suites/schedules.sh $$version)
+
 .PHONY: attacks
 attacks: install ## attacks by roles of every kind, and hostile calls of every function (tests/attacks)
 	$(call for-each,pgrx-config/suites/attacks.sh $$version)

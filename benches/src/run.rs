@@ -2,30 +2,21 @@
 
 use std::time::Instant;
 
-/// What is asked.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Purpose {
-    Figures,
-    /// Nothing but which gates are met.
-    Gates,
-    /// The counts that later runs are compared with.
-    Baseline,
-}
-
 pub struct Run {
     pub major: u32,
     /// 1 is the run that is published; less is shorter and coarser.
     pub scale: f64,
-    pub purpose: Purpose,
+    /// Whether nothing is asked but which gates are met.
+    pub gates_only: bool,
     started: Instant,
 }
 
 impl Run {
-    pub fn new(major: u32, scale: f64, purpose: Purpose) -> Run {
+    pub fn new(major: u32, scale: f64, gates_only: bool) -> Run {
         Run {
             major,
             scale,
-            purpose,
+            gates_only,
             started: Instant::now(),
         }
     }

@@ -285,9 +285,18 @@ impl Session {
         ))
     }
 
-    fn has_answered(&mut self) -> bool {
+    /// Whether the statement that was sent last has been answered.
+    pub fn has_answered(&mut self) -> bool {
         if self.early.is_none() {
             self.early = self.answers.try_recv().ok();
+        }
+        self.early.is_some()
+    }
+
+    /// The same, at once or within this time.
+    pub fn answers_within(&mut self, time: Duration) -> bool {
+        if self.early.is_none() {
+            self.early = self.answers.recv_timeout(time).ok();
         }
         self.early.is_some()
     }
