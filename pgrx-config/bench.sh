@@ -1,14 +1,15 @@
 #!/bin/sh
-# bench.sh all|gates|PART NN compares pg_once on PostgreSQL NN with what a user would pick instead, on a private cluster.
-# "all" takes up to half an hour and writes docs/benchmarks; "gates" counts instructions and bytes and takes minutes.
+# bench.sh all|gates|baseline|PART NN compares pg_once on PostgreSQL NN with what a user would pick instead, on a private
+# cluster. "all" takes up to half an hour and writes docs/benchmarks; "gates" counts instructions and bytes, takes minutes,
+# and compares turns at rows with benches/baseline.json, which "baseline" writes.
 # SCALE=0.1 makes it shorter and coarser.
 set -eu
 . "$(dirname "$0")/places.sh"
 
-what=${1:?all or gates?} major=${2:?which major version of PostgreSQL?}
+what=${1:?all, gates, baseline or a part?} major=${2:?which major version of PostgreSQL?}
 "$CONFIG/packages.sh" valgrind:valgrind
 # The server of the package is not to be started: the run has private ones.
-[ "$what" = gates ] || RUNLEVEL=1 "$CONFIG/packages.sh" redis-server:redis-server
+[ "$what" = gates ] || [ "$what" = baseline ] || RUNLEVEL=1 "$CONFIG/packages.sh" redis-server:redis-server
 
 log=$LOGS/bench-build.log
 echo "building pg_once for PostgreSQL $major, optimized; the first time takes minutes; log in $log"

@@ -2,12 +2,13 @@
 //! machine, however busy. One backend answers n messages, another 2n; the
 //! difference is the cost of n, without the session's beginning and end.
 
+use crate::baseline::{self, Turns, Versions};
 use crate::batch;
 use crate::claim::{self, Contestant, NS};
 use crate::key;
 use crate::report::{Bound, Report, number, table};
 use crate::row;
-use crate::run::Run;
+use crate::run::{Purpose, Run};
 use crate::server::{Server, Traced, said, until, writable};
 use crate::wire::Client;
 use serde_json::json;
@@ -99,7 +100,7 @@ pub fn measure(run: &Run, server: &Server, report: &mut Report) -> Result<(), St
 
     let mut messages = Vec::new();
     for contestant in claim::CONTESTANTS {
-        if run.gates_only
+        if run.purpose == Purpose::Gates
             && ![claim::BASELINE, claim::OURS, claim::FLOOR].contains(&contestant.name)
         {
             continue;
@@ -128,9 +129,9 @@ pub fn measure(run: &Run, server: &Server, report: &mut Report) -> Result<(), St
             uncounted,
         });
     }
-    let batches = match run.gates_only {
-        true => Vec::new(),
-        false => lab.batches(run)?,
+    let batches = match run.purpose {
+        Purpose::Figures => lab.batches(run)?,
+        Purpose::Gates | Purpose::Baseline => Vec::new(),
     };
     drop(traced);
     tell(&messages, &inside, &lab, report);
@@ -161,7 +162,10 @@ pub fn turns(run: &Run, server: &Server, report: &mut Report) -> Result<(), Stri
     first.run("SELECT with_payment_lock(7, 'item-0')")?;
     drop(first);
     let mut found = Vec::new();
-    for contestant in row::CONTESTANTS {
+    let contestants = row::CONTESTANTS
+        .iter()
+        .filter(|contestant| run.purpose == Purpose::Figures || contestant.is_gated());
+    for contestant in contestants {
         run.progress(&format!("instructions of a turn: {}", contestant.name));
         let mut costs = Vec::new();
         for new in [false, true] {
@@ -178,18 +182,33 @@ pub fn turns(run: &Run, server: &Server, report: &mut Report) -> Result<(), Stri
             );
             costs.push(lab.cost(&name, contestant.statements, keys, contestant.turn)?);
         }
-        found.push((contestant.name, costs));
+        found.push((contestant, costs));
     }
     drop(traced);
-    let rows = found.iter().map(|(name, costs)| {
-        let mut row = vec![(*name).to_owned()];
+    let counted: Vec<_> = found
+        .iter()
+        .filter(|(contestant, _)| contestant.is_gated())
+        .map(|(contestant, costs)| Turns {
+            contestant: contestant.name,
+            ours: contestant.ours,
+            instructions: [costs[0].instructions, costs[1].instructions],
+        })
+        .collect();
+    let versions = Versions::look(server)?;
+    match run.purpose {
+        Purpose::Baseline => baseline::write(run, &versions, &counted)?,
+        Purpose::Figures | Purpose::Gates => baseline::compare(&versions, &counted, report)?,
+    }
+    let rows = found.iter().map(|(contestant, costs)| {
+        let mut row = vec![contestant.name.to_owned()];
         for (cost, first) in costs.iter().zip(&found[0].1) {
             row.push(number(cost.instructions));
             row.push(number(cost.instructions / first.instructions));
         }
         row
     });
-    let head = ["", "a row that is there", "×", "a new row", "×"];
+    let [old, new] = baseline::KINDS;
+    let head = ["", old, "×", new, "×"];
     report.section(
         "Instructions of a turn at a row",
         &format!(
@@ -198,11 +217,11 @@ pub fn turns(run: &Run, server: &Server, report: &mut Report) -> Result<(), Stri
             table(&head, rows)
         ),
     );
-    let figures = found.iter().map(|(name, costs)| {
+    let figures = found.iter().map(|(contestant, costs)| {
         let costs = costs
             .iter()
             .map(|cost| json!({"instructions": cost.instructions, "functions": cost.places}));
-        json!({"contestant": name, "row, new row": costs.collect::<Vec<_>>()})
+        json!({"contestant": contestant.name, "row, new row": costs.collect::<Vec<_>>()})
     });
     report
         .figures

@@ -1,6 +1,7 @@
 //! Compares pg_once with what a user would pick instead, on a private
 //! cluster, and writes docs/benchmarks. `make bench` runs it.
 
+mod baseline;
 mod batch;
 mod claim;
 mod document;
@@ -22,7 +23,7 @@ mod throughput;
 mod wire;
 
 use report::Report;
-use run::Run;
+use run::{Purpose, Run};
 use server::{Server, scratch};
 use std::process::ExitCode;
 
@@ -57,7 +58,7 @@ const PARTS: &[(&str, Part)] = &[
 ];
 
 /// The parts that repeat on any machine.
-const GATES: &[&str] = &["storage", "instructions"];
+const GATES: &[&str] = &["storage", "instructions", "turns"];
 
 fn main() -> ExitCode {
     match bench() {
@@ -105,7 +106,7 @@ fn bench() -> Result<usize, String> {
 
 /// pg_once_bench NN WHAT, with SCALE in the environment.
 fn arguments() -> Result<(Run, String), String> {
-    let usage = || "usage: [SCALE=0.2] pg_once_bench NN all|gates|PART".to_owned();
+    let usage = || "usage: [SCALE=0.2] pg_once_bench NN all|gates|baseline|PART".to_owned();
     let mut arguments = std::env::args().skip(1);
     let major = arguments.next().and_then(|major| major.parse().ok());
     let what = arguments.next().ok_or_else(usage)?;
@@ -117,7 +118,12 @@ fn arguments() -> Result<(Run, String), String> {
             .filter(|scale| (0.0..=10.0).contains(scale)),
     };
     let (major, scale) = major.zip(scale).ok_or_else(usage)?;
-    Ok((Run::new(major, scale, what == "gates"), what))
+    let purpose = match what.as_str() {
+        "gates" => Purpose::Gates,
+        "baseline" => Purpose::Baseline,
+        _ => Purpose::Figures,
+    };
+    Ok((Run::new(major, scale, purpose), what))
 }
 
 fn chosen(what: &str) -> Result<Vec<&'static (&'static str, Part)>, String> {
@@ -126,6 +132,7 @@ fn chosen(what: &str) -> Result<Vec<&'static (&'static str, Part)>, String> {
         .filter(|(name, _)| match what {
             "all" => true,
             "gates" => GATES.contains(name),
+            "baseline" => *name == "turns",
             part => part == *name,
         })
         .collect();

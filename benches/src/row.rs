@@ -37,9 +37,17 @@ pub struct Contestant {
     /// Those of one form are compared: they make equally many round trips and
     /// show the locked row before it is changed.
     form: Form,
-    ours: bool,
+    pub ours: bool,
     pub statements: &'static [&'static str],
     pub turn: fn(&mut Client, &str) -> Result<(), String>,
+}
+
+impl Contestant {
+    /// Whether the gates count its instructions: all of ours, and one without
+    /// pg_once as the control.
+    pub fn is_gated(&self) -> bool {
+        self.ours || self.name == SEPARATE
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]

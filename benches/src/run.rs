@@ -2,21 +2,30 @@
 
 use std::time::Instant;
 
+/// What is asked.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Purpose {
+    Figures,
+    /// Nothing but which gates are met.
+    Gates,
+    /// The counts that later runs are compared with.
+    Baseline,
+}
+
 pub struct Run {
     pub major: u32,
     /// 1 is the run that is published; less is shorter and coarser.
     pub scale: f64,
-    /// Whether nothing is asked but which gates are met.
-    pub gates_only: bool,
+    pub purpose: Purpose,
     started: Instant,
 }
 
 impl Run {
-    pub fn new(major: u32, scale: f64, gates_only: bool) -> Run {
+    pub fn new(major: u32, scale: f64, purpose: Purpose) -> Run {
         Run {
             major,
             scale,
-            gates_only,
+            purpose,
             started: Instant::now(),
         }
     }

@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::{mem, ptr, slice};
 
 use pgrx::pg_sys::{
-    self, ItemPointerData, Relation, ScanKeyData, SnapshotData, TransactionId, TupleTableSlot,
+    self, ItemPointerData, Oid, Relation, ScanKeyData, SnapshotData, TransactionId, TupleTableSlot,
 };
 
 use super::guard::{Raised, guard};
@@ -42,6 +42,8 @@ pub(super) struct Creator {
 pub(super) struct Look<'a> {
     pub(super) table: Relation,
     pub(super) keys: &'a mut [ScanKeyData],
+    /// The conditions that a row of the index has the rest of the key.
+    pub(super) rest: &'a [ScanKeyData],
     /// An empty one for rows of the table.
     pub(super) slot: *mut TupleTableSlot,
     pub(super) found: Found,
@@ -108,14 +110,19 @@ impl Table {
                 true => None,
                 false => scan_keys(index, unique, key)?,
             };
-            let keys = keys.as_deref_mut();
+            let rest = match &keys {
+                Some(_) => row_keys(unique, key)?,
+                None => None,
+            };
+            let keys = keys.as_deref_mut().zip(rest.as_deref());
             guard(|| {
-                let found = keys.map(|keys| {
+                let found = keys.map(|(keys, rest)| {
                     let slot = raw::table_slot_create(table, ptr::null_mut());
                     let found = find(table, index, keys, slot);
                     then(Look {
                         table,
                         keys,
+                        rest,
                         slot,
                         found,
                     });
@@ -141,7 +148,6 @@ unsafe fn scan_keys(
     unique: &Unique,
     key: &[(&Column, &Value)],
 ) -> Result<Option<Vec<ScanKeyData>>, Raised> {
-    const EQUAL: u16 = 3;
     // SAFETY: the caller holds the index open; its arrays have an entry for each key column.
     unsafe {
         if (*(*index).rd_rel).relkind as u8 != pg_sys::RELKIND_INDEX {
@@ -158,29 +164,64 @@ unsafe fn scan_keys(
             }) else {
                 return Ok(None);
             };
-            let flags = if value.null {
-                pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL
-            } else {
-                0
-            };
-            let (datum, number) = (value.datum, i as i16 + 1);
-            let mut entry = MaybeUninit::<ScanKeyData>::zeroed();
-            let place = entry.as_mut_ptr();
-            guard(|| {
-                raw::ScanKeyEntryInitialize(
-                    place,
-                    flags as c_int,
-                    number,
-                    EQUAL,
-                    kind,
-                    collation,
-                    function,
-                    datum,
-                );
-            })?;
-            keys.push(entry.assume_init());
+            keys.push(equal(i as i16 + 1, kind, collation, function, value)?);
         }
         Ok(Some(keys))
+    }
+}
+
+/// The conditions that a row of the table has the part of the key that the index is not on; none
+/// where a value is not of its column's type.
+fn row_keys(
+    unique: &Unique,
+    key: &[(&Column, &Value)],
+) -> Result<Option<Vec<ScanKeyData>>, Raised> {
+    let mut keys = Vec::new();
+    if key.len() == unique.parts.len() {
+        return Ok(Some(keys));
+    }
+    for (column, value) in key.iter().filter(|(column, _)| !unique.covers(column)) {
+        let kind = column.kind.base;
+        let part = unique.part_beside(column).filter(|_| value.kind == kind);
+        let Some(part) = part.filter(|part| value.null || part.equals != Oid::INVALID) else {
+            return Ok(None);
+        };
+        keys.push(equal(
+            column.number,
+            kind,
+            column.collation,
+            part.equals,
+            value,
+        )?);
+    }
+    Ok(Some(keys))
+}
+
+/// The condition that the column of this number has the value.
+fn equal(
+    column: i16,
+    kind: Oid,
+    collation: Oid,
+    function: Oid,
+    value: &Value,
+) -> Result<ScanKeyData, Raised> {
+    const EQUAL: u16 = 3;
+    let flags = match value.null {
+        true => pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL,
+        false => 0,
+    };
+    let flags = flags as c_int;
+    let datum = value.datum;
+    let mut entry = MaybeUninit::<ScanKeyData>::zeroed();
+    let place = entry.as_mut_ptr();
+    // SAFETY: writes what `place` points to, which consists of numbers and pointers that may be null.
+    unsafe {
+        guard(|| {
+            raw::ScanKeyEntryInitialize(
+                place, flags, column, EQUAL, kind, collation, function, datum,
+            );
+        })?;
+        Ok(entry.assume_init())
     }
 }
 

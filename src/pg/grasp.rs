@@ -102,7 +102,12 @@ unsafe fn lock(
             raw::slot_getsomeattrs_int(slot, count);
         }
         let (datums, nulls) = ((*slot).tts_values, (*slot).tts_isnull);
-        if !has_key(look.keys, unique, datums, nulls) {
+        let has_rest = || {
+            look.rest
+                .iter()
+                .all(|key| is_equal(key, key.sk_attno, datums, nulls))
+        };
+        if !has_key(look.keys, unique, datums, nulls) || !has_rest() {
             return Ok(None);
         }
         let row = raw::heap_form_tuple(description, datums, nulls);
@@ -118,18 +123,28 @@ unsafe fn has_key(
     datums: *const pg_sys::Datum,
     nulls: *const bool,
 ) -> bool {
-    keys.iter().zip(&unique.parts).all(|(key, part)| {
-        let place = part.column as usize - 1;
-        let is_for_null = key.sk_flags as u32 & pg_sys::SK_ISNULL != 0;
-        // SAFETY: the arrays have an entry for each column of the table.
-        unsafe {
-            let is_null = *nulls.add(place);
-            if is_for_null || is_null {
-                return is_for_null && is_null;
-            }
-            let equals = (&raw const key.sk_func).cast_mut();
-            let (value, sought) = (*datums.add(place), key.sk_argument);
-            raw::FunctionCall2Coll(equals, key.sk_collation, value, sought).value() != 0
+    let mut keys = keys.iter().zip(&unique.parts);
+    // SAFETY: the arrays have an entry for each column of the table.
+    keys.all(|(key, part)| unsafe { is_equal(key, part.column, datums, nulls) })
+}
+
+/// Whether the column of this number has the value of the condition.
+unsafe fn is_equal(
+    key: &ScanKeyData,
+    column: i16,
+    datums: *const pg_sys::Datum,
+    nulls: *const bool,
+) -> bool {
+    let place = column as usize - 1;
+    let is_for_null = key.sk_flags as u32 & pg_sys::SK_ISNULL != 0;
+    // SAFETY: the caller passes arrays with an entry for each column of the table.
+    unsafe {
+        let is_null = *nulls.add(place);
+        if is_for_null || is_null {
+            return is_for_null && is_null;
         }
-    })
+        let equals = (&raw const key.sk_func).cast_mut();
+        let (value, sought) = (*datums.add(place), key.sk_argument);
+        raw::FunctionCall2Coll(equals, key.sk_collation, value, sought).value() != 0
+    }
 }

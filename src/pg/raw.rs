@@ -7,13 +7,14 @@
 use std::ffi::{c_char, c_int, c_long, c_void};
 
 use pgrx::pg_sys::{
-    ArrayType, CoercionForm, ConfigVariable, Const, Datum, ErrorData, FmgrInfo, ForkNumber,
-    FuncExpr, FunctionCallInfo, GucAction, GucContext, GucSource, HeapTupleHeader, Jsonb,
-    JsonbContainer, JsonbIterator, JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock, LWLockMode,
-    Latch, List, LockAcquireResult, MemoryContext, Oid, PGFunction, ParamListInfo, ParseState,
-    Portal, RangeVar, RangeVarGetRelidCallback, RawParseMode, Relation, SPIExecuteOptions,
-    SPIPlanPtr, Size, Snapshot, SysScanDesc, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot,
-    Tuplestorestate, TypeCacheEntry, TypeFuncClass, VacuumStmt, varlena,
+    ArrayType, Bitmapset, CoercionForm, ConfigVariable, Const, Datum, ErrorData, Expr, FmgrInfo,
+    ForkNumber, FuncExpr, FunctionCallInfo, GucAction, GucContext, GucSource, HeapTupleHeader,
+    Jsonb, JsonbContainer, JsonbIterator, JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock,
+    LWLockMode, Latch, List, LockAcquireResult, MemoryContext, Node, Oid, PGFunction,
+    ParamListInfo, ParseState, PlannerInfo, Portal, RangeVar, RangeVarGetRelidCallback,
+    RawParseMode, RelabelType, Relation, SPIExecuteOptions, SPIPlanPtr, Size, Snapshot,
+    SysScanDesc, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot, Tuplestorestate,
+    TypeCacheEntry, TypeFuncClass, VacuumStmt, Var, varlena,
 };
 
 /// `void (*timeout_handler_proc)(void)` of `utils/timeout.h`; runs inside a signal handler.
@@ -36,6 +37,12 @@ unsafe extern "C-unwind" {
     pub(super) fn CommitTransactionCommand();
     pub(super) fn ConditionalLockRelationOid(relation: Oid, mode: c_int) -> bool;
     pub(super) fn ReleaseSysCache(row: HeapTuple);
+    pub(super) fn SysCacheGetAttr(
+        cache: c_int,
+        row: HeapTuple,
+        column: AttrNumber,
+        is_null: *mut bool,
+    ) -> Datum;
     pub(super) fn SearchSysCache1(cache: c_int, key: Datum) -> HeapTuple;
     pub(super) fn CopyErrorData() -> *mut ErrorData;
     pub(super) fn DirectFunctionCall1Coll(f: PGFunction, collation: Oid, arg: Datum) -> Datum;
@@ -166,6 +173,7 @@ unsafe extern "C-unwind" {
     pub(super) fn WaitEventExtensionNew(name: *const c_char) -> u32;
     pub(super) fn WaitLatch(latch: *mut Latch, events: c_int, timeout: c_long, event: u32)
     -> c_int;
+    pub(super) fn bms_next_member(set: *const Bitmapset, member: c_int) -> c_int;
     pub(super) fn check_enable_rls(relation: Oid, as_user: Oid, no_error: bool) -> c_int;
     pub(super) fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
     pub(super) fn deconstruct_array(
@@ -202,6 +210,7 @@ unsafe extern "C-unwind" {
         parent_counts: *mut *mut List,
     ) -> *mut List;
     pub(super) fn find_inheritance_children(parent: Oid, lock_mode: c_int) -> *mut List;
+    pub(super) fn eval_const_expressions(root: *mut PlannerInfo, node: *mut Node) -> *mut Node;
     pub(super) fn fmgr_info(function: Oid, info: *mut FmgrInfo);
     pub(super) fn format_type_extended(kind: Oid, typmod: i32, flags: u16) -> *mut c_char;
     pub(super) fn getBaseType(kind: Oid) -> Oid;
@@ -229,6 +238,7 @@ unsafe extern "C-unwind" {
     pub(super) fn get_timeout_active(id: c_int) -> bool;
     pub(super) fn get_timeout_indicator(id: c_int, reset: bool) -> bool;
     pub(super) fn get_timeout_start_time(id: c_int) -> TimestampTz;
+    pub(super) fn get_typcollation(kind: Oid) -> Oid;
     pub(super) fn get_typlen(kind: Oid) -> i16;
     pub(super) fn get_typlenbyval(kind: Oid, length: *mut i16, by_value: *mut bool);
     pub(super) fn get_typlenbyvalalign(
@@ -264,10 +274,35 @@ unsafe extern "C-unwind" {
         collation: Oid,
         form: CoercionForm::Type,
     ) -> *mut FuncExpr;
+    pub(super) fn makeRelabelType(
+        argument: *mut Expr,
+        kind: Oid,
+        typmod: i32,
+        collation: Oid,
+        form: CoercionForm::Type,
+    ) -> *mut RelabelType;
+    pub(super) fn makeVar(
+        relation: c_int,
+        column: AttrNumber,
+        kind: Oid,
+        typmod: i32,
+        collation: Oid,
+        levels_up: u32,
+    ) -> *mut Var;
     pub(super) fn makeRangeVarFromNameList(names: *mut List) -> *mut RangeVar;
     pub(super) fn makeParamList(count: c_int) -> ParamListInfo;
+    pub(super) fn make_opclause(
+        operator: Oid,
+        result: Oid,
+        returns_set: bool,
+        left: *mut Expr,
+        right: *mut Expr,
+        result_collation: Oid,
+        collation: Oid,
+    ) -> *mut Expr;
     pub(super) fn make_parsestate(parent: *mut ParseState) -> *mut ParseState;
     pub(super) fn numeric_out(info: FunctionCallInfo) -> Datum;
+    pub(super) fn op_input_types(operator: Oid, left: *mut Oid, right: *mut Oid);
     pub(super) fn palloc(size: Size) -> *mut c_void;
     pub(super) fn pfree(memory: *mut c_void);
     pub(super) fn pg_any_to_server(s: *const c_char, length: c_int, encoding: c_int)
@@ -278,6 +313,12 @@ unsafe extern "C-unwind" {
     pub(super) fn pg_mbcliplen(s: *const c_char, length: c_int, limit: c_int) -> c_int;
     pub(super) fn pg_server_to_any(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;
+    pub(super) fn predicate_implied_by(
+        predicate: *mut List,
+        clauses: *mut List,
+        weak: bool,
+    ) -> bool;
+    pub(super) fn pull_varattnos(node: *mut Node, relation: u32, columns: *mut *mut Bitmapset);
     pub(super) fn pgstat_report_stat(force: bool) -> c_long;
     pub(super) fn quote_qualified_identifier(
         schema: *const c_char,
@@ -287,6 +328,7 @@ unsafe extern "C-unwind" {
     pub(super) fn raw_parser(statements: *const c_char, mode: RawParseMode::Type) -> *mut List;
     pub(super) fn relation_close(relation: Relation, lock_mode: c_int);
     pub(super) fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, count: c_int);
+    pub(super) fn stringToNode(text: *const c_char) -> *mut c_void;
     pub(super) fn superuser_arg(role: Oid) -> bool;
     pub(super) fn systable_beginscan(
         catalog: Relation,
@@ -302,6 +344,7 @@ unsafe extern "C-unwind" {
         relation: Relation,
         list: *mut *mut List,
     ) -> *mut TupleTableSlot;
+    pub(super) fn text_to_cstring(text: *const varlena) -> *mut c_char;
     pub(super) fn textToQualifiedNameList(text: *mut varlena) -> *mut List;
     pub(super) fn timestamp_pl_interval(info: FunctionCallInfo) -> Datum;
     pub(super) fn toast_raw_datum_size(value: Datum) -> Size;

@@ -11,6 +11,7 @@ use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{self, Datum, Oid, Relation};
 
 use super::guard::{Raised, guard};
+use super::predicate::{Implication, Predicate};
 use super::value::{Kind, Value, to_server};
 use super::{Call, known, partition, raw, session, text};
 
@@ -50,6 +51,8 @@ pub struct Table {
     pub(super) oid: Oid,
     schema: Oid,
     uniques: Vec<Unique>,
+    /// Those with a predicate.
+    partial_uniques: Vec<Unique>,
     indexes: Vec<Oid>,
     /// The tables that it is a partition of.
     ancestors: Vec<Oid>,
@@ -66,10 +69,11 @@ pub struct Column {
     pub number: i16,
     /// Whether an INSERT that does not name the column computes a value for it.
     pub has_default: bool,
-    collation: Oid,
+    pub(super) collation: Oid,
 }
 
-/// A unique index that forbids two rows with equal values in exactly these columns.
+/// A unique index that forbids two rows with equal values in exactly these columns, of all rows or
+/// of those that its predicate is true for.
 #[derive(Debug)]
 pub struct Unique {
     pub name: String,
@@ -77,6 +81,16 @@ pub struct Unique {
     /// In its order.
     pub(super) parts: Vec<Part>,
     nulls_are_equal: bool,
+    predicate: Option<Predicate>,
+}
+
+/// The unique index that keeps a second row with a key out.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard<'a> {
+    pub index: &'a Unique,
+    /// What stands in the index under the key's values has the key. A partial index can hold others
+    /// too: with the predicate `status IN ('open', 'due')` those of the other status.
+    pub is_exact: bool,
 }
 
 /// A column of an index.
@@ -86,6 +100,36 @@ pub(super) struct Part {
     pub(super) column: i16,
     /// The function that says whether two of its values are equal.
     pub(super) equals: Oid,
+}
+
+impl Part {
+    pub(super) fn of(column: &Column) -> Result<Self, Raised> {
+        let operator = equality(column.kind.base)?;
+        // SAFETY: a catalog look-up, which finds nothing where there is no operator.
+        let equals = unsafe { guard(|| raw::get_opcode(operator)) }?;
+        Ok(Self {
+            column: column.number,
+            equals,
+        })
+    }
+}
+
+impl Unique {
+    pub fn is_partial(&self) -> bool {
+        self.predicate.is_some()
+    }
+
+    pub(super) fn covers(&self, column: &Column) -> bool {
+        self.parts.iter().any(|part| part.column == column.number)
+    }
+
+    /// What says whether two values of this column of the key are equal, where the index is not on
+    /// it but its predicate speaks of it.
+    pub(super) fn part_beside(&self, column: &Column) -> Option<&Part> {
+        let predicate = self.predicate.as_ref()?;
+        let is_it = |part: &&Part| part.column == column.number;
+        predicate.columns.iter().find(is_it)
+    }
 }
 
 /// What a look-up of a table found.
@@ -223,14 +267,58 @@ impl Table {
     }
 
     /// The unique index that keeps two rows with this key out, if there is one.
-    pub fn guard_of(&self, key: &[&Column], has_null: bool) -> Option<&Unique> {
-        self.uniques.iter().find(|unique| {
+    pub fn guard_of(&self, key: &[(&Column, &Value)]) -> Result<Option<Guard<'_>>, Raised> {
+        let has_null = key.iter().any(|(_, value)| value.null);
+        let whole = self.uniques.iter().find(|unique| {
             unique.parts.len() == key.len()
+                && key.iter().all(|(column, _)| unique.covers(column))
+                && (unique.nulls_are_equal || !has_null)
+        });
+        match whole {
+            Some(index) => Ok(Some(Guard {
+                index,
+                is_exact: true,
+            })),
+            None if self.partial_uniques.is_empty() => Ok(None),
+            None => self.partial_guard_of(key),
+        }
+    }
+
+    /// A partial unique index on columns of the key, whose predicate follows from the key and speaks
+    /// of all other columns of it; one that holds no other rows if there is one.
+    fn partial_guard_of(&self, key: &[(&Column, &Value)]) -> Result<Option<Guard<'_>>, Raised> {
+        let mut guard = None;
+        for index in &self.partial_uniques {
+            let Some(predicate) = &index.predicate else {
+                continue;
+            };
+            let parts = key.iter().filter(|(column, _)| index.covers(column));
+            let has_null = || parts.clone().any(|(_, value)| value.null);
+            let fits = parts.clone().count() == index.parts.len()
                 && key
                     .iter()
-                    .all(|column| unique.parts.iter().any(|part| part.column == column.number))
-                && (unique.nulls_are_equal || !has_null)
-        })
+                    .all(|(column, _)| index.covers(column) || predicate.has(column))
+                && (index.nulls_are_equal || !has_null());
+            if !fits {
+                continue;
+            }
+            match predicate.implication(index.oid, &index.parts, key)? {
+                Implication::Equivalent => {
+                    return Ok(Some(Guard {
+                        index,
+                        is_exact: true,
+                    }));
+                }
+                Implication::Follows => {
+                    guard = guard.or(Some(Guard {
+                        index,
+                        is_exact: false,
+                    }));
+                }
+                Implication::None => {}
+            }
+        }
+        Ok(guard)
     }
 
     /// Whether the current user may read all columns and change each, by rights on the table, and
@@ -400,6 +488,7 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
         }
         let Indexes {
             uniques,
+            partial_uniques,
             primary_key,
             has_deferrable,
             oids: indexes,
@@ -437,6 +526,7 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             oid,
             schema: form.relnamespace,
             uniques,
+            partial_uniques,
             indexes,
             ancestors,
             row: types(&description).collect(),
@@ -523,6 +613,7 @@ unsafe fn has_rules(relation: Relation) -> bool {
 struct Indexes {
     /// Those that can be relied upon.
     uniques: Vec<Unique>,
+    partial_uniques: Vec<Unique>,
     /// The quoted columns of the primary key.
     primary_key: Vec<String>,
     has_deferrable: bool,
@@ -551,21 +642,29 @@ unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Rai
                     indexes.primary_key = key.iter().map(|column| column.quoted.clone()).collect();
                 }
                 if is_reliable(index, &key)? {
-                    let mut parts = Vec::new();
-                    for column in &key {
-                        let operator = equality(column.kind.base)?;
-                        parts.push(Part {
-                            column: column.number,
-                            equals: guard(|| raw::get_opcode(operator))?,
-                        });
-                    }
-                    indexes.uniques.push(Unique {
+                    let tuple = (*index).rd_indextuple;
+                    let attribute = pg_sys::Anum_pg_index_indpred as i32;
+                    let is_partial = !pg_sys::heap_attisnull(tuple, attribute, ptr::null_mut());
+                    let predicate = match is_partial {
+                        true => Predicate::read(tuple, columns)?,
+                        false => None,
+                    };
+                    let unique = Unique {
                         name: text::from_c((&raw const (*(*index).rd_rel).relname.data).cast())?
                             .unwrap_or_default(),
                         oid,
-                        parts,
+                        parts: key
+                            .iter()
+                            .map(|column| Part::of(column))
+                            .collect::<Result<_, _>>()?,
                         nulls_are_equal: form.indnullsnotdistinct,
-                    });
+                        predicate,
+                    };
+                    match (is_partial, &unique.predicate) {
+                        (false, _) => indexes.uniques.push(unique),
+                        (true, Some(_)) => indexes.partial_uniques.push(unique),
+                        (true, None) => {}
+                    }
                 }
             }
             guard(|| raw::index_close(index, lock))?;
@@ -574,23 +673,20 @@ unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Rai
     Ok(indexes)
 }
 
-/// Whether the index is unique over whole columns, at once, for all rows, by the columns' own
-/// equality and collation.
+/// Whether the index is unique over whole columns, at once, for the rows that it holds, by the
+/// columns' own equality and collation.
 unsafe fn is_reliable(index: Relation, key: &[&Column]) -> Result<bool, Raised> {
     const EQUAL: i16 = 3;
     // SAFETY: the caller holds the index open; its arrays have an entry for each key column.
     unsafe {
         let form = &*(*index).rd_index;
-        let tuple = (*index).rd_indextuple;
-        let has_predicate =
-            !pg_sys::heap_attisnull(tuple, pg_sys::Anum_pg_index_indpred as i32, ptr::null_mut());
         let holds_now = form.indisunique
             && form.indimmediate
             && form.indisvalid
             && form.indisready
             && form.indislive;
         let is_btree = (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID;
-        if !holds_now || !is_btree || has_predicate {
+        if !holds_now || !is_btree {
             return Ok(false);
         }
         for (i, column) in key.iter().enumerate() {
@@ -608,7 +704,7 @@ unsafe fn is_reliable(index: Relation, key: &[&Column]) -> Result<bool, Raised> 
 }
 
 /// The operator `=` of the default btree or hash operator class of a type.
-fn equality(kind: Oid) -> Result<Oid, Raised> {
+pub(super) fn equality(kind: Oid) -> Result<Oid, Raised> {
     // SAFETY: the type cache lives as long as the session.
     unsafe { guard(|| (*raw::lookup_type_cache(kind, pg_sys::TYPECACHE_EQ_OPR as i32)).eq_opr) }
 }

@@ -35,8 +35,8 @@ pub struct Kind {
     pub(super) base: Oid,
     input: Oid,
     input_parameter: Oid,
-    length: i16,
-    by_value: bool,
+    pub(super) length: i16,
+    pub(super) by_value: bool,
 }
 
 impl Kind {

@@ -20,7 +20,7 @@ use crate::pg::json::Member;
 use crate::pg::lock::{Class, Lock as Taking, Mode, names};
 use crate::pg::settings::{self, DuplicateRows};
 use crate::pg::spi::{self, View};
-use crate::pg::table::{Column, Table, Unique};
+use crate::pg::table::{Column, Guard, Table};
 use crate::pg::{Raised, ServerError, Value, notice, session, text};
 use crate::timeout::Timeout;
 
@@ -50,7 +50,7 @@ pub struct Turn<'a> {
     form: Form,
     statements: OnceCell<Statements<'a>>,
     /// The unique index that keeps a second row out.
-    guard: Option<&'a Unique>,
+    guard: Option<Guard<'a>>,
     lock: bool,
     timeout: Timeout,
     has_warned: Flag<bool>,
@@ -65,11 +65,7 @@ impl<'a> Turn<'a> {
         lock: bool,
         timeout: Timeout,
     ) -> Result<Self, Error> {
-        let columns: Vec<&Column> = key.iter().map(|cell| cell.column).collect();
-        let has_null = key.iter().any(|cell| cell.value.is_null());
-        let guard = table
-            .guard_of(&columns, has_null)
-            .filter(|_| !table.has_rules);
+        let guard = table.guard_of(&values(key))?.filter(|_| !table.has_rules);
         let form = Form {
             shape,
             duplicates: settings::duplicate_rows()?,
@@ -159,9 +155,10 @@ impl<'a> Turn<'a> {
             if let Some(row) = row {
                 return Ok(Taken::found(row));
             }
-            let taken = match self.guard {
-                Some(_) => self.insert(self.conflict())?,
-                None => self.create_in_turn()?,
+            let taken = match (self.guard, self.conflict()) {
+                (None, _) => self.create_in_turn()?,
+                (Some(_), Conflict::Error) => self.insert_unless_taken()?,
+                (Some(_), conflict) => self.insert(conflict)?,
             };
             if let Some(taken) = taken {
                 return Ok(taken);
@@ -192,7 +189,8 @@ impl<'a> Turn<'a> {
     fn grasp(&self, patience: Patience) -> Result<Grasp, Error> {
         let locks = self.lock && self.table.is_plain;
         let expects_new = self.table.last_was_new.get();
-        let Some(guard) = self.guard.filter(|_| locks || expects_new) else {
+        let guard = self.guard.filter(|guard| guard.is_exact);
+        let Some(Guard { index: guard, .. }) = guard.filter(|_| locks || expects_new) else {
             return Ok(Grasp::Unsure);
         };
         if session::isolation().has_one_snapshot()
@@ -201,7 +199,7 @@ impl<'a> Turn<'a> {
         {
             return Ok(Grasp::Unsure);
         }
-        let key = self.values();
+        let key = values(self.key);
         if !locks {
             return Ok(match self.table.has_none(guard, &key)? {
                 true => Grasp::Nothing,
@@ -219,14 +217,7 @@ impl<'a> Turn<'a> {
         let Some(guard) = self.guard else {
             return Ok(false);
         };
-        Ok(self.table.await_creator(guard, &self.values())?)
-    }
-
-    fn values(&self) -> Vec<(&Column, &Value<'_>)> {
-        self.key
-            .iter()
-            .map(|cell| (cell.column, &cell.value))
-            .collect()
+        Ok(self.table.await_creator(guard.index, &values(self.key))?)
     }
 
     /// The row, locked where it is to be, if it is there.
@@ -347,8 +338,9 @@ impl<'a> Turn<'a> {
         match self.guard {
             _ if self.table.has_rules => Conflict::Rules,
             _ if !self.table.has_deferrable => Conflict::Nothing,
-            Some(_) => Conflict::NothingOnKey,
-            None => Conflict::Error,
+            Some(guard) if !guard.index.is_partial() => Conflict::NothingOnKey,
+            // A target would have to repeat the predicate, as text.
+            Some(_) | None => Conflict::Error,
         }
     }
 
@@ -431,23 +423,30 @@ impl<'a> Turn<'a> {
         let Some(constraint) = raised.constraint() else {
             return Ok(false);
         };
-        if self.guard.is_some_and(|guard| guard.name == constraint) {
+        let is_it = |guard: Guard| guard.is_exact && guard.index.name == constraint;
+        if self.guard.is_some_and(is_it) {
             return Ok(true);
         }
         let Some(table) = raised.table() else {
             return Ok(false);
         };
         let partition = opened(Table::named(&table)?)?;
-        let columns: Option<Vec<&Column>> = self
+        let key: Option<Vec<(&Column, &Value)>> = self
             .key
             .iter()
-            .map(|cell| partition.column(&cell.column.name))
+            .map(|cell| Some((partition.column(&cell.column.name)?, &cell.value)))
             .collect();
-        let has_null = self.key.iter().any(|cell| cell.value.is_null());
-        Ok(columns
-            .and_then(|columns| partition.guard_of(&columns, has_null))
-            .is_some_and(|guard| guard.name == constraint))
+        let guard = match key {
+            Some(key) => partition.guard_of(&key)?,
+            None => None,
+        };
+        Ok(guard.is_some_and(is_it))
     }
+}
+
+/// The key as the fence takes it.
+fn values<'k>(key: &'k [Cell<'k>]) -> Vec<(&'k Column, &'k Value<'k>)> {
+    key.iter().map(|cell| (cell.column, &cell.value)).collect()
 }
 
 /// Does something with the locks that are the turn, in the order in which everybody takes them. The
