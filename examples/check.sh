@@ -12,7 +12,7 @@ target=${CARGO_TARGET_DIR:-$root/target}
 work=$target/examples
 jar=/usr/share/java/postgresql.jar
 name=examples-$major
-examples=${*:-shell python node ruby rust go java php perl rails django powertools}
+examples=${*:-shell python node ruby rust go java php perl rails django sqlalchemy powertools}
 jobs=8 payments=12
 passed=0 failed=0
 
@@ -121,6 +121,7 @@ play() {
     perl) program perl perl "$here/perl/ci.pl" ;;
     rails) framework rails "ruby migrate.rb" ruby once_test.rb ;;
     django) framework django "$python -m django migrate --settings settings" "$python" -m unittest ;;
+    sqlalchemy) framework sqlalchemy "$python -m alembic upgrade head" "$python" -m unittest ;;
     powertools) framework powertools "$PSQL -c 'CREATE EXTENSION pg_once'" "$python" -m unittest ;;
     *) check "there is no example $1" yes no ;;
     esac

@@ -11,7 +11,8 @@ set -eu
 python=$(dirname "$("$CONFIG/pip.sh")")/python
 "$python" -m pip install --quiet --disable-pip-version-check \
     --requirement "$ROOT/tests/conformance/requirements.txt" \
-    --requirement "$ROOT/examples/powertools/requirements.txt" >&2
+    --requirement "$ROOT/examples/powertools/requirements.txt" \
+    --requirement "$ROOT/examples/sqlalchemy/requirements.txt" >&2
 
 mkdir -p "$TARGET/clients"
 cp "$ROOT/tests/conformance/package.json" "$TARGET/clients"

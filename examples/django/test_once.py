@@ -122,8 +122,9 @@ class Once(unittest.TestCase):
     def test_without_the_defaults_of_the_model_the_row_cannot_be_created(self):
         query = """SELECT * FROM with_row_lock(NULL::shop_payment,
             jsonb_build_object('service_id', %s, 'line_item_id', 'A', 'deleted_at', NULL))"""
-        with self.assertRaisesRegex(IntegrityError, 'null value in column "amount"'):
+        with self.assertRaisesRegex(IntegrityError, 'null value in column "amount"') as raised:
             list(Payment.objects.raw(query, [self.service.id]))
+        self.assertIn("defaults", raised.exception.__cause__.diag.message_hint)
 
     def test_a_deleted_payment_is_not_found(self):
         with locked(Payment, **self.key) as old:

@@ -9,12 +9,16 @@ class OnceTest < Minitest::Test
     gate, opener = IO.pipe
     pipes = count.times.map { IO.pipe.tap { |_, answer| fork { opener.close; play(gate, answer, &work) } } }
     opener.close
-    pipes.map { |said, answer| answer.close; Marshal.load(said.read) }.tap { Process.waitall }
+    answers = pipes.map { |said, answer| answer.close; Marshal.load(said.read) }
+    Process.waitall
+    answers.each { |answer| raise answer if answer.is_a?(Exception) }
   end
 
   def play(gate, answer)
     gate.read
     answer.write(Marshal.dump(yield))
+  rescue StandardError => error
+    answer.write(Marshal.dump(RuntimeError.new(error.full_message)))
   ensure
     exit!
   end
@@ -76,7 +80,7 @@ class OnceTest < Minitest::Test
     error = assert_raises(ActiveRecord::NotNullViolation) do
       Payment.find_by_sql(["SELECT * FROM with_row_lock(NULL::payments, ?)", key])
     end
-    assert_match(/null value in column "amount"/, error.message)
+    assert_match(/null value in column "amount".*^HINT: .*defaults/m, error.message)
   end
 
   def test_a_discarded_payment_is_not_found
