@@ -39,6 +39,10 @@ install: ## builds the extension and installs it in the PostgreSQL under target,
 pgrx-test: ## the tests beside the code (cargo pgrx test)
 	$(call for-each,pgrx-config/suites/pgrx.sh $$version)
 
+.PHONY: declarations
+declarations: ## what the code declares by hand of PostgreSQL's C interface, beside its headers (tests/declarations)
+	$(call for-each,pgrx-config/suites/declarations.sh $$version)
+
 .PHONY: model
 model: ## every order of events in the models of claims, turns and work (tests/model)
 	@pgrx-config/suites/model.sh

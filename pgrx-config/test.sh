@@ -121,6 +121,8 @@ build() {
     for version in $versions; do
         if provision "$version"; then
             provided="$provided $version"
+            # Before anything runs that would crash.
+            run "$version" declarations || true
             run "$version" pgrx || true
             if run "$version" install; then touch "$turns/$version.installed"; fi
         fi

@@ -316,7 +316,7 @@ impl<'t> Claims<'t> {
                 let row = row.form(name, entry);
                 (*(*row).t_data).t_ctid = insertion_number(run.begin_row(transaction));
                 let command = raw::GetCurrentCommandId(true);
-                let speculative = pg_sys::HEAP_INSERT_SPECULATIVE as i32;
+                let speculative = pg_sys::HEAP_INSERT_SPECULATIVE as _;
                 raw::heap_insert(heap, row, command, speculative, ptr::null_mut());
                 let at = &raw mut (*row).t_self;
                 let partial = pg_sys::IndexUniqueCheck::UNIQUE_CHECK_PARTIAL;

@@ -95,17 +95,6 @@ static FIRED_AT: AtomicI64 = AtomicI64::new(0);
 /// The deadline that the timer runs for, where it runs.
 static RUNNING: AtomicI64 = AtomicI64::new(0);
 
-/// `USER_TIMEOUT` of `utils/timeout.h`, the request for an id of our own.
-const USER_TIMEOUT: c_int = if cfg!(any(feature = "pg15", feature = "pg16")) {
-    12
-} else {
-    13
-};
-
-/// `LOCK_TIMEOUT` and `STATEMENT_TIMEOUT`, the same in 15 to 19.
-const LOCK_TIMEOUT: c_int = 2;
-const STATEMENT_TIMEOUT: c_int = 3;
-
 /// How often a wait is looked for once the deadline has passed, in milliseconds.
 const EVERY: c_int = 2;
 
@@ -115,25 +104,25 @@ const AGAIN: i64 = 1_000_000;
 /// The timer of one attempt. Attempts nest where a user's trigger takes a turn of its own: the
 /// inner one then ends no later than the outer one.
 struct Timer {
-    id: c_int,
+    id: raw::TimeoutId,
     deadline: i64,
     outer: Option<i64>,
 }
 
 impl Timer {
     /// The id of this extension's timeout in this backend.
-    fn id() -> Result<c_int, Raised> {
-        static ID: OnceLock<c_int> = OnceLock::new();
+    fn id() -> Result<raw::TimeoutId, Raised> {
+        static ID: OnceLock<raw::TimeoutId> = OnceLock::new();
         if let Some(id) = ID.get() {
             return Ok(*id);
         }
         // SAFETY: RegisterTimeout may be called at any time in a backend; the handler does only
         // what a signal handler may.
-        let id = unsafe { guard(|| raw::RegisterTimeout(USER_TIMEOUT, give_up_waiting)) }?;
+        let id = unsafe { guard(|| raw::RegisterTimeout(raw::USER_TIMEOUT, give_up_waiting)) }?;
         Ok(*ID.get_or_init(|| id))
     }
 
-    fn start(id: c_int, deadline: i64) -> Self {
+    fn start(id: raw::TimeoutId, deadline: i64) -> Self {
         // SAFETY: reads the state of a registered timeout.
         let is_nested = unsafe { raw::get_timeout_active(id) };
         let outer = is_nested.then(|| RUNNING.load(Ordering::Relaxed));
@@ -158,7 +147,7 @@ impl Timer {
         let fired = unsafe {
             raw::disable_timeout(self.id, false);
             let fired = FIRED.swap(false, Ordering::Relaxed);
-            let theirs = [LOCK_TIMEOUT, STATEMENT_TIMEOUT]
+            let theirs = [raw::LOCK_TIMEOUT, raw::STATEMENT_TIMEOUT]
                 .into_iter()
                 .any(|id| raw::get_timeout_indicator(id, false));
             let unserved = fired && pg_sys::QueryCancelPending != 0 && !theirs;

@@ -14,9 +14,6 @@ use super::{raw, session};
 /// When this backend last began to sleep. Only its one thread writes it.
 static SLEPT_AT: AtomicI64 = AtomicI64::new(i64::MIN);
 
-/// `DEADLOCK_TIMEOUT` of `utils/timeout.h`, the same in 15 to 19.
-const DEADLOCK_TIMEOUT: c_int = 1;
-
 /// The longest wait for a latch, in milliseconds.
 pub(super) const LONGEST: u128 = c_int::MAX as u128;
 
@@ -25,7 +22,7 @@ pub(super) const LONGEST: u128 = c_int::MAX as u128;
 /// deadlocks; the server remembers when that was.
 pub fn has_waited_since(at: i64) -> bool {
     // SAFETY: reads this backend's own timers.
-    let waited_at = unsafe { raw::get_timeout_start_time(DEADLOCK_TIMEOUT) };
+    let waited_at = unsafe { raw::get_timeout_start_time(raw::DEADLOCK_TIMEOUT) };
     waited_at.max(SLEPT_AT.load(Relaxed)) >= at
 }
 

@@ -4,7 +4,7 @@
 //! constraint, table and column names, foreign SQLSTATEs and the context on the way. These are
 //! called inside [`guard`](super::guard::guard) only, which keeps the whole error.
 
-use std::ffi::{c_char, c_int, c_long, c_void};
+use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
 
 use pgrx::pg_sys::{
     ArrayType, Bitmapset, CoercionForm, ConfigVariable, Const, Datum, ErrorData, Expr, FmgrInfo,
@@ -15,6 +15,19 @@ use pgrx::pg_sys::{
     RawParseMode, RelabelType, Relation, SPIExecuteOptions, SPIPlanPtr, Size, Snapshot,
     SysScanDesc, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot, Tuplestorestate,
     TypeCacheEntry, TypeFuncClass, VacuumStmt, Var, varlena,
+};
+
+/// `enum TimeoutId` of `utils/timeout.h`, which pgrx does not have, and those of its values that
+/// are of use here.
+pub(super) type TimeoutId = c_uint;
+pub(super) const DEADLOCK_TIMEOUT: TimeoutId = 1;
+pub(super) const LOCK_TIMEOUT: TimeoutId = 2;
+pub(super) const STATEMENT_TIMEOUT: TimeoutId = 3;
+/// The request for an id of one's own.
+pub(super) const USER_TIMEOUT: TimeoutId = if cfg!(any(feature = "pg15", feature = "pg16")) {
+    12
+} else {
+    13
 };
 
 /// `void (*timeout_handler_proc)(void)` of `utils/timeout.h`; runs inside a signal handler.
@@ -133,7 +146,7 @@ unsafe extern "C-unwind" {
         fork: ForkNumber::Type,
     ) -> u32;
     pub(super) fn RegisterSnapshot(snapshot: Snapshot) -> Snapshot;
-    pub(super) fn RegisterTimeout(id: c_int, handler: TimeoutHandler) -> c_int;
+    pub(super) fn RegisterTimeout(id: TimeoutId, handler: TimeoutHandler) -> TimeoutId;
     pub(super) fn RelationGetIndexList(relation: Relation) -> *mut List;
     pub(super) fn ReleaseCurrentSubTransaction();
     pub(super) fn ResetLatch(latch: *mut Latch);
@@ -189,10 +202,10 @@ unsafe extern "C-unwind" {
     #[cfg(not(feature = "pg19"))]
     pub(super) fn die(signal: c_int);
     #[cfg(feature = "pg19")]
-    pub(super) fn die(signal: c_int, sender: *const c_void);
-    pub(super) fn disable_timeout(id: c_int, keep_indicator: bool);
-    pub(super) fn enable_timeout_at(id: c_int, at: TimestampTz);
-    pub(super) fn enable_timeout_every(id: c_int, first: TimestampTz, every_ms: c_int);
+    pub(super) fn die(signal: c_int, sender: *const pgrx::pg_sys::pg_signal_info);
+    pub(super) fn disable_timeout(id: TimeoutId, keep_indicator: bool);
+    pub(super) fn enable_timeout_at(id: TimeoutId, at: TimestampTz);
+    pub(super) fn enable_timeout_every(id: TimeoutId, first: TimestampTz, every_ms: c_int);
     pub(super) fn err_generic_string(field: c_int, value: *const c_char) -> c_int;
     pub(super) fn errcode(code: c_int) -> c_int;
     pub(super) fn errcontext_msg(format: *const c_char, ...) -> c_int;
@@ -235,9 +248,9 @@ unsafe extern "C-unwind" {
     pub(super) fn get_extension_oid(name: *const c_char, missing_ok: bool) -> Oid;
     pub(super) fn get_func_variadictype(function: Oid) -> Oid;
     pub(super) fn get_func_signature(f: Oid, types: *mut *mut Oid, count: *mut c_int) -> Oid;
-    pub(super) fn get_timeout_active(id: c_int) -> bool;
-    pub(super) fn get_timeout_indicator(id: c_int, reset: bool) -> bool;
-    pub(super) fn get_timeout_start_time(id: c_int) -> TimestampTz;
+    pub(super) fn get_timeout_active(id: TimeoutId) -> bool;
+    pub(super) fn get_timeout_indicator(id: TimeoutId, reset: bool) -> bool;
+    pub(super) fn get_timeout_start_time(id: TimeoutId) -> TimestampTz;
     pub(super) fn get_typcollation(kind: Oid) -> Oid;
     pub(super) fn get_typlen(kind: Oid) -> i16;
     pub(super) fn get_typlenbyval(kind: Oid, length: *mut i16, by_value: *mut bool);
@@ -474,7 +487,8 @@ unsafe extern "C-unwind" {
         relation: Relation,
         row: HeapTuple,
         command: CommandId,
-        options: c_int,
+        #[cfg(not(feature = "pg19"))] options: c_int,
+        #[cfg(feature = "pg19")] options: u32,
         bulk: BulkInsertState,
     );
     fn heap_page_prune_opt(
@@ -574,24 +588,22 @@ pub(super) unsafe fn clear(slot: *mut TupleTableSlot) {
     }
 }
 
-/// `pqsighandler` of `port.h`.
-#[cfg(not(feature = "pg19"))]
-pub(super) type SignalHandler = unsafe extern "C-unwind" fn(signal: c_int);
-#[cfg(feature = "pg19")]
-pub(super) type SignalHandler = unsafe extern "C-unwind" fn(signal: c_int, sender: *const c_void);
+use pgrx::pg_sys::pqsigfunc;
 
 unsafe extern "C-unwind" {
     /// PostgreSQL 18 has another name for it in the server.
-    #[cfg_attr(any(feature = "pg18", feature = "pg19"), link_name = "pqsignal_be")]
-    #[cfg_attr(not(any(feature = "pg18", feature = "pg19")), link_name = "pqsignal")]
-    fn pqsignal(signal: c_int, handler: SignalHandler);
+    #[cfg(any(feature = "pg18", feature = "pg19"))]
+    #[link_name = "pqsignal_be"]
+    fn pqsignal(signal: c_int, handler: pqsigfunc);
+    #[cfg(not(any(feature = "pg18", feature = "pg19")))]
+    fn pqsignal(signal: c_int, handler: pqsigfunc) -> pqsigfunc;
 }
 
 /// # Safety
 /// The handler may run whenever the process is not in a critical place, as those of the server do.
-pub(super) unsafe fn set_signal_handler(signal: c_int, handler: SignalHandler) {
+pub(super) unsafe fn set_signal_handler(signal: c_int, handler: pqsigfunc) {
     // SAFETY: the caller's promise.
-    unsafe { pqsignal(signal, handler) }
+    unsafe { pqsignal(signal, handler) };
 }
 
 /// `LockBuffer` for reading, which is inline in C since PostgreSQL 19.

@@ -1,6 +1,6 @@
 //! VACUUM, which is no statement of a transaction: it begins and commits its own.
 
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, CString};
 use std::ptr;
 
 use pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED;
@@ -9,9 +9,6 @@ use pgrx::pg_sys;
 use super::guard::{Raised, guard};
 use super::owner::Proved;
 use super::raw;
-
-/// `STATEMENT_TIMEOUT` of `utils/timeout.h`, the same in 15 to 19.
-const STATEMENT_TIMEOUT: c_int = 3;
 
 /// A VACUUM of this table that waits for nobody. With `truncate` it gives space back to the
 /// operating system, for which it keeps others out for a moment.
@@ -49,12 +46,12 @@ pub(super) unsafe fn run(statement: &CStr, table: Proved, end: i64) -> Result<bo
             let state = raw::make_parsestate(ptr::null_mut());
             raw::SetCurrentStatementStartTimestamp();
             raw::StartTransactionCommand();
-            raw::enable_timeout_at(STATEMENT_TIMEOUT, end);
+            raw::enable_timeout_at(raw::STATEMENT_TIMEOUT, end);
             raw::ExecVacuum(state, vacuum, true);
-            raw::disable_timeout(STATEMENT_TIMEOUT, false);
+            raw::disable_timeout(raw::STATEMENT_TIMEOUT, false);
             raw::CommitTransactionCommand();
         });
-        raw::disable_timeout(STATEMENT_TIMEOUT, false);
+        raw::disable_timeout(raw::STATEMENT_TIMEOUT, false);
         match done {
             Ok(()) => Ok(true),
             Err(raised) if raised.is(ERRCODE_QUERY_CANCELED) => {

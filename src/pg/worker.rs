@@ -306,7 +306,7 @@ fn override_setting(name: &CStr, value: &CStr) {
 fn take_signals() {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP);
     // SAFETY: the handler is the one of all backends.
-    unsafe { raw::set_signal_handler(SIGTERM, raw::die) };
+    unsafe { raw::set_signal_handler(SIGTERM, Some(raw::die)) };
 }
 
 const SIGTERM: c_int = 15;
