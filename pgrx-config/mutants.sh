@@ -126,6 +126,9 @@ passes() {
     tests/attacks/*)
         in_tree timeout -k 10 "$test_limit" cargo test --quiet --package pg_once_attacks --test attacks -- --exact "$name::${1##*::}"
         ;;
+    tests/declarations/*)
+        in_tree timeout -k 10 "$test_limit" cargo test --quiet --package pg_once_declarations --test "$name" -- --exact "${1##*::}"
+        ;;
     tests/isolation/*) in_tree timeout -k 10 "$test_limit" pgrx-config/suites/isolation.sh "$major" "$name" ;;
     tests/pg_regress/*) in_tree timeout -k 10 "$test_limit" pgrx-config/suites/regress.sh "$major" "$name" ;;
     esac >"$2" 2>&1 </dev/null
@@ -144,7 +147,8 @@ demand_that_all_pass() {
         tail -n 20 "$log" >&2
         die "the build failed"
     }
-    in_tree cargo test --quiet --no-run --package pg_once_sessions --package pg_once_attacks >>"$log" 2>&1
+    in_tree cargo test --quiet --no-run --package pg_once_sessions --package pg_once_attacks \
+        --package pg_once_declarations >>"$log" 2>&1
     for test in $(for name in "$@"; do field "$name" 'killed by'; done | sort -u); do
         passes "$test" "$log" || {
             echo "without a mutant, $test fails: $(complaint "$log")"

@@ -158,6 +158,7 @@ impl fmt::Display for Finding {
 struct Line {
     name: String,
     file: String,
+    declared: String,
     c: String,
 }
 
@@ -221,11 +222,13 @@ fn lines(functions: &Functions, constants: &[Repeated]) -> Vec<Line> {
     let types = functions.types.iter().map(|(name, c)| Line {
         name: name.clone(),
         file: String::new(),
+        declared: c.clone(),
         c: c.clone(),
     });
     let functions = functions.functions.iter().map(|function| Line {
         name: function.name.clone(),
         file: function.file.clone(),
+        declared: function.declaration(),
         // The second is an error where the headers declare it otherwise, the first where they do not declare it.
         c: format!(
             "typedef __typeof__(&{0}) declared_{0}; {1}",
@@ -236,14 +239,16 @@ fn lines(functions: &Functions, constants: &[Repeated]) -> Vec<Line> {
     let constants = constants.iter().map(|Repeated { constant, value }| Line {
         name: constant.name.to_owned(),
         file: constant.file.to_owned(),
+        declared: format!("{} is {value}", constant.name),
         c: format!(
-            "_Static_assert((long long) ({}) == {value}LL, \"it is {value} here and not {}\");",
+            "_Static_assert((long long) ({}) == {value}LL, \"{} has another value\");",
             constant.c, constant.c
         ),
     });
     let layouts = LAYOUTS.iter().map(|(file, c)| Line {
         name: (*c).to_owned(),
         file: (*file).to_owned(),
+        declared: (*c).to_owned(),
         c: format!("_Static_assert({c}, \"it does not hold\");"),
     });
     types
@@ -258,7 +263,7 @@ impl Line {
         Finding {
             name: self.name.clone(),
             file: self.file.clone(),
-            declared: self.c.clone(),
+            declared: self.declared.clone(),
             trouble,
         }
     }
