@@ -9,18 +9,19 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 root=$(dirname "$here")
 config=$root/pgrx-config
 target=${CARGO_TARGET_DIR:-$root/target}
-work=$target/examples
+work=$target/examples/$major
 jar=/usr/share/java/postgresql.jar
 name=examples-$major
+programs=$target/clients/$name
 examples=${*:-shell python node ruby rust go java php perl rails django sqlalchemy powertools}
 jobs=8 payments=12
 passed=0 failed=0
 
 provision() {
     python=$("$config/clients.sh")
-    mkdir -p "$work"
-    # Node looks for packages beside the program.
-    cp "$here/node/ci.mjs" "$target/clients"
+    mkdir -p "$work" "$programs"
+    # Node looks for packages above the program.
+    cp "$here/node/ci.mjs" "$programs"
     (cd "$root" && cargo build --quiet -p pg_once_example)
     GO111MODULE=off GOPATH=/usr/share/gocode go build -o "$work/go_ci" "$here/go/ci.go"
     javac -d "$work" "$here/java/Ci.java"
@@ -112,7 +113,7 @@ play() {
     case $1 in
     shell) program shell "$here/shell/ci.sh" ;;
     python) program python "$python" "$here/python/ci.py" ;;
-    node) program node node "$target/clients/ci.mjs" ;;
+    node) program node node "$programs/ci.mjs" ;;
     ruby) program ruby ruby "$here/ruby/ci.rb" ;;
     rust) program rust "$target/debug/pg_once_example" ;;
     go) program go "$work/go_ci" ;;

@@ -8,10 +8,12 @@ set -eu
 cd /
 unset RUST_BACKTRACE PGDATABASE PGHOST PGPORT PGUSER PGOPTIONS PGDATA
 if is_root; then
-    if ! id postgres >/dev/null 2>&1; then
+    id postgres >/dev/null 2>&1 || (
+        one_at_a_time "$TARGET/user.lock"
+        id postgres >/dev/null 2>&1 && exit
         echo "creating the system user postgres, as whom the test servers run" >&2
         useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /bin/sh postgres
-    fi
+    )
     exec setpriv --reuid=postgres --regid=postgres --init-groups "$@"
 fi
 exec "$@"

@@ -8,13 +8,12 @@ set -eu
     libpostgresql-jdbc-java libgoogle-gson-java ruby:ruby ruby-pg ruby-activerecord ruby-minitest \
     golang-go:go golang-github-lib-pq-dev php-cli:php php-pgsql libdbd-pg-perl >&2
 
-python=$(dirname "$("$CONFIG/pip.sh")")/python
-"$python" -m pip install --quiet --disable-pip-version-check \
-    --requirement "$ROOT/tests/conformance/requirements.txt" \
+python=$("$CONFIG/pip.sh" --requirement "$ROOT/tests/conformance/requirements.txt" \
     --requirement "$ROOT/examples/powertools/requirements.txt" \
-    --requirement "$ROOT/examples/sqlalchemy/requirements.txt" >&2
+    --requirement "$ROOT/examples/sqlalchemy/requirements.txt")
 
 mkdir -p "$TARGET/clients"
+one_at_a_time "$TARGET/clients.lock"
 cp "$ROOT/tests/conformance/package.json" "$TARGET/clients"
 npm install --prefix "$TARGET/clients" --no-package-lock --no-audit --no-fund --loglevel=error \
     >"$LOGS/npm.log" 2>&1 || {

@@ -36,10 +36,12 @@ fi
 
 # Then what an earlier run has provisioned, then the ways to provision it.
 answer=$PG_HOME/$major.pg_config
-if [ -f "$answer" ] && can_build_extensions "$(cat "$answer")"; then
-    cat "$answer"
-    exit
-fi
+is_provisioned() {
+    [ -f "$answer" ] && can_build_extensions "$(cat "$answer")" && cat "$answer"
+}
+is_provisioned && exit
+one_at_a_time "$PG_HOME/$major.lock"
+is_provisioned && exit
 
 DECLINED=$PG_HOME/$major.declined
 export DECLINED

@@ -7,14 +7,23 @@ CONFIG=$ROOT/pgrx-config
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 LOGS=$TARGET/logs
 mkdir -p "$LOGS"
-# What rust.sh has unpacked where the machine's own Rust is too old.
-[ ! -x "$TARGET/rust/bin/cargo" ] || PATH=$TARGET/rust/bin:$PATH
+# What rust.sh unpacks where the machine's own Rust is too old.
+case $PATH in "$TARGET/rust/bin:"*) ;; *) PATH=$TARGET/rust/bin:$PATH ;; esac
 # shellcheck source=versions.env
 . "$CONFIG/versions.env"
 
 die() {
     echo "$*" >&2
     exit 1
+}
+
+# one_at_a_time FILE: of the processes that name this file one goes on, until it ends. Where there is no flock, as on
+# macOS, they all go on.
+one_at_a_time() {
+    if command -v flock >/dev/null; then
+        exec 8>"$1"
+        flock 8
+    fi
 }
 
 # Whether of PostgreSQL NN only a candidate for the release can be had here.

@@ -10,8 +10,8 @@ eval "tree=\${PGSERVER_TREE_$major:-}"
 wheels=$PG_HOME/wheels
 if ! ls "$wheels"/*.whl >/dev/null 2>&1; then
     say "downloading the wheel $PGSERVER_WHEEL"
-    pip=$("$CONFIG/pip.sh")
-    "$pip" download --quiet --no-deps --only-binary=:all: --implementation cp \
+    python=$("$CONFIG/pip.sh")
+    "$python" -m pip download --quiet --no-deps --only-binary=:all: --implementation cp \
         --python-version "$PGSERVER_PYTHON" --dest "$wheels.$$" "$PGSERVER_WHEEL" >&2 ||
         decline "pip could not download $PGSERVER_WHEEL"
     mkdir -p "$wheels"

@@ -4,8 +4,7 @@
 set -eu
 . "$(dirname "$0")/suite.sh"
 
-python=$(dirname "$("$CONFIG/pip.sh")")/python
-"$python" -m pip install --quiet --disable-pip-version-check 'pgspot==0.9.4'
+python=$("$CONFIG/pip.sh" 'pgspot==0.9.4')
 installed=$("$("$CONFIG/pg_config.sh" "$major")" --sharedir)/extension
 work=$TARGET/tests/pgspot-$major
 rm -rf "$work"

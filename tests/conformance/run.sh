@@ -10,17 +10,18 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 root=$(cd "$here/../.." && pwd -P)
 config=$root/pgrx-config
 target=${CARGO_TARGET_DIR:-$root/target}
-work=$target/conformance
+work=$target/conformance/$major
 jars=/usr/share/java/postgresql.jar:/usr/share/java/gson.jar
 name=conformance-$major
+programs=$target/clients/$name
 clients=${*:-psql psycopg3 asyncpg sqlalchemy django node_pg node_postgres knex ruby_pg activerecord tokio_postgres sqlx lib_pq jdbc pdo dbi}
 passed=0 failed=0
 
 provision() {
     python=$("$config/clients.sh")
-    mkdir -p "$work"
-    # Node looks for packages beside the program, so the programs are copied beside the packages.
-    cp "$here"/clients/*.mjs "$target/clients"
+    mkdir -p "$work" "$programs"
+    # Node looks for packages above the program, so the programs are copied below the packages.
+    cp "$here"/clients/*.mjs "$programs"
     (cd "$root" && cargo build --quiet -p pg_once_conformance)
     GO111MODULE=off GOPATH=/usr/share/gocode go build -o "$work/lib_pq" "$here/clients/lib_pq.go"
     javac -cp "$jars" -d "$work" "$here/clients/Jdbc.java"
@@ -38,8 +39,8 @@ command_of() {
     psql) echo "python3 $here/clients/psql_client.py" ;;
     psycopg3) echo "$python $here/clients/psycopg3.py" ;;
     asyncpg | sqlalchemy | django) echo "$python $here/clients/$1_client.py" ;;
-    node_pg | node_postgres) echo "node $target/clients/$1.mjs" ;;
-    knex) echo "node $target/clients/knex_client.mjs" ;;
+    node_pg | node_postgres) echo "node $programs/$1.mjs" ;;
+    knex) echo "node $programs/knex_client.mjs" ;;
     ruby_pg | activerecord) echo "ruby $here/clients/$1.rb" ;;
     tokio_postgres | sqlx) echo "$target/debug/$1" ;;
     lib_pq) echo "$work/lib_pq" ;;

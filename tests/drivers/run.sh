@@ -7,15 +7,14 @@ major=${1:?which major version of PostgreSQL?}
 here=$(cd "$(dirname "$0")" && pwd -P)
 root=$(cd "$here/../.." && pwd -P)
 config=$root/pgrx-config
-work=${CARGO_TARGET_DIR:-$root/target}/drivers
+work=${CARGO_TARGET_DIR:-$root/target}/drivers/$major
 jdbc=/usr/share/java/postgresql.jar
 passed=0 failed=0
 
 provision() {
     "$config/packages.sh" nodejs:node npm:npm default-jdk-headless:javac
     [[ -f $jdbc ]] || "$config/packages.sh" libpostgresql-jdbc-java
-    pip=$("$config/pip.sh")
-    "$pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
+    python=$("$config/pip.sh" --requirement "$here/requirements.txt")
     # Node looks for packages beside the program, so the programs are copied beside the packages.
     mkdir -p "$work"
     cp "$here"/package.json "$here"/*.mjs "$work"
@@ -61,7 +60,6 @@ try() {
 
 provision
 start_cluster
-python=$(dirname "$pip")/python
 export PYTHONDONTWRITEBYTECODE=1
 try psycopg3 "$python" "$here/psycopg3.py"
 try asyncpg "$python" "$here/asyncpg_default.py"
