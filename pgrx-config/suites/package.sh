@@ -24,7 +24,7 @@ cp "$unpacked/usr/lib/postgresql/$major/lib/"* "$("$pg_config" --pkglibdir)/"
 cp "$unpacked/usr/share/postgresql/$major/extension/"* "$("$pg_config" --sharedir)/extension/"
 
 name=packaged-$major
-settings=$packages/preload.conf
+settings=$packages/preload-$major.conf
 echo "shared_preload_libraries = 'pg_once'" >"$settings"
 "$CONFIG/cluster.sh" drop "$name"
 trap '"$CONFIG/cluster.sh" drop "$name"; remove_copy' EXIT
