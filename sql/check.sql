@@ -153,14 +153,14 @@ WHERE current_setting('client_connection_check_interval') = '0'
 UNION ALL
 SELECT 'notice', format('PostgreSQL %s has known faults in two-phase commit', current_setting('server_version')),
        format('Update to %s.%s or later: row locks of prepared transactions may be overlooked.', v.major, v.minor)
-FROM (VALUES (15, 18), (16, 14), (17, 10), (18, 4)) AS v (major, minor)
+FROM (VALUES (15, 18), (16, 14), (17, 10), (18, 4), (19, 0)) AS v (major, minor)
 WHERE current_setting('server_version_num')::int / 10000 = v.major
   AND current_setting('server_version_num')::int % 10000 < v.minor
   AND current_setting('max_prepared_transactions') <> '0'
 UNION ALL
 SELECT 'notice', format('PostgreSQL %s has known faults in ON CONFLICT', current_setting('server_version')),
        'At SERIALIZABLE, which is a default here, an INSERT ... ON CONFLICT DO NOTHING of your own may let write skew pass; claims do not. Update to the newest minor.'
-FROM (VALUES (15, 20), (16, 16), (17, 12), (18, 7)) AS v (major, minor)
+FROM (VALUES (15, 20), (16, 16), (17, 12), (18, 7), (19, 0)) AS v (major, minor)
 WHERE current_setting('server_version_num')::int / 10000 = v.major
   AND current_setting('server_version_num')::int % 10000 < v.minor
   AND (current_setting('default_transaction_isolation') = 'serializable'
