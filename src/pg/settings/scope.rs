@@ -53,16 +53,17 @@ impl Scoped {
         setting: &GucSetting<T>,
         default: T,
     ) -> Result<T, Raised> {
-        let record = self.record.load(Relaxed).cast::<pg_sys::config_enum>();
+        let record = self.record.load(Relaxed);
         match self.layer() {
             Layer::Current => Ok(setting.get()),
-            // SAFETY: `layer` has found a record, and that of an enum setting is a config_enum.
-            Layer::Reset => Ok(T::from_ordinal(unsafe { (*record).reset_val })),
+            // SAFETY: `layer` has found a record, that of an enum setting.
+            Layer::Reset => Ok(T::from_ordinal(unsafe { (*enum_part(record)).reset_val })),
             Layer::Configured => {
                 let name = self.configured()?;
                 let mut value = 0;
                 // SAFETY: as above; the name is NUL-terminated.
                 let is_known = name.is_some_and(|name| unsafe {
+                    let record = enum_part(record);
                     pg_sys::config_enum_lookup_by_name(record, name.as_ptr(), &raw mut value)
                 });
                 Ok(if is_known {
@@ -92,13 +93,13 @@ impl Scoped {
         setting: &GucSetting<Option<CString>>,
         default: &CStr,
     ) -> Result<Option<CString>, Raised> {
-        let record = self.record.load(Relaxed).cast::<pg_sys::config_string>();
+        let record = self.record.load(Relaxed);
         Ok(match self.layer() {
             Layer::Current => setting.get(),
-            // SAFETY: `layer` has found a record, and that of a string setting is a config_string,
-            // whose value is NUL-terminated or null.
+            // SAFETY: `layer` has found a record, that of a string setting, whose value is
+            // NUL-terminated or null.
             Layer::Reset => unsafe {
-                let value = (*record).reset_val;
+                let value = (*string_part(record)).reset_val;
                 (!value.is_null()).then(|| CStr::from_ptr(value).to_owned())
             },
             Layer::Configured => Some(self.configured()?.unwrap_or_else(|| default.to_owned())),
@@ -216,6 +217,31 @@ unsafe fn record(name: &CStr) -> *mut config_generic {
 unsafe fn record(name: &CStr) -> *mut config_generic {
     // SAFETY: looks a NUL-terminated name up, makes nothing and raises nothing.
     unsafe { pg_sys::find_option(name.as_ptr(), false, true, 0) }
+}
+
+/// What a record has for the type of its setting: before PostgreSQL 19 it lies around the generic record,
+/// since then within.
+#[cfg(not(feature = "pg19"))]
+unsafe fn enum_part(record: *mut config_generic) -> *mut pg_sys::config_enum {
+    record.cast()
+}
+
+#[cfg(feature = "pg19")]
+unsafe fn enum_part(record: *mut config_generic) -> *mut pg_sys::config_enum {
+    // SAFETY: the caller has the record of an enum setting.
+    unsafe { &raw mut (*record).__bindgen_anon_1._enum }
+}
+
+/// As `enum_part`.
+#[cfg(not(feature = "pg19"))]
+unsafe fn string_part(record: *mut config_generic) -> *mut pg_sys::config_string {
+    record.cast()
+}
+
+#[cfg(feature = "pg19")]
+unsafe fn string_part(record: *mut config_generic) -> *mut pg_sys::config_string {
+    // SAFETY: the caller has the record of a string setting.
+    unsafe { &raw mut (*record).__bindgen_anon_1._string }
 }
 
 /// What ALTER DATABASE says of this database, or else ALTER ROLE ALL. Nothing outside a transaction,
