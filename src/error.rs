@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use pgrx::PgSqlErrorCode::{self, *};
 
 use crate::pg::owner::{Flaw, OwnTable, Unusable};
+use crate::pg::table::Generated;
 use crate::pg::{ErrorReport, Raised, Refusal, ServerError, deadline::Failure, session};
 
 #[derive(Debug)]
@@ -101,7 +102,24 @@ pub enum Error {
     ColumnInKeyAndDefaults {
         column: String,
     },
+    ColumnInKeyAndCondition {
+        column: String,
+    },
     ColumnMissing {
+        table: String,
+        column: String,
+    },
+    DefaultOfGenerated {
+        column: String,
+        generated: Generated,
+    },
+    /// A row is to be created with an identity that only the table gives.
+    KeyOfIdentity {
+        table: String,
+        column: String,
+    },
+    /// A column of the key is computed from others, and not to what the key says.
+    KeyNotComputed {
         table: String,
         column: String,
     },
@@ -130,6 +148,8 @@ pub enum Error {
     Duplicates {
         table: String,
         columns: String,
+        /// What to do, where that is known better than to merge them.
+        hint: Option<String>,
     },
     /// The key has several rows, 'first' is asked for, and nothing says which one is first.
     DuplicatesWithoutPrimaryKey {
@@ -488,10 +508,40 @@ impl Error {
                 &format!("column \"{column}\" is in key and in defaults"),
             )
             .hint("The key decides its own columns. Leave the column out of defaults."),
+            Self::ColumnInKeyAndCondition { column } => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                &format!("column \"{column}\" is in key_columns and in condition"),
+            )
+            .hint("A column of the key has any value, one of the condition the same in all rows. Leave it out of one of the two."),
             Self::ColumnMissing { table, column } => plain(
                 ERRCODE_UNDEFINED_COLUMN,
                 &format!("column \"{column}\" of table {table} does not exist"),
             ),
+            Self::DefaultOfGenerated { column, generated } => {
+                let message = generated_always(&column, generated);
+                match generated {
+                    Generated::Expression => message.hint(
+                        "Leave it out of defaults, and give values to the columns that it is computed from.",
+                    ),
+                    Generated::Identity => {
+                        message.hint("Leave it out of defaults: the table numbers its rows itself.")
+                    }
+                }
+            }
+            Self::KeyOfIdentity { table, column } => {
+                generated_always(&column, Generated::Identity).hint(&format!(
+                    "Table {table} has no row with this key, and numbers a new one itself. Leave the \
+                     column out of the key to create a row."
+                ))
+            }
+            Self::KeyNotComputed { table, column } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!("the new row of table {table} does not have the key"),
+            )
+            .detail(format!(
+                "Column \"{column}\" is computed from other columns, with another result."
+            ))
+            .hint("Give in defaults the columns that it is computed from, with values that result in the key."),
             Self::ColumnWithoutEquality { table, column } => plain(
                 ERRCODE_FEATURE_NOT_SUPPORTED,
                 &format!("column \"{column}\" of table {table} has a type without equality"),
@@ -518,15 +568,19 @@ impl Error {
                 &format!("table {table} was altered while the call waited for it"),
             )
             .hint("Retry the transaction."),
-            Self::Duplicates { table, columns } => plain(
+            Self::Duplicates {
+                table,
+                columns,
+                hint,
+            } => plain(
                 ERRCODE_CARDINALITY_VIOLATION,
                 &format!("table {table} holds several rows for this key"),
             )
             .detail(format!("The key is ({columns})."))
-            .hint(
+            .hint(hint.as_deref().unwrap_or(
                 "Find them with once.find_duplicates. Until they are merged, \
                  pg_once.duplicate_rows = 'first' takes the one with the lowest primary key.",
-            ),
+            )),
             Self::DuplicatesWithoutPrimaryKey { table, columns } => plain(
                 ERRCODE_CARDINALITY_VIOLATION,
                 &format!("table {table} holds several rows for this key and has no primary key"),
@@ -794,6 +848,20 @@ impl Message {
             report = report.set_hint(text(hint));
         }
         report
+    }
+}
+
+/// In core's words.
+fn generated_always(column: &str, generated: Generated) -> Message {
+    let what = match generated {
+        Generated::Expression => "a generated column",
+        Generated::Identity => "an identity column defined as GENERATED ALWAYS",
+    };
+    Message {
+        code: ERRCODE_GENERATED_ALWAYS,
+        text: format!("cannot insert a non-DEFAULT value into column \"{column}\""),
+        detail: Some(format!("Column \"{column}\" is {what}.")),
+        hint: None,
     }
 }
 

@@ -14,10 +14,12 @@ use crate::timeout::Timeout;
 
 mod cell;
 mod define;
+mod hint;
 mod statement;
 mod turn;
 
 pub use cell::Cell;
+use cell::values;
 pub use statement::{Shape, alias};
 pub use turn::{Taken, Turn, turn_of};
 
@@ -115,7 +117,7 @@ fn take_typed(call: Call) -> Result<Option<Taken>, Error> {
     Turn::new(&table, &key, &defaults, Shape::Row, true, timeout)?.take()
 }
 
-/// The columns of `defaults`, none of which is one of the key.
+/// The columns of `defaults`, none of which is one of the key, or the table's own to fill.
 pub fn defaults_beside<'a>(
     key: &[Cell],
     table: &'a Table,
@@ -129,7 +131,16 @@ pub fn defaults_beside<'a>(
     }
     defaults
         .iter()
-        .map(|member| Ok((column(table, &member.name)?, member)))
+        .map(|member| {
+            let column = column(table, &member.name)?;
+            match column.generated {
+                None => Ok((column, member)),
+                Some(generated) => Err(Error::DefaultOfGenerated {
+                    column: column.name.clone(),
+                    generated,
+                }),
+            }
+        })
         .collect()
 }
 

@@ -214,7 +214,6 @@ fn prove<'v>(
     parts: &[Part],
     cells: impl Iterator<Item = (&'v Column, &'v Value<'v>)>,
 ) -> Result<Implication, Raised> {
-    const LOCK: c_int = pg_sys::AccessShareLock as c_int;
     let (mut all, mut beside) = (ptr::null_mut::<List>(), ptr::null_mut::<List>());
     let mut beside_is_whole = true;
     for (column, value) in cells {
@@ -232,21 +231,11 @@ fn prove<'v>(
             }
         }
     }
-    // SAFETY: the index is open and locked while its predicate is copied. The lists are nodes that
-    // were made here, and those that core has made of the predicate.
+    let Some(predicate) = predicate_of(index)? else {
+        return Ok(Implication::None);
+    };
+    // SAFETY: the lists are nodes that were made here, and those that core has made of the predicate.
     unsafe {
-        let predicate = guard(|| {
-            let index = raw::try_relation_open(index, LOCK);
-            if index.is_null() {
-                return None;
-            }
-            let predicate = raw::RelationGetIndexPredicate(index);
-            raw::relation_close(index, LOCK);
-            Some(predicate)
-        })?;
-        let Some(predicate) = predicate else {
-            return Ok(Implication::None);
-        };
         let (follows, decides) = guard(|| {
             let follows = raw::predicate_implied_by(predicate, all, false);
             (
@@ -258,6 +247,132 @@ fn prove<'v>(
             (false, _) => Implication::None,
             (true, false) => Implication::Follows,
             (true, true) => Implication::Equivalent,
+        })
+    }
+}
+
+/// Columns, and the values that a predicate asks for.
+pub(super) type Conditions<'t> = Vec<(&'t Column, Value<'static>)>;
+
+/// What the predicate of the index asks for, where it is that columns have certain values and no more.
+pub(super) fn conditions(index: Oid, columns: &[Column]) -> Result<Option<Conditions<'_>>, Raised> {
+    apart(|| {
+        let Some(predicate) = predicate_of(index)? else {
+            return Ok(None);
+        };
+        // SAFETY: a list of expressions.
+        let clauses = unsafe { items(predicate) };
+        // SAFETY: each is one.
+        let conditions = clauses
+            .iter()
+            .map(|clause| unsafe { condition(*clause, columns) });
+        conditions.collect()
+    })
+}
+
+/// The column and its value, where the clause says no more than that.
+///
+/// # Safety
+/// It is an expression.
+unsafe fn condition(
+    clause: *mut Node,
+    columns: &[Column],
+) -> Result<Option<(&Column, Value<'static>)>, Raised> {
+    // SAFETY: a node is what its tag says that it is, and so are the nodes in it.
+    unsafe {
+        match (*clause).type_ {
+            NodeTag::T_NullTest => {
+                let test = clause.cast::<pg_sys::NullTest>();
+                let column = variable((*test).arg.cast(), columns);
+                let column =
+                    column.filter(|_| (*test).nulltesttype == pg_sys::NullTestType::IS_NULL);
+                Ok(column.map(|column| (column, Value::null(column.kind))))
+            }
+            NodeTag::T_Var => {
+                Ok(variable(clause, columns).map(|column| (column, Value::boolean(true))))
+            }
+            NodeTag::T_BoolExpr => {
+                let not = clause.cast::<pg_sys::BoolExpr>();
+                let is_not = (*not).boolop == pg_sys::BoolExprType::NOT_EXPR;
+                let column = match items((*not).args) {
+                    [negated] if is_not => variable(*negated, columns),
+                    _ => None,
+                };
+                Ok(column.map(|column| (column, Value::boolean(false))))
+            }
+            NodeTag::T_OpExpr => {
+                let operation = clause.cast::<pg_sys::OpExpr>();
+                let [left, right] = *items((*operation).args) else {
+                    return Ok(None);
+                };
+                let (column, constant) = match variable(left, columns) {
+                    Some(column) => (Some(column), right),
+                    None => (variable(right, columns), left),
+                };
+                let Some(column) = column else {
+                    return Ok(None);
+                };
+                let constant = constant.cast::<pg_sys::Const>();
+                if (*constant).xpr.type_ != NodeTag::T_Const
+                    || (*constant).constisnull
+                    || (*operation).opno != equality(column.kind.base)?
+                {
+                    return Ok(None);
+                }
+                let (value, kind) = ((*constant).constvalue, (*constant).consttype);
+                let length = (*constant).constlen as i16;
+                let value = Value::copy(value, kind, length, (*constant).constbyval)?;
+                Ok(Some((column, value)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The column that the expression is, be it as another type of the same form.
+///
+/// # Safety
+/// It is an expression.
+unsafe fn variable(mut expression: *mut Node, columns: &[Column]) -> Option<&Column> {
+    // SAFETY: a node is what its tag says that it is.
+    unsafe {
+        if (*expression).type_ == NodeTag::T_RelabelType {
+            expression = (*expression.cast::<pg_sys::RelabelType>()).arg.cast();
+        }
+        if (*expression).type_ != NodeTag::T_Var {
+            return None;
+        }
+        let number = (*expression.cast::<pg_sys::Var>()).varattno;
+        columns.iter().find(|column| column.number == number)
+    }
+}
+
+/// # Safety
+/// It is null, or a list of nodes that lives as long.
+unsafe fn items<'l>(list: *mut List) -> &'l [*mut Node] {
+    // SAFETY: the caller's promise; a cell of such a list holds one pointer.
+    unsafe {
+        match list.is_null() {
+            true => &[],
+            false => std::slice::from_raw_parts((*list).elements.cast(), (*list).length as usize),
+        }
+    }
+}
+
+/// The predicate of the index as the planner has it, a list of clauses that are all true; none where
+/// the index is gone.
+fn predicate_of(index: Oid) -> Result<Option<*mut List>, Raised> {
+    const LOCK: c_int = pg_sys::AccessShareLock as c_int;
+    // SAFETY: the index is open and locked while its predicate is copied.
+    unsafe {
+        guard(|| {
+            let index = raw::try_relation_open(index, LOCK);
+            if index.is_null() {
+                return None;
+            }
+            let predicate = raw::RelationGetIndexPredicate(index);
+            raw::relation_close(index, LOCK);
+            Some(predicate)
         })
     }
 }

@@ -11,7 +11,7 @@ use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{self, Datum, Oid, Relation};
 
 use super::guard::{Raised, guard};
-use super::predicate::{Implication, Predicate};
+use super::predicate::{self, Conditions, Implication, Predicate};
 use super::value::{Kind, Value, to_server};
 use super::{Call, known, partition, raw, session, text};
 
@@ -53,6 +53,8 @@ pub struct Table {
     uniques: Vec<Unique>,
     /// Those with a predicate.
     partial_uniques: Vec<Unique>,
+    /// The names of the unique indexes on expressions.
+    expression_uniques: Vec<String>,
     indexes: Vec<Oid>,
     /// The tables that it is a partition of.
     ancestors: Vec<Oid>,
@@ -69,7 +71,17 @@ pub struct Column {
     pub number: i16,
     /// Whether an INSERT that does not name the column computes a value for it.
     pub has_default: bool,
+    /// What gives it its value in every new row, so that no INSERT may.
+    pub generated: Option<Generated>,
     pub(super) collation: Oid,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generated {
+    /// An expression of other columns, stored or not.
+    Expression,
+    /// The sequence of GENERATED ALWAYS AS IDENTITY.
+    Identity,
 }
 
 /// A unique index that forbids two rows with equal values in exactly these columns, of all rows or
@@ -321,6 +333,37 @@ impl Table {
         Ok(guard)
     }
 
+    /// What would have to be added to the key so that its rows are those of a partial unique index:
+    /// the name of the index, and values of columns that the key does not name. As far as that can
+    /// be read from the predicate; whether it is enough is for [`Self::guard_of`] to say.
+    pub fn missing_conditions(
+        &self,
+        key: &[(&Column, &Value)],
+    ) -> Result<Vec<(&str, Conditions<'_>)>, Raised> {
+        let mut missing = Vec::new();
+        for index in &self.partial_uniques {
+            let is_in_key =
+                |part: &Part| key.iter().any(|(column, _)| column.number == part.column);
+            if !index.parts.iter().all(is_in_key) {
+                continue;
+            }
+            let Some(mut conditions) = predicate::conditions(index.oid, &self.columns)? else {
+                continue;
+            };
+            conditions
+                .retain(|(column, _)| key.iter().all(|(other, _)| other.number != column.number));
+            if !conditions.is_empty() {
+                missing.push((index.name.as_str(), conditions));
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Whether a unique index of this name is on an expression.
+    pub fn has_unique_expression(&self, index: &str) -> bool {
+        self.expression_uniques.iter().any(|name| name == index)
+    }
+
     /// Whether the current user may read all columns and change each, by rights on the table, and
     /// nobody but core is asked for that, nor for where the rows are.
     pub fn is_open_to_user(&self) -> Result<bool, Raised> {
@@ -442,6 +485,9 @@ impl Column {
 /// `attgenerated` of a column that is computed when it is read.
 const VIRTUAL: u8 = b'v';
 
+/// `attidentity` of a column that no INSERT may give a value without OVERRIDING SYSTEM VALUE.
+const ALWAYS: u8 = b'a';
+
 /// The versions that were given to descriptions.
 static VERSIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -482,6 +528,11 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
                     kind: Kind::of(attribute.atttypid, attribute.atttypmod)?,
                     number: attribute.attnum,
                     has_default: attribute.atthasdef || attribute.attidentity != 0,
+                    generated: match (attribute.attgenerated, attribute.attidentity as u8) {
+                        (0, ALWAYS) => Some(Generated::Identity),
+                        (0, _) => None,
+                        _ => Some(Generated::Expression),
+                    },
                     collation: attribute.attcollation,
                 });
             }
@@ -489,6 +540,7 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
         let Indexes {
             uniques,
             partial_uniques,
+            expression_uniques,
             primary_key,
             has_deferrable,
             oids: indexes,
@@ -527,6 +579,7 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             schema: form.relnamespace,
             uniques,
             partial_uniques,
+            expression_uniques,
             indexes,
             ancestors,
             row: types(&description).collect(),
@@ -614,6 +667,7 @@ struct Indexes {
     /// Those that can be relied upon.
     uniques: Vec<Unique>,
     partial_uniques: Vec<Unique>,
+    expression_uniques: Vec<String>,
     /// The quoted columns of the primary key.
     primary_key: Vec<String>,
     has_deferrable: bool,
@@ -637,7 +691,11 @@ unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Rai
                 .iter()
                 .map(|number| columns.iter().find(|column| column.number == *number))
                 .collect();
-            if let Some(key) = key {
+            let name = text::from_c((&raw const (*(*index).rd_rel).relname.data).cast())?;
+            let name = name.unwrap_or_default();
+            if form.indisunique && numbers.contains(&0) {
+                indexes.expression_uniques.push(name);
+            } else if let Some(key) = key {
                 if form.indisprimary {
                     indexes.primary_key = key.iter().map(|column| column.quoted.clone()).collect();
                 }
@@ -650,8 +708,7 @@ unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Rai
                         false => None,
                     };
                     let unique = Unique {
-                        name: text::from_c((&raw const (*(*index).rd_rel).relname.data).cast())?
-                            .unwrap_or_default(),
+                        name,
                         oid,
                         parts: key
                             .iter()

@@ -322,6 +322,10 @@ impl<'a> Value<'a> {
         self.kind == pg_sys::BOOLOID && !self.null && self.datum.value() as u8 != 0
     }
 
+    pub fn is_boolean(&self) -> bool {
+        self.kind == pg_sys::BOOLOID
+    }
+
     pub fn is_null(&self) -> bool {
         self.null
     }

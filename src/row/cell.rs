@@ -50,6 +50,11 @@ impl<'a> Cell<'a> {
     }
 }
 
+/// The cells as the fence takes them.
+pub fn values<'k>(key: &'k [Cell<'k>]) -> Vec<(&'k Column, &'k Value<'k>)> {
+    key.iter().map(|cell| (cell.column, &cell.value)).collect()
+}
+
 /// A JSON array or object as an array, row or range: PostgreSQL's own conversion.
 fn structured(column: &Column, json: &str) -> Result<Value<'static>, Error> {
     let kind = column.type_name()?.ok_or(Error::TextInvalid {

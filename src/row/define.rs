@@ -8,11 +8,12 @@ use pgrx::datum::AnyElement;
 use pgrx::pg_extern;
 
 use crate::error::Error;
+use crate::pg::json::Member;
 use crate::pg::spi::{self, View};
 use crate::pg::table::{Column, Table};
 use crate::pg::{Call, ErrorReport, Value, function, text};
 
-use super::opened;
+use super::{Cell, opened};
 
 /// How long a function's name, with its schema, may be.
 const NAME_LIMIT: usize = 1000;
@@ -31,12 +32,37 @@ fn define_row_lock(call: Call) -> Result<Option<AnyElement>, ErrorReport> {
     let opened_table = Table::of_regclass(call, 1).map_err(Error::from)?;
     let table = opened(opened_table.ok_or(Error::Null { argument: "target" })?)?;
     let columns = super::columns(call, 2, &table)?;
-    Ok(define(name, &table, &columns)?.into_any()?)
+    let condition = super::object(call, 3, "condition")?;
+    let condition = condition_beside(&columns, &table, &condition)?;
+    Ok(define(name, &table, &columns, &condition)?.into_any()?)
 }
 
-fn define(name: Value, table: &Table, columns: &[&Column]) -> Result<Value<'static>, Error> {
+/// The cells of `condition`, none of which is of a column of the key.
+fn condition_beside<'a>(
+    columns: &[&Column],
+    table: &'a Table,
+    condition: &[Member],
+) -> Result<Vec<Cell<'a>>, Error> {
+    let cell = |member: &Member| {
+        let column = super::column(table, &member.name)?;
+        if columns.iter().any(|other| other.number == column.number) {
+            return Err(Error::ColumnInKeyAndCondition {
+                column: column.name.clone(),
+            });
+        }
+        Cell::of_json(column, member, "condition")
+    };
+    condition.iter().map(cell).collect()
+}
+
+fn define(
+    name: Value,
+    table: &Table,
+    columns: &[&Column],
+    condition: &[Cell],
+) -> Result<Value<'static>, Error> {
     let name = full_name(name)?;
-    let function = Function::new(table, columns)?;
+    let function = Function::new(table, columns, condition)?;
     let row = &table.name;
     let signature = format!(
         "{name}({}, pg_catalog.interval, pg_catalog.jsonb)",
@@ -96,23 +122,23 @@ enum Existing {
 const BODY: &str = "SELECT once.row_lock(NULL::";
 
 impl Function {
-    fn new(table: &Table, columns: &[&Column]) -> Result<Self, Error> {
+    fn new(table: &Table, columns: &[&Column], condition: &[Cell]) -> Result<Self, Error> {
         let (mut types, mut parameters) = (Vec::new(), Vec::new());
         let (mut names, mut values) = (Vec::new(), Vec::new());
         for (i, column) in columns.iter().enumerate() {
-            if column.equals("", "")?.is_none() {
-                return Err(Error::ColumnWithoutEquality {
-                    table: table.name.clone(),
-                    column: column.name.clone(),
-                });
-            }
-            let kind = column.bare_type_name()?.ok_or(Error::TextInvalid {
-                what: "the name of a type",
-            })?;
+            let kind = compared_type(table, column)?;
             parameters.push(format!("{} {kind}", column.quoted));
             types.push(kind);
             names.push(text::literal(&column.name));
             values.push(format!("${}", i + 1));
+        }
+        for Cell { column, value } in condition {
+            let kind = match value.is_null() {
+                true => type_name(column)?,
+                false => compared_type(table, column)?,
+            };
+            names.push(text::literal(&column.name));
+            values.push(format!("{}::{kind}", constant(value)?));
         }
         let (timeout, defaults) = (apart("timeout", columns), apart("defaults", columns));
         parameters.push(format!("\"{timeout}\" pg_catalog.interval DEFAULT NULL"));
@@ -186,6 +212,35 @@ impl Function {
             Ok((oid, existing))
         })
     }
+}
+
+/// The type of a column that has an equality.
+fn compared_type(table: &Table, column: &Column) -> Result<String, Error> {
+    if column.equals("", "")?.is_none() {
+        return Err(Error::ColumnWithoutEquality {
+            table: table.name.clone(),
+            column: column.name.clone(),
+        });
+    }
+    type_name(column)
+}
+
+fn type_name(column: &Column) -> Result<String, Error> {
+    column.bare_type_name()?.ok_or(Error::TextInvalid {
+        what: "the name of a type",
+    })
+}
+
+/// A literal that is read as the value under all settings.
+fn constant(value: &Value) -> Result<String, Error> {
+    let literal = text::with_fixed_settings(|| {
+        let statement = "SELECT pg_catalog.format('%L', $1)";
+        let arguments = [value.clone()];
+        spi::run(statement, &arguments, View::Isolated, |rows| {
+            Ok::<_, Error>(rows.text(0, 0)?)
+        })
+    })?;
+    literal.ok_or(Error::TextInvalid { what: "condition" })
 }
 
 /// A name of a parameter that no column of the key has.

@@ -10,7 +10,7 @@ use pgrx::PgSqlErrorCode::ERRCODE_NOT_NULL_VIOLATION;
 use super::Cell;
 use crate::error::Error;
 use crate::pg::settings::DuplicateRows;
-use crate::pg::table::{Column, Table};
+use crate::pg::table::{Column, Generated, Table};
 use crate::pg::{Raised, Value};
 
 /// How a row is returned.
@@ -55,8 +55,8 @@ impl<'a> Statements<'a> {
         &self.wording.find[lock as usize]
     }
 
-    /// Creates the row with `defaults`, and says whether its key is the one asked for where a
-    /// trigger may change that.
+    /// Creates the row with `defaults`, and says whether its key is the one asked for where that is not
+    /// certain.
     pub fn insert<'v>(&self, defaults: &[Cell<'v>], conflict: Conflict) -> (Rc<str>, Vec<Value<'v>>)
     where
         'a: 'v,
@@ -252,15 +252,22 @@ impl Wording {
         let cells = key.iter().map(|cell| (cell, cell.value.is_null()));
         let cells = cells.chain(defaults.iter().map(|cell| (cell, false)));
         for (cell, is_null) in cells {
-            columns.push(cell.column.quoted.as_str());
-            if is_null {
-                values.push("NULL".to_owned());
+            let value = if is_null {
+                "NULL".to_owned()
             } else {
                 given += 1;
-                values.push(format!("${given}"));
+                format!("${given}")
+            };
+            // What the table computes is compared afterwards.
+            if cell.column.generated != Some(Generated::Expression) {
+                columns.push(cell.column.quoted.as_str());
+                values.push(value);
             }
         }
-        let (columns, values) = (columns.join(", "), values.join(", "));
+        let what = match columns.is_empty() {
+            true => "DEFAULT VALUES".to_owned(),
+            false => format!("({}) VALUES ({})", columns.join(", "), values.join(", ")),
+        };
         let tail = match conflict {
             Conflict::Nothing => " ON CONFLICT DO NOTHING".to_owned(),
             Conflict::NothingOnKey => {
@@ -271,13 +278,25 @@ impl Wording {
         };
         let returning = match conflict {
             Conflict::Rules => String::new(),
-            _ if table.has_before_triggers => {
+            _ if may_get_another_key(table, key) => {
                 format!(" RETURNING {projection}, ({matches}) IS TRUE")
             }
             _ => format!(" RETURNING {projection}"),
         };
-        format!("INSERT INTO {name} AS {alias} ({columns}) VALUES ({values}){tail}{returning}")
+        format!("INSERT INTO {name} AS {alias} {what}{tail}{returning}")
     }
+}
+
+/// Whether a new row may have another key than its INSERT was to give it.
+pub fn may_get_another_key(table: &Table, key: &[Cell]) -> bool {
+    table.has_before_triggers || computed(key).is_some()
+}
+
+/// A column of the key that is computed from others.
+pub fn computed<'k>(key: &'k [Cell<'k>]) -> Option<&'k Column> {
+    key.iter()
+        .map(|cell| cell.column)
+        .find(|column| column.generated == Some(Generated::Expression))
 }
 
 /// Which of several rows are asked for.

@@ -8,8 +8,10 @@ use std::cell::{Cell as Flag, OnceCell};
 
 use pgrx::PgSqlErrorCode;
 
-use super::statement::{Conflict, Form, Lock, Shape, Statements, explain_insert};
-use super::{Cell, opened};
+use super::statement::{
+    Conflict, Form, Lock, Shape, Statements, computed, explain_insert, may_get_another_key,
+};
+use super::{Cell, hint, opened, values};
 use crate::digest;
 use crate::error::Error;
 use crate::key::scalar_text;
@@ -20,7 +22,7 @@ use crate::pg::json::Member;
 use crate::pg::lock::{Class, Lock as Taking, Mode, names};
 use crate::pg::settings::{self, DuplicateRows};
 use crate::pg::spi::{self, View};
-use crate::pg::table::{Column, Guard, Table};
+use crate::pg::table::{Column, Generated, Guard, Table};
 use crate::pg::{Raised, ServerError, Value, notice, session, text};
 use crate::timeout::Timeout;
 
@@ -281,16 +283,23 @@ impl<'a> Turn<'a> {
             .collect();
         let columns = columns.join(", ");
         if self.form.duplicates == DuplicateRows::Error {
-            return Err(Error::Duplicates { table, columns });
+            let hint = hint::of_duplicates(self.table, self.key)?;
+            return Err(Error::Duplicates {
+                table,
+                columns,
+                hint,
+            });
         }
         if self.table.primary_key.is_empty() {
             return Err(Error::DuplicatesWithoutPrimaryKey { table, columns });
         }
         if !self.has_warned.replace(true) {
+            let hint = hint::of_duplicates(self.table, self.key)?;
             notice::warn(
                 &format!("table {table} holds several rows for this key; the first was taken"),
                 &format!("The key is ({columns})."),
-                "Find them with once.find_duplicates.",
+                hint.as_deref()
+                    .unwrap_or("Find them with once.find_duplicates."),
             )?;
         }
         Ok(())
@@ -347,6 +356,13 @@ impl<'a> Turn<'a> {
     /// Creates the row; none where a unique index or a trigger kept it out.
     fn insert(&self, conflict: Conflict) -> Result<Option<Taken>, Error> {
         let table = || self.table.name.clone();
+        let is_identity = |cell: &&Cell| cell.column.generated == Some(Generated::Identity);
+        if let Some(cell) = self.key.iter().find(is_identity) {
+            return Err(Error::KeyOfIdentity {
+                table: table(),
+                column: cell.column.name.clone(),
+            });
+        }
         let defaults = self
             .defaults
             .iter()
@@ -358,11 +374,11 @@ impl<'a> Turn<'a> {
             cells.any(|cell| cell.column.name == name)
         };
         let explain = |raised| explain_insert(raised, &statement, self.table, given);
-        let created = if self.table.has_before_triggers {
+        let created = if may_get_another_key(self.table, self.key) {
             let inserted = first(&statement, &arguments).map_err(explain)?;
             let [created, has_key] = inserted.values;
             if created.is_some() && !has_key.is_some_and(|has_key| has_key.is_true()) {
-                return Err(Error::RowRewritten { table: table() });
+                return Err(self.rewritten());
             }
             created
         } else {
@@ -395,14 +411,48 @@ impl<'a> Turn<'a> {
             Err(Error::Postgres(raised)) if self.is_of_guard(&raised)? => {
                 Err(match self.hidden_or_unsettled()? {
                     // Round after round the key was free and the new row was not.
-                    Error::RowUnsettled { .. } if self.table.has_before_triggers => {
-                        Error::RowRewritten { table }
+                    Error::RowUnsettled { .. } if may_get_another_key(self.table, self.key) => {
+                        self.rewritten()
                     }
                     error => error,
                 })
             }
+            Err(Error::Postgres(raised)) => Err(self.explain_conflict(raised)?),
             Err(error) => Err(error),
         }
+    }
+
+    /// The new row has not got the key, or would not have.
+    fn rewritten(&self) -> Error {
+        let table = self.table.name.clone();
+        match computed(self.key) {
+            Some(column) => Error::KeyNotComputed {
+                table,
+                column: column.name.clone(),
+            },
+            None => Error::RowRewritten { table },
+        }
+    }
+
+    /// The error with a hint where it is the unique violation of an index on an expression.
+    fn explain_conflict(&self, raised: ServerError) -> Result<Error, Error> {
+        if raised.is(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION)
+            && let Some((index, name)) = raised.constraint().zip(raised.table())
+        {
+            let is_on_expression = if name == self.table.name {
+                self.table.has_unique_expression(&index)
+            } else if self.table.is_partitioned {
+                opened(Table::named(&name)?)?.has_unique_expression(&index)
+            } else {
+                false
+            };
+            if is_on_expression {
+                return Ok(Error::Postgres(
+                    raised.with_hint(&hint::of_expression(&index)),
+                ));
+            }
+        }
+        Ok(Error::Postgres(raised))
     }
 
     fn hidden_or_unsettled(&self) -> Result<Error, Error> {
@@ -442,11 +492,6 @@ impl<'a> Turn<'a> {
         };
         Ok(guard.is_some_and(is_it))
     }
-}
-
-/// The key as the fence takes it.
-fn values<'k>(key: &'k [Cell<'k>]) -> Vec<(&'k Column, &'k Value<'k>)> {
-    key.iter().map(|cell| (cell.column, &cell.value)).collect()
 }
 
 /// Does something with the locks that are the turn, in the order in which everybody takes them. The

@@ -36,6 +36,35 @@ SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(3, 'B', defaults => NULL
 SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(3, 'B', defaults => '[]')$$);
 SELECT pg_temp.raised($$SELECT once.row_lock(NULL::bill, '{account_id,number}', '{}', NULL, 1)$$);
 
+-- A condition is a part of the key that every call has.
+CREATE TYPE stage AS ENUM ('open', 'it''s \paid');
+CREATE DOMAIN short AS varchar(5);
+CREATE TABLE cart (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer int, deleted_at timestamptz, stage stage, word short, amount numeric, tags text[], doc json, "Note" text);
+CREATE UNIQUE INDEX ON cart (customer) WHERE deleted_at IS NULL;
+INSERT INTO cart (customer, deleted_at) VALUES (1, '2026-01-01'), (1, NULL);
+SELECT once.define_row_lock('with_cart', 'cart', '{customer}', '{"deleted_at": null}');
+\sf with_cart
+SELECT id FROM with_cart(1);
+SELECT id, deleted_at FROM with_cart(2, defaults => '{"amount": 3}');
+SELECT id FROM with_row_lock(NULL::cart, '{"customer": 2, "deleted_at": null}');
+SELECT pg_temp.raised($$SELECT with_cart(3, defaults => '{"deleted_at": "now"}')$$);
+SET datestyle = 'SQL, DMY'; SET timezone = 'Asia/Kolkata';
+SELECT once.define_row_lock('with_all', 'cart', '{customer}', '{"deleted_at": "02/03/2026 05:30", "stage": "it''s \\paid", "word": "a''b", "amount": 1.50, "tags": ["x", "y z"], "doc": null, "Note": "n"}');
+RESET datestyle; RESET timezone;
+\sf with_all
+SELECT * FROM with_all(7);
+SELECT count(*) FROM with_all(7);
+SELECT count(*) FROM cart WHERE customer = 7;
+SELECT call, pg_temp.raised(format('SELECT %s', call)) FROM (VALUES
+	($$once.define_row_lock('f', 'cart', '{customer}', NULL)$$), ($$once.define_row_lock('f', 'cart', '{customer}', '[]')$$), ($$once.define_row_lock('f', 'cart', '{customer}', '"open"')$$),
+	($$once.define_row_lock('f', 'cart', '{customer}', '{"nothing": 1}')$$), ($$once.define_row_lock('f', 'cart', '{customer}', '{"customer": 1}')$$),
+	($$once.define_row_lock('f', 'cart', '{customer}', '{"stage": "due"}')$$), ($$once.define_row_lock('f', 'cart', '{customer}', '{"word": "too long"}')$$),
+	($$once.define_row_lock('f', 'cart', '{customer}', '{"doc": {}}')$$)) AS wrong (call);
+DROP FUNCTION with_cart, with_all;
+DROP TABLE cart;
+DROP DOMAIN short;
+DROP TYPE stage;
+
 -- Defining one again replaces it.
 CREATE VIEW depends AS SELECT id FROM with_invoice_lock(1, 'A');
 SELECT once.define_row_lock('with_invoice_lock', 'bill', '{account_id,number}');

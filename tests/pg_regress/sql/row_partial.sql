@@ -40,6 +40,40 @@ SELECT pg_temp.guarded(NULL::member, '{"email": "c@x", "deleted_at": "2025-01-01
 SELECT pg_temp.guarded(NULL::member, '{"email": "d@x", "deleted_at": null, "name": "D"}');
 SELECT pg_temp.raised($$SELECT with_row_lock(NULL::member, '{"email": "d@x", "deleted_at": null, "name": "E"}')$$);
 
+-- Several rows, where an index says which one is meant.
+UPDATE member SET deleted_at = '2025-02-01' WHERE email = 'b@x';
+INSERT INTO member (email) VALUES ('b@x');
+SELECT pg_temp.raised($$SELECT with_row_lock(NULL::member, '{"email": "b@x"}')$$);
+SELECT id, name FROM with_row_lock(NULL::member, '{"email": "b@x", "deleted_at": null}');
+SET pg_once.duplicate_rows = 'first';
+SELECT email FROM with_row_lock(NULL::member, '{"email": "b@x"}');
+RESET pg_once.duplicate_rows;
+-- The same of other predicates. Where more than values of columns is asked for, or the key says otherwise, there is the
+-- general advice.
+CREATE TABLE rental (room int, state text, is_live boolean, price numeric(8,2), amount int, day date, at timestamptz, doc jsonb, nights int[]);
+INSERT INTO rental VALUES (1, 'open', true, 1.5, 1, '2026-01-01', '2026-01-01 00:00+00', '{"a": 1}', '{1,2}');
+INSERT INTO rental (room) VALUES (1);
+CREATE FUNCTION pg_temp.advice(predicate text, key jsonb DEFAULT '{"room": 1}') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	hint text;
+BEGIN
+	EXECUTE format('CREATE UNIQUE INDEX rental_partial ON rental (room) WHERE %s', predicate);
+	PERFORM with_row_lock(NULL::rental, key);
+	DROP INDEX rental_partial;
+	RETURN 'none';
+EXCEPTION WHEN cardinality_violation THEN
+	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+	RETURN hint;
+END $$;
+SELECT predicate, pg_temp.advice(predicate) FROM (VALUES
+	($$state = 'open'$$), ($$'open' = state$$), ($$state IN ('open')$$), ($$state IN ('open', 'due')$$), ($$state IS NULL$$), ($$state IS NOT NULL$$), ($$is_live$$), ($$NOT is_live$$),
+	($$is_live = true AND state = 'open'$$), ($$price = 1.5$$), ($$price > 1$$), ($$amount = 1$$), ($$day = '2026-01-01'$$), ($$at = '2026-01-01 00:00+00'$$),
+	($$doc = '{"a": 1}'$$), ($$doc ->> 'a' = '1'$$), ($$nights = '{1,2}'$$), ($$state = 'open' OR is_live$$), ($$state = 'open' AND amount > 0$$)) AS case_of (predicate);
+INSERT INTO rental VALUES (1, 'paid'), (1, 'paid');
+SELECT pg_temp.advice($$state = 'open'$$, '{"room": 1, "state": "paid"}');
+SELECT pg_temp.advice($$state = 'open' AND amount = 1$$, '{"room": 1, "state": "paid"}');
+DROP TABLE rental;
+
 -- Status columns, as text, varchar, a domain, an enum.
 CREATE DOMAIN state AS varchar(10);
 CREATE TYPE stage AS ENUM ('open', 'due', 'paid');

@@ -16,6 +16,10 @@ SELECT created, (entity).* FROM find_or_create(NULL::computed, '{"name": "abcd"}
 SELECT * FROM with_row_lock(NULL::computed, '{"size": 3}');
 SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::computed, '{"size": 5}') $$);
 SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::computed, '{"name": "d"}', '{"size": 1}') $$);
+-- A key on it is created from defaults, and compared.
+SELECT * FROM with_row_lock(NULL::computed, '{"size": 5}', '{"name": "abcde"}');
+SELECT * FROM with_row_lock(NULL::computed, '{"size": 5}', '{"name": "other"}');
+SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::computed, '{"size": 6}', '{"name": "six"}') $$);
 -- No index can guard such a column.
 SELECT pg_temp.raised($$ SELECT once.guard_plan('computed', '{size}') $$);
 DROP TABLE computed;
