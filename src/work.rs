@@ -464,13 +464,20 @@ impl Work {
     }
 
     /// The lock lets the same token renew, complete and fail, and keeps everybody from taking
-    /// the record over or removing it.
+    /// the record over or removing it. It does not say that the token is current: a version that
+    /// another transaction has updated since, without changing the key, is locked and returned as
+    /// it was (heap_lock_tuple). So the newest version is looked at behind the lock.
     fn fence(&self, token: i64) -> Result<(), Error> {
         const FENCE: &str = select!(
             "AND token OPERATOR(pg_catalog.=) $4 AND state OPERATOR(pg_catalog.=) 'r' FOR KEY SHARE"
         );
-        let found = self.select(FENCE, &[Value::integer(token)])?;
-        found.map(|_| ()).ok_or(Error::LeaseLost)
+        let is_current =
+            |found: Found| found.record.token == token && found.record.state == State::Running;
+        let locked = self.select(FENCE, &[Value::integer(token)])?;
+        match locked.is_some() && self.look()?.is_some_and(is_current) {
+            true => Ok(()),
+            false => Err(Error::LeaseLost),
+        }
     }
 
     fn forget(&self) -> Result<bool, Error> {

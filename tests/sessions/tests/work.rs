@@ -124,6 +124,33 @@ fn a_prepared_begin_and_a_prepared_fence_hold_off() {
     assert!(next.token.unwrap() > token);
 }
 
+/// Giving the work back changes no key column, so the fence's lock need not wait for it; the begin
+/// behind it has a lock that it waits for. Then the token is another one.
+#[test]
+fn the_fence_is_closed_to_a_token_that_was_overtaken_while_it_waited() {
+    for level in ["READ COMMITTED", "REPEATABLE READ"] {
+        for (end, stays) in [("COMMIT", false), ("ROLLBACK", true)] {
+            let database = database();
+            let [mut first, mut second] = database.sessions();
+            let token = begin(&mut first, "k", "'1 hour'").token.unwrap();
+            second.begin();
+            second.run(&format!("SELECT fail_once('ns', 'k', {token})"));
+            assert_eq!(begin(&mut second, "k", "'1 hour'").outcome, "run");
+            first.begin_at(level);
+            first.send(&format!("SELECT fence_once('ns', 'k', {token})"));
+            first.waits_for(&second);
+            second.run(end);
+            if stays {
+                first.answered_rows();
+            } else {
+                let refusal = first.answered_refusal("55000");
+                assert!(refusal.message().contains("lease lost"));
+            }
+            first.rollback();
+        }
+    }
+}
+
 /// Seven wait, and all are told the result of the one.
 #[test]
 fn those_who_wait_are_told_the_result() {
