@@ -160,6 +160,7 @@ impl<S: Subject> Execution<'_, S> {
             }
             _ => return Ok(()),
         }
+        self.model.changed();
         self.settle(None)
     }
 
@@ -332,6 +333,7 @@ impl<S: Subject> Execution<'_, S> {
             model.answered(*session, call, answer).map_err(named)?;
             if answer.is_err() {
                 model.transaction(*session).fail();
+                model.changed();
             }
         }
         Ok(model)

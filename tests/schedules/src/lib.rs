@@ -1,6 +1,7 @@
 //! Schedules: what two to four sessions do, step by step, and in which order. Real sessions run them,
 //! and each answer, each wait and each row lock is compared with a model.
 
+pub mod claim;
 pub mod execution;
 pub mod order;
 pub mod row;
@@ -9,6 +10,7 @@ pub mod search;
 pub mod stage;
 pub mod subject;
 pub mod transaction;
+pub mod work;
 
 pub use execution::{Run, execute};
 pub use order::Order;

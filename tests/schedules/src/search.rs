@@ -31,6 +31,10 @@ pub struct Budget {
     pub first_seed: u64,
     /// After how many different faults it ends.
     pub faults: usize,
+    /// Words of the faults that are looked for; others are passed over.
+    pub wanted: &'static str,
+    /// How long a schedule with a fault is shortened.
+    pub shortening: Duration,
 }
 
 impl Budget {
@@ -55,6 +59,8 @@ impl Budget {
             time: Duration::from_secs(seconds),
             first_seed: number("SCHEDULE_SEED").unwrap_or_else(|| fastrand::u64(..1 << 40)),
             faults: number("SCHEDULE_FAULTS").unwrap_or(1) as usize,
+            wanted: "",
+            shortening: Duration::from_secs(30),
         }
     }
 }
@@ -135,40 +141,48 @@ pub fn search<S: Subject>(database: &Database, budget: &Budget, planted: &str) -
             || schedules.load(Ordering::Relaxed) >= budget.schedules
             || found.lock().unwrap().len() >= budget.faults
     };
+    let count = |run: &Run| {
+        schedules.fetch_add(1, Ordering::Relaxed);
+        steps.fetch_add(run.order.len(), Ordering::Relaxed);
+        is_over()
+    };
+    // Whether it is the first of its kind.
+    let note = |seed: u64, schedule: &Schedule<S>, fault: &str, log: Vec<String>| {
+        let mut found = found.lock().unwrap();
+        let is_known = found.iter().any(|one| shape(&one.fault) == shape(fault));
+        let is_new = !is_known && fault.contains(budget.wanted) && found.len() < budget.faults;
+        if is_new {
+            found.push(Found {
+                seed,
+                schedule: schedule.to_string(),
+                fault: fault.to_owned(),
+                log,
+                shortest: None,
+            });
+        }
+        is_new
+    };
     thread::scope(|scope| {
         for number in 0..STAGES {
-            let (seeds, schedules, steps) = (&seeds, &schedules, &steps);
-            let (found, is_over) = (&found, &is_over);
+            let (seeds, found, is_over, count, note) = (&seeds, &found, &is_over, &count, &note);
             scope.spawn(move || {
                 let mut stage = Stage::open::<S>(database, number, planted);
                 while !is_over() {
                     let seed = seeds.fetch_add(1, Ordering::Relaxed);
-                    let count = |run: &Run| {
-                        schedules.fetch_add(1, Ordering::Relaxed);
-                        steps.fetch_add(run.order.len(), Ordering::Relaxed);
-                        is_over()
-                    };
                     let Some((schedule, run)) = run_seed::<S>(&mut stage, seed, count) else {
                         continue;
                     };
                     let fault = run.fault.expect("that is why it ended");
-                    let is_known = found
-                        .lock()
-                        .unwrap()
-                        .iter()
-                        .any(|one| shape(&one.fault) == shape(&fault));
-                    if is_known {
-                        stage.renew::<S>(database);
+                    stage.renew::<S>(database);
+                    if !note(seed, &schedule, &fault, run.log) {
                         continue;
                     }
-                    let shortest = shorten(database, &mut stage, schedule.clone(), &fault, is_over);
-                    found.lock().unwrap().push(Found {
-                        seed,
-                        schedule: schedule.to_string(),
-                        fault,
-                        log: run.log,
-                        shortest: shortest.map(|(schedule, fault)| (schedule.to_string(), fault)),
-                    });
+                    let shortest =
+                        shorten(database, &mut stage, schedule, &fault, budget.shortening);
+                    let mut found = found.lock().unwrap();
+                    let mut those = found.iter_mut();
+                    let this = those.find(|one| one.seed == seed).expect("it was noted");
+                    this.shortest = shortest.map(|(schedule, fault)| (schedule.to_string(), fault));
                 }
             });
         }
@@ -248,14 +262,14 @@ fn shorten<S: Subject>(
     stage: &mut Stage,
     mut schedule: Schedule<S>,
     sought: &str,
-    is_over: impl Fn() -> bool,
+    patience: Duration,
 ) -> Option<(Schedule<S>, String)> {
     let mut shortest = None;
-    stage.renew::<S>(database);
+    let started = Instant::now();
     'again: loop {
         for candidate in shorter(&schedule) {
             for _ in 0..ATTEMPTS {
-                if is_over() {
+                if started.elapsed() > patience {
                     return shortest;
                 }
                 let run = execute(stage, &candidate, &mut Order::written(&candidate.order));

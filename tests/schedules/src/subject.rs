@@ -62,6 +62,9 @@ pub trait Model: Clone {
 
     fn committed(&mut self, session: usize, level: Self::Level);
 
+    /// A transaction has ended, or a part of one was undone.
+    fn changed(&mut self);
+
     /// Whether the call may wait for these sessions; `None` stands for somebody else.
     fn waits(
         &self,

@@ -49,7 +49,7 @@ pub enum Call {
 }
 
 impl Timeout {
-    fn random(rng: &mut Rng) -> Timeout {
+    pub fn random(rng: &mut Rng) -> Timeout {
         match rng.u8(0..10) {
             0..5 => Timeout::None,
             5..7 => Timeout::Zero,

@@ -512,6 +512,9 @@ impl Model for Rows {
                 None => self.committed.remove(&id),
             };
         }
+    }
+
+    fn changed(&mut self) {
         self.note_commit();
     }
 
