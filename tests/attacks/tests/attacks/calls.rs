@@ -190,7 +190,7 @@ fn session(
     let me = actor.value("SELECT current_user");
     actor.run(
         "SET search_path = tenant, public; SET lock_timeout = '20ms'; SET client_min_messages = error;
-         SET statement_timeout = '20s'; SET escape_string_warning = off",
+         SET statement_timeout = '20s'",
     );
     let mut made = 0;
     while made < calls {
