@@ -13,7 +13,7 @@ work=$target/examples/$major
 jar=/usr/share/java/postgresql.jar
 name=examples-$major
 programs=$target/clients/$name
-examples=${*:-shell python node ruby rust go java php perl rails django sqlalchemy powertools}
+examples=${*:-shell python node ruby rust go java php perl rails django sqlalchemy drizzle prisma powertools}
 jobs=8 payments=12
 passed=0 failed=0
 
@@ -21,7 +21,8 @@ provision() {
     python=$("$config/clients.sh")
     mkdir -p "$work" "$programs"
     # Node looks for packages above the program.
-    cp "$here/node/ci.mjs" "$programs"
+    cp -R "$here/node/ci.mjs" "$here/drizzle" "$here/prisma" "$programs"
+    export PATH=$target/clients/node_modules/.bin:$PATH
     (cd "$root" && cargo build --quiet -p pg_once_example)
     GO111MODULE=off GOPATH=/usr/share/gocode go build -o "$work/go_ci" "$here/go/ci.go"
     javac -d "$work" "$here/java/Ci.java"
@@ -89,9 +90,13 @@ framework() {
     done
 }
 
+home_of() {
+    if [[ -d $programs/$1 ]]; then echo "$programs/$1"; else echo "$here/$1"; fi
+}
+
 framework_migrates() {
     local example=$1 said=$work/$1-$2-migration.log outcome=passes
-    (cd "$here/$example" && bash -c "$3") >"$said" 2>&1 || outcome=fails
+    (cd "$(home_of "$example")" && bash -c "$3") >"$said" 2>&1 || outcome=fails
     [[ $outcome = passes ]] || tail -n 40 "$said"
     check "$example $2: its migration" passes "$outcome"
 }
@@ -101,12 +106,12 @@ framework_tests() {
     shift 2
     [[ $way = direct ]] || port=$pooled_port
     (
-        cd "$here/$example"
+        cd "$(home_of "$example")"
         [[ $way = direct ]] || export POOLED=1
         PGPORT=$port "$@"
     ) >"$said" 2>&1 || outcome=fails
     [[ $outcome = passes ]] || tail -n 40 "$said"
-    check "$example $way: its tests ($(grep -E '^Ran |runs, ' "$said"))" passes "$outcome"
+    check "$example $way: its tests ($(grep -E '^Ran |runs, |^# (pass|fail) ' "$said" | paste -sd ,))" passes "$outcome"
 }
 
 play() {
@@ -123,6 +128,8 @@ play() {
     rails) framework rails "ruby migrate.rb" ruby once_test.rb ;;
     django) framework django "$python -m django migrate --settings settings" "$python" -m unittest ;;
     sqlalchemy) framework sqlalchemy "$python -m alembic upgrade head" "$python" -m unittest ;;
+    drizzle) framework drizzle "drizzle-kit migrate" node once.test.mjs ;;
+    prisma) framework prisma ./migrate.sh node once.test.mjs ;;
     powertools) framework powertools "$PSQL -c 'CREATE EXTENSION pg_once'" "$python" -m unittest ;;
     *) check "there is no example $1" yes no ;;
     esac

@@ -14,8 +14,15 @@ python=$("$CONFIG/pip.sh" --requirement "$ROOT/tests/conformance/requirements.tx
 
 mkdir -p "$TARGET/clients"
 one_at_a_time "$TARGET/clients.lock"
-cp "$ROOT/tests/conformance/package.json" "$TARGET/clients"
-npm install --prefix "$TARGET/clients" --no-package-lock --no-audit --no-fund --loglevel=error \
+cd "$ROOT"
+node -p 'JSON.stringify({
+    private: true,
+    type: "module",
+    dependencies: Object.assign({}, ...process.argv.slice(1).map((file) => require(file).dependencies)),
+})' ./tests/conformance/package.json ./examples/drizzle/package.json ./examples/prisma/package.json \
+    >"$TARGET/clients/package.json"
+# No install scripts: Prisma's would download its engines.
+npm install --prefix "$TARGET/clients" --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error \
     >"$LOGS/npm.log" 2>&1 || {
     cat "$LOGS/npm.log" >&2
     exit 1
