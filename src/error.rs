@@ -141,10 +141,8 @@ pub enum Error {
     TableGone,
     /// A table of schema once that is missing, or not as CREATE EXTENSION has made it.
     TableUnusable(Unusable),
-    /// The query was planned for another row type than the table has now.
-    TableChanged {
-        table: String,
-    },
+    /// The query was planned for another row type, or another table, than there is now.
+    PlanOutdated,
     Duplicates {
         table: String,
         columns: String,
@@ -267,11 +265,18 @@ pub enum Error {
 /// The hint for an answer that a transaction with one snapshot cannot give.
 const RETRY: &CStr = c"Retry the whole transaction. At READ COMMITTED the call answers instead.";
 
+/// What core says where a kept plan would return other columns than before, and the function that
+/// says so. Drivers know the error by one or the other, and prepare the statement again.
+const PLAN_OUTDATED: &str = "cached plan must not change result type";
+const PLAN_FUNCTION: &str = "RevalidateCachedQuery";
+
 struct Message {
     code: PgSqlErrorCode,
     text: String,
     detail: Option<String>,
     hint: Option<String>,
+    /// The function that is named as the one that raises it.
+    function: &'static str,
 }
 
 impl Error {
@@ -281,6 +286,7 @@ impl Error {
             text: text.into(),
             detail: None,
             hint: None,
+            function: "pg_once",
         };
         Ok(match self {
             Self::DigestCollision => plain(
@@ -563,11 +569,13 @@ impl Error {
             .hint("Rows are found and created in tables: name the table that holds them."),
             Self::TableGone => plain(ERRCODE_UNDEFINED_TABLE, "the table does not exist any more"),
             Self::TableUnusable(unusable) => unusable_table(unusable),
-            Self::TableChanged { table } => plain(
-                ERRCODE_T_R_SERIALIZATION_FAILURE,
-                &format!("table {table} was altered while the call waited for it"),
-            )
-            .hint("Retry the transaction."),
+            Self::PlanOutdated | Self::Refused(Refusal::RowChanged) => {
+                let mut message = plain(ERRCODE_FEATURE_NOT_SUPPORTED, PLAN_OUTDATED)
+                    .detail("The table was altered, renamed or dropped after the query was planned.".into())
+                    .hint("Run the query again; prepare it again first where the client has prepared it.");
+                message.function = PLAN_FUNCTION;
+                message
+            }
             Self::Duplicates {
                 table,
                 columns,
@@ -791,11 +799,6 @@ impl Error {
             Self::OutOfMemory | Self::Refused(Refusal::OutOfMemory) => {
                 plain(ERRCODE_OUT_OF_MEMORY, "out of memory")
             }
-            Self::Refused(Refusal::RowChanged { kind }) => plain(
-                ERRCODE_T_R_SERIALIZATION_FAILURE,
-                &format!("row type {kind} was altered during the call"),
-            )
-            .hint("Retry the transaction."),
             Self::Refused(Refusal::Gone { kind, message }) => {
                 let code = match kind.as_str() {
                     "relation" | "index" => ERRCODE_UNDEFINED_TABLE,
@@ -840,7 +843,7 @@ impl Message {
                     .collect()
             }
         };
-        let mut report = ErrorReport::new(self.code, text(self.text), "pg_once");
+        let mut report = ErrorReport::new(self.code, text(self.text), self.function);
         if let Some(detail) = self.detail {
             report = report.set_detail(text(detail));
         }
@@ -862,6 +865,7 @@ fn generated_always(column: &str, generated: Generated) -> Message {
         text: format!("cannot insert a non-DEFAULT value into column \"{column}\""),
         detail: Some(format!("Column \"{column}\" is {what}.")),
         hint: None,
+        function: "pg_once",
     }
 }
 
@@ -875,6 +879,7 @@ fn unusable_table(unusable: Unusable) -> Message {
                 text: format!("relation \"{}\" does not exist", name(table)),
                 detail: None,
                 hint: None,
+                function: "pg_once",
             };
         }
         Unusable::Foreign(table, flaw) => (table, flaw),
@@ -898,6 +903,7 @@ fn unusable_table(unusable: Unusable) -> Message {
         hint: Some(
             "pg_once uses a table of schema once only as CREATE EXTENSION has made it.".into(),
         ),
+        function: "pg_once",
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::json::{Member, Members};
-use crate::pg::table::{Column, Opened, Table};
+use crate::pg::table::{Column, Opened, Returns, Table};
 use crate::pg::{Answer, Call, ErrorReport, Raised, Value, text};
 use crate::timeout::Timeout;
 
@@ -25,9 +25,7 @@ pub use turn::{Taken, Turn, turn_of};
 
 #[pg_extern(sql = false)]
 fn with_row_lock<'a>(call: Call<'a>) -> Result<Answer<'a>, ErrorReport> {
-    let taken = take(call, true, call.interval(3)?, |table| {
-        table.fits_result(call)
-    })?;
+    let taken = take(call, true, call.interval(3)?, Returns::Row)?;
     let row = taken.map(|taken| taken.row);
     Ok(call.answer(row).map_err(Error::from)?)
 }
@@ -42,7 +40,7 @@ fn row_lock(call: Call) -> Result<Answer, ErrorReport> {
 #[pg_extern(sql = false)]
 fn find_or_create<'a>(call: Call<'a>) -> Result<Answer<'a>, ErrorReport> {
     let lock = call.boolean(3)?.ok_or(Error::Null { argument: "lock" })?;
-    let taken = take(call, lock, call.interval(4)?, |_| true)?;
+    let taken = take(call, lock, call.interval(4)?, Returns::Column(1))?;
     Ok(answer(call, taken)?)
 }
 
@@ -56,17 +54,12 @@ fn take(
     call: Call,
     lock: bool,
     timeout: Option<Interval>,
-    fits: impl FnOnce(&Table) -> bool,
+    returns: Returns,
 ) -> Result<Option<Taken>, Error> {
     let timeout = Timeout::starting_now(timeout)?;
-    let Some(table) = open(timeout, lock, || Table::of_argument(call, 0))? else {
+    let Some(table) = open(timeout, lock, || Table::of_row_type(call, returns))? else {
         return Ok(None);
     };
-    if !fits(&table) {
-        return Err(Error::TableChanged {
-            table: table.name.clone(),
-        });
-    }
     let key = object(call, 1, "key")?;
     if key.is_empty() {
         return Err(Error::RowKeyEmpty);
@@ -83,14 +76,10 @@ fn take(
 fn take_typed(call: Call) -> Result<Option<Taken>, Error> {
     const FIRST_VALUE: usize = 4;
     let timeout = Timeout::starting_now(call.interval(3)?)?;
-    let Some(table) = open(timeout, true, || Table::of_argument(call, 0))? else {
+    let find = || Table::of_row_type(call, Returns::RowOfFunction);
+    let Some(table) = open(timeout, true, find)? else {
         return Ok(None);
     };
-    if !table.fits_result(call) {
-        return Err(Error::TableChanged {
-            table: table.name.clone(),
-        });
-    }
     let columns = columns(call, 1, &table)?;
     let values = call
         .parts(FIRST_VALUE, columns.len())?
@@ -176,6 +165,7 @@ pub fn opened(opened: Opened) -> Result<Rc<Table>, Error> {
         Opened::Other { name, is } => Err(Error::NotATable { name, is }),
         Opened::NoRow { kind } => Err(Error::NotARowType { kind }),
         Opened::Gone => Err(Error::TableGone),
+        Opened::Replanned => Err(Error::PlanOutdated),
     }
 }
 

@@ -18,6 +18,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 
 use super::Call;
 use super::guard::{Raised, guard};
+use super::plan;
 use super::raw;
 use super::refusal::{self, Refusal};
 use super::table::types;
@@ -169,9 +170,10 @@ impl<'fcx> Call<'fcx> {
         };
         match are_there {
             true => Ok(()),
-            false => Err(Raised::Refused(Refusal::RowChanged {
-                kind: text::type_name(kind)?,
-            })),
+            false => {
+                plan::invalidate();
+                Err(Raised::Refused(Refusal::RowChanged))
+            }
         }
     }
 

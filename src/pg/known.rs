@@ -2,7 +2,7 @@
 //! tell of.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::c_int;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use pgrx::pg_sys::{self, Oid};
 
 use super::guard::{Raised, guard};
 use super::table::Table;
-use super::{invalidation, raw};
+use super::{invalidation, plan, raw};
 
 /// Counts the changes that this session has heard of.
 static NEWS: AtomicU64 = AtomicU64::new(1);
@@ -24,15 +24,42 @@ thread_local! {
 /// Tables kept at most, before all are forgotten.
 const TABLES_KEPT: usize = 256;
 
+thread_local! {
+    /// The tables that statements of this session have named by their row types.
+    static ROWS: RefCell<HashSet<Oid>> = RefCell::new(HashSet::new());
+}
+
+/// How many of them there are at most, before all are forgotten.
+const ROWS_HEARD: usize = 4096;
+
 /// The description of the table, which is locked to the end of the transaction then, so that the
-/// description stays true. None where this session knows none.
+/// description stays true: unless the session has heard of a change with the lock, and it is over.
+/// None where this session knew none.
 pub(super) fn find(oid: Oid) -> Result<Option<Rc<Table>>, Raised> {
-    if TABLES.with_borrow(|tables| !tables.contains_key(&oid)) {
+    let Some(table) = TABLES.with_borrow(|tables| tables.get(&oid).map(Rc::clone)) else {
         return Ok(None);
-    }
+    };
     // SAFETY: locks by object id, and hears of all changes made before.
     unsafe { guard(|| raw::LockRelationOid(oid, pg_sys::AccessShareLock as c_int)) }?;
-    Ok(TABLES.with_borrow(|tables| tables.get(&oid).map(Rc::clone)))
+    Ok(Some(table))
+}
+
+/// From now on a change of the table makes the session analyze statements again that may name it by
+/// its row type.
+pub(super) fn hear_of_row(oid: Oid) {
+    invalidation::register();
+    let is_full = ROWS.with_borrow_mut(|rows| {
+        let is_full = rows.len() >= ROWS_HEARD;
+        if is_full {
+            rows.clear();
+        }
+        rows.insert(oid);
+        is_full
+    });
+    // Whatever names one that is forgotten is analyzed, and heard of, again.
+    if is_full {
+        plan::invalidate();
+    }
 }
 
 /// A number that is another one whenever this session hears of a change.
@@ -59,6 +86,13 @@ pub(super) fn keep(oid: Oid, table: &Rc<Table>, since: u64) {
 /// Called for every relation whose definition changes, with 0 for all of them.
 pub(super) fn relation_changed(relation: Oid) {
     forget(|table| relation == Oid::INVALID || table.tells_of(relation));
+    let is_of_row = ROWS.try_with(|rows| {
+        let rows = rows.borrow();
+        !rows.is_empty() && (relation == Oid::INVALID || rows.contains(&relation))
+    });
+    if is_of_row.unwrap_or(false) {
+        plan::invalidate();
+    }
 }
 
 /// Called when a type, operator, operator class or schema changes: what it was called stands in

@@ -38,6 +38,7 @@ pub mod memory;
 pub mod notice;
 pub mod owner;
 mod partition;
+mod plan;
 mod predicate;
 pub mod probe;
 mod raw;

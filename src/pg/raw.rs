@@ -47,6 +47,7 @@ unsafe extern "C-unwind" {
     pub(super) fn BlessTupleDesc(description: TupleDesc) -> TupleDesc;
     pub(super) fn BeginInternalSubTransaction(name: *const c_char);
     pub(super) fn CacheInvalidateRelcacheByRelid(relation: Oid);
+    pub(super) fn CallSyscacheCallbacks(cache: c_int, hash: u32);
     pub(super) fn CommitTransactionCommand();
     pub(super) fn ConditionalLockRelationOid(relation: Oid, mode: c_int) -> bool;
     pub(super) fn ReleaseSysCache(row: HeapTuple);
@@ -320,6 +321,7 @@ unsafe extern "C-unwind" {
     pub(super) fn pfree(memory: *mut c_void);
     pub(super) fn pg_any_to_server(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;
+    pub(super) fn pull_var_clause(node: *mut Node, flags: c_int) -> *mut List;
     pub(super) fn pg_detoast_datum(value: *mut varlena) -> *mut varlena;
     pub(super) fn pg_detoast_datum_copy(value: *mut varlena) -> *mut varlena;
     pub(super) fn pg_detoast_datum_packed(value: *mut varlena) -> *mut varlena;

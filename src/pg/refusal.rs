@@ -27,7 +27,7 @@ pub enum Refusal {
     /// what core says.
     Gone { kind: String, message: String },
     /// A row has not the columns that the query was planned for.
-    RowChanged { kind: String },
+    RowChanged,
     /// The system gave no memory, or more was asked for than a value can have.
     OutOfMemory,
 }

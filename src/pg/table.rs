@@ -1,7 +1,7 @@
 //! A user's table, as far as finding and creating one of its rows goes.
 
 use std::cell::Cell;
-use std::ffi::c_char;
+use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 use std::rc::Rc;
 use std::slice;
@@ -12,8 +12,9 @@ use pgrx::pg_sys::{self, Datum, Oid, Relation};
 
 use super::guard::{Raised, guard};
 use super::predicate::{self, Conditions, Implication, Predicate};
+use super::refusal::Refusal;
 use super::value::{Kind, Value, to_server};
-use super::{Call, known, partition, raw, session, text};
+use super::{Call, known, partition, plan, raw, session, text};
 
 /// A plain or partitioned table.
 #[derive(Debug)]
@@ -58,8 +59,20 @@ pub struct Table {
     indexes: Vec<Oid>,
     /// The tables that it is a partition of.
     ancestors: Vec<Oid>,
-    /// The types of all columns, 0 for a dropped one.
-    row: Vec<Oid>,
+    /// All columns, dropped ones too.
+    pub(super) row: Vec<Attribute>,
+    /// Whether this session hears of changes of the row type.
+    is_heard: Cell<bool>,
+}
+
+/// A column as a row has it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Attribute {
+    /// In the encoding of the database.
+    pub(super) name: CString,
+    /// 0 for a dropped one.
+    pub(super) kind: Oid,
+    pub(super) typmod: i32,
 }
 
 /// A column that is not dropped.
@@ -157,21 +170,69 @@ pub enum Opened {
         kind: String,
     },
     Gone,
+    /// The query that makes the call was planned for another row type, or another table.
+    Replanned,
+}
+
+/// What a call returns of the row whose type its first argument has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returns {
+    /// The row.
+    Row,
+    /// The row in this column of another one.
+    Column(i16),
+    /// The row, to a function that returns it to a query that cannot be looked at from here.
+    RowOfFunction,
 }
 
 impl Table {
-    /// The table whose row type the argument at `index` has.
-    pub fn of_argument(call: Call, index: usize) -> Result<Opened, Raised> {
-        let kind = call.kind(index)?;
+    /// The table whose row type the first argument has.
+    pub fn of_row_type(call: Call, returns: Returns) -> Result<Opened, Raised> {
+        let opened = Self::of_kind(call.kind(0)?, call, returns);
+        if matches!(opened, Ok(Opened::Replanned)) {
+            plan::invalidate();
+        }
+        opened
+    }
+
+    fn of_kind(kind: Oid, call: Call, returns: Returns) -> Result<Opened, Raised> {
         // SAFETY: a catalog read.
         let relation = unsafe { guard(|| raw::get_typ_typrelid(kind)) }?;
         if relation == Oid::INVALID {
-            text::base_type(kind)?;
-            return Ok(Opened::NoRow {
-                kind: text::type_name(kind)?,
+            return Ok(match text::base_type(kind) {
+                Err(Raised::Refused(Refusal::Gone { .. })) => Opened::Replanned,
+                base => {
+                    base?;
+                    Opened::NoRow {
+                        kind: text::type_name(kind)?,
+                    }
+                }
             });
         }
-        Self::open(relation)
+        let (opened, before) = Self::open_anew(relation)?;
+        let table = match opened {
+            Opened::Table(table) => table,
+            Opened::Gone => return Ok(Opened::Replanned),
+            other => return Ok(other),
+        };
+        // A name or row type of which the session hears with the lock only is not the one that the
+        // query was planned for.
+        let is_renamed = before
+            .as_ref()
+            .is_some_and(|before| before.name != table.name);
+        let is_altered = before.is_some_and(|before| before.row != table.row);
+        let fits = match returns {
+            Returns::Row => call.is_planned_for(&table)? && table.fits_result(call),
+            Returns::Column(index) => !is_altered || !call.uses_column(index)?,
+            Returns::RowOfFunction => !is_altered && table.fits_result(call),
+        };
+        if is_renamed || !fits {
+            return Ok(Opened::Replanned);
+        }
+        if !table.is_heard.replace(true) {
+            known::hear_of_row(relation);
+        }
+        Ok(Opened::Table(table))
     }
 
     /// The table of this name, quoted or not, found by the caller's search_path: the one that has
@@ -199,17 +260,23 @@ impl Table {
     /// The relation, locked against changes of its shape to the end of the transaction where it is
     /// a table.
     fn open(oid: Oid) -> Result<Opened, Raised> {
+        Ok(Self::open_anew(oid)?.0)
+    }
+
+    /// The same, and how the session knew the table until it was locked, where that is out of date.
+    fn open_anew(oid: Oid) -> Result<(Opened, Option<Rc<Table>>), Raised> {
         session::demand_not_parallel()?;
-        if let Some(table) = known::find(oid)? {
-            return Ok(Opened::Table(table));
-        }
+        let before = match known::find(oid)? {
+            Some(table) if table.is_known() => return Ok((Opened::Table(table), None)),
+            before => before,
+        };
         let news = known::news();
         // SAFETY: the relation is open and locked while it is read, and closed after.
         let opened = unsafe {
             let lock = pg_sys::AccessShareLock as i32;
             let relation = guard(|| raw::try_relation_open(oid, lock))?;
             if relation.is_null() {
-                return Ok(Opened::Gone);
+                return Ok((Opened::Gone, before));
             }
             let opened = describe(relation);
             let released = match opened {
@@ -222,7 +289,7 @@ impl Table {
         if let Opened::Table(table) = &opened {
             known::keep(oid, table, news);
         }
-        Ok(opened)
+        Ok((opened, before))
     }
 
     /// Whether the description was read from this relation, among others.
@@ -269,9 +336,10 @@ impl Table {
     }
 
     /// Whether the query that makes the call was planned for the row type that the table has now.
-    pub fn fits_result(&self, call: Call) -> bool {
-        call.expected_row()
-            .is_none_or(|expected| types(&expected).eq(self.row.iter().copied()))
+    fn fits_result(&self, call: Call) -> bool {
+        call.expected_row().is_none_or(|expected| {
+            types(&expected).eq(self.row.iter().map(|attribute| attribute.kind))
+        })
     }
 
     pub fn column(&self, name: &str) -> Option<&Column> {
@@ -514,6 +582,12 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
         let mut columns = Vec::new();
         let mut has_virtual = false;
         let description = PgTupleDesc::from_pg_unchecked((*relation).rd_att);
+        let row = description.iter().map(|attribute| Attribute {
+            name: CStr::from_ptr((&raw const attribute.attname.data).cast()).to_owned(),
+            kind: attribute.atttypid,
+            typmod: attribute.atttypmod,
+        });
+        let row = row.collect();
         for attribute in description
             .iter()
             .filter(|attribute| !attribute.attisdropped)
@@ -582,7 +656,8 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
             expression_uniques,
             indexes,
             ancestors,
-            row: types(&description).collect(),
+            row,
+            is_heard: Cell::new(false),
             columns,
         })))
     }

@@ -145,13 +145,16 @@ impl Function {
         parameters.push(format!(
             "\"{defaults}\" pg_catalog.jsonb DEFAULT '{{}}'::pg_catalog.jsonb"
         ));
+        // The constant makes a plan of the body that is kept depend on the table.
         let body = format!(
-            "{BODY}{}, ARRAY[{}]::pg_catalog.text[], ${}, ${}, {})",
+            "{BODY}{}, ARRAY[{}]::pg_catalog.text[], ${}, ${}, {}) \
+             WHERE {}::pg_catalog.regclass IS NOT NULL",
             table.name,
             names.join(", "),
             columns.len() + 2,
             columns.len() + 1,
-            values.join(", ")
+            values.join(", "),
+            text::literal(&table.name)
         );
         let parameter_names = columns
             .iter()
