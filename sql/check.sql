@@ -63,6 +63,18 @@ room AS (
     SELECT current_setting('max_locks_per_transaction')::bigint
          * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint) AS entries
 ),
+/* A release candidate has the number of the release that it is not yet. */
+server (version, major, minor) AS (
+    SELECT current_setting('server_version'), n.number / 10000,
+           CASE WHEN current_setting('server_version') ~ '^[0-9]+(devel|alpha|beta|rc)' THEN -1 ELSE n.number % 10000 END
+    FROM (SELECT current_setting('server_version_num')::int) n (number)
+),
+/* The minors of 2026-11-12, and the first release after them; the minors that mend row locks of prepared transactions. */
+faulty AS (
+    SELECT s.version, format('Update to %s.%s or later', v.major, v.minor) AS advice, s.minor < v.row_locks AS overlooks_row_locks
+    FROM (VALUES (15, 20, 18), (16, 16, 14), (17, 12, 10), (18, 7, 4), (19, 0, -1)) AS v (major, minor, row_locks)
+    JOIN server s ON s.major = v.major AND s.minor < v.minor
+),
 open AS (
     SELECT a.pid, a.usename, age(clock_timestamp(), a.xact_start) AS age
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
@@ -151,19 +163,20 @@ SELECT 'notice', 'client_connection_check_interval is 0',
        'A call whose client has gone away goes on waiting, and may win a claim that nobody hears of. Set it to 10s.'
 WHERE current_setting('client_connection_check_interval') = '0'
 UNION ALL
-SELECT 'notice', format('PostgreSQL %s has known faults in two-phase commit', current_setting('server_version')),
-       format('Update to %s.%s or later: row locks of prepared transactions may be overlooked.', v.major, v.minor)
-FROM (VALUES (15, 18), (16, 14), (17, 10), (18, 4), (19, 0)) AS v (major, minor)
-WHERE current_setting('server_version_num')::int / 10000 = v.major
-  AND current_setting('server_version_num')::int % 10000 < v.minor
-  AND current_setting('max_prepared_transactions') <> '0'
+SELECT 'notice', format('PostgreSQL %s has known faults in composite types, row locks and indexes', f.version),
+       f.advice || ', and install pg_once as built for it. Without it a row may be read in the layout that it had before an ALTER TABLE (CVE-2026-6460), a crash may lose data of rows that several transactions lock, and REINDEX CONCURRENTLY may leave the index of large values (TOAST) without entries. Then REINDEX what its release notes name.'
+FROM faulty f
 UNION ALL
-SELECT 'notice', format('PostgreSQL %s has known faults in ON CONFLICT', current_setting('server_version')),
-       'At SERIALIZABLE, which is a default here, an INSERT ... ON CONFLICT DO NOTHING of your own may let write skew pass; claims do not. Update to the newest minor.'
-FROM (VALUES (15, 20), (16, 16), (17, 12), (18, 7), (19, 0)) AS v (major, minor)
-WHERE current_setting('server_version_num')::int / 10000 = v.major
-  AND current_setting('server_version_num')::int % 10000 < v.minor
-  AND (current_setting('default_transaction_isolation') = 'serializable'
+SELECT 'notice', format('PostgreSQL %s has known faults in two-phase commit', f.version),
+       f.advice || ': a prepared transaction that was rolled back may be committed after a crash'
+                || CASE WHEN f.overlooks_row_locks THEN ', and row locks of prepared transactions may be overlooked.' ELSE '.' END
+FROM faulty f
+WHERE current_setting('max_prepared_transactions') <> '0'
+UNION ALL
+SELECT 'notice', format('PostgreSQL %s has known faults in ON CONFLICT', f.version),
+       f.advice || ': at SERIALIZABLE, which is a default here, an INSERT ... ON CONFLICT DO NOTHING of your own may let write skew pass; claims do not.'
+FROM faulty f
+WHERE (current_setting('default_transaction_isolation') = 'serializable'
        OR EXISTS (SELECT FROM pg_db_role_setting s, unnest(s.setconfig) c
                   WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
                     AND lower(c) = 'default_transaction_isolation=serializable'))

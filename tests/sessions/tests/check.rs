@@ -232,38 +232,90 @@ fn hasty_commits_are_found() {
     assert_eq!(findings(&mut session), no_rows());
 }
 
-/// A minor with faults counts where two-phase commit is used at all.
+/// What is found of a server of this version.
+fn faults(session: &mut Session, version: &str, number: u32) -> Rows {
+    changed_twice(
+        session,
+        (
+            "current_setting('server_version_num')::int",
+            &number.to_string(),
+        ),
+        (
+            "current_setting('server_version')",
+            &format!("text '{version}'"),
+        ),
+    );
+    session.rows("SELECT severity, finding, advice FROM check_soon() WHERE finding LIKE '%known faults%' ORDER BY finding")
+}
+
+/// The last minors with faults, the first without, and candidates of a release, whose number is the release's.
 #[test]
 fn faulty_minors_are_found() {
     let database = database();
     let mut session = database.session();
     quiet(&mut session);
-    let major = session.number("SELECT current_setting('server_version_num')::int / 10000");
-    let faulty = session.number(&format!(
-        "SELECT (regexp_match(prosrc, '\\({major}, (\\d+)\\)'))[1] FROM pg_proc
-         WHERE oid = 'once.check'::regproc"
-    ));
-    changed(
-        &mut session,
-        &format!("({major}, {faulty})"),
-        &format!("({major}, 9999)"),
-    );
-    let found = session.rows("SELECT severity, finding, advice FROM check_soon()");
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!(found[0][0].as_deref(), Some("notice"));
-    let advice = found[0][2].as_deref().unwrap();
-    assert!(advice.starts_with(&format!("Update to {major}.9999 or later")));
+    assert!(session.is_true("SELECT current_setting('max_prepared_transactions') <> '0'"));
+    for (version, number, fixed) in [
+        ("15.19 (Debian 15.19-0+deb12u1)", 150_019, "15.20"),
+        ("16.15", 160_015, "16.16"),
+        ("17.11", 170_011, "17.12"),
+        ("18.0", 180_000, "18.7"),
+        ("18.6", 180_006, "18.7"),
+        ("19rc1 (Debian 19~rc1-1)", 190_000, "19.0"),
+        ("19beta3", 190_000, "19.0"),
+        ("19devel", 190_000, "19.0"),
+    ] {
+        let found = faults(&mut session, version, number);
+        let text = |row: usize, column: usize| found[row][column].as_deref().unwrap();
+        assert_eq!(found.len(), 2, "{version}: {found:?}");
+        for (row, of) in ["composite types, row locks and indexes", "two-phase commit"]
+            .iter()
+            .enumerate()
+        {
+            assert_eq!(text(row, 0), "notice");
+            assert_eq!(
+                text(row, 1),
+                format!("PostgreSQL {version} has known faults in {of}")
+            );
+            let advice = text(row, 2);
+            assert!(
+                advice.starts_with(&format!("Update to {fixed} or later")),
+                "{version}: {advice}"
+            );
+        }
+        assert!(text(0, 2).contains("CVE-2026-6460"));
+        let overlooked =
+            text(1, 2).contains("row locks of prepared transactions may be overlooked");
+        assert_eq!(overlooked, number == 180_000, "{version}");
+    }
+    for (version, number) in [
+        ("15.20 (Debian 15.20-0+deb12u1)", 150_020),
+        ("16.16", 160_016),
+        ("17.12", 170_012),
+        ("18.7", 180_007),
+        ("18.10", 180_010),
+        ("19.0", 190_000),
+        ("19.1", 190_001),
+        ("20devel", 200_000),
+    ] {
+        assert_eq!(
+            faults(&mut session, version, number),
+            no_rows(),
+            "{version}"
+        );
+    }
+}
 
+/// Those of two-phase commit count where it is used at all.
+#[test]
+fn faults_of_two_phase_commit_are_found_where_it_is_used() {
     let cluster = Cluster::start(&["max_prepared_transactions = 0"]);
     let database = cluster.database();
     let mut session = database.session();
     quiet(&mut session);
-    changed(
-        &mut session,
-        &format!("({major}, {faulty})"),
-        &format!("({major}, 9999)"),
-    );
-    assert_eq!(soon(&mut session), no_rows());
+    let found = faults(&mut session, "18.6", 180_006);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(!found[0][1].as_deref().unwrap().contains("two-phase"));
 }
 
 /// Where SERIALIZABLE is a default, also of a role, the faults of ON CONFLICT there count.
@@ -272,16 +324,7 @@ fn faults_of_on_conflict_are_found() {
     let database = database();
     let mut session = database.session();
     quiet(&mut session);
-    let major = session.number("SELECT current_setting('server_version_num')::int / 10000");
-    let faulty = session.number(&format!(
-        "SELECT m[1] FROM pg_proc, regexp_matches(prosrc, '\\({major}, (\\d+)\\)', 'g') WITH ORDINALITY AS m (m, place)
-         WHERE oid = 'once.check'::regproc AND place = 2"
-    ));
-    changed(
-        &mut session,
-        &format!("({major}, {faulty})"),
-        &format!("({major}, 9999)"),
-    );
+    faults(&mut session, "18.6", 180_006);
     let seen = "SELECT count(*) FROM check_soon() WHERE severity = 'notice' AND finding LIKE '%faults in ON CONFLICT'";
     assert_eq!(session.number(seen), 0);
     session.run("SET default_transaction_isolation = serializable");
@@ -293,6 +336,8 @@ fn faults_of_on_conflict_are_found() {
         "ALTER DATABASE {name} SET default_transaction_isolation = 'SERIALIZABLE'"
     ));
     assert_eq!(session.number(seen), 1);
+    faults(&mut session, "18.7", 180_007);
+    assert_eq!(session.number(seen), 0);
 }
 
 /// There is to be a worker, and none has room.
@@ -413,11 +458,27 @@ fn impatient(session: &mut Session) {
 
 /// Makes `check_soon()`, which is `once.check()` with this other text.
 fn changed(session: &mut Session, from: &str, to: &str) {
+    changed_twice(session, (from, to), ("", ""));
+}
+
+/// The same with two other texts.
+fn changed_twice(session: &mut Session, one: (&str, &str), other: (&str, &str)) {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let mut source = "source".to_owned();
+    for (from, to) in [one, other]
+        .into_iter()
+        .filter(|(from, _)| !from.is_empty())
+    {
+        session.run(&format!(
+            "DO $do$ BEGIN ASSERT pg_get_functiondef('once.check'::regproc) LIKE '%' || {} || '%'; END $do$",
+            quoted(from)
+        ));
+        source = format!("replace({source}, {}, {})", quoted(from), quoted(to));
+    }
     session.run(&format!(
-        "DO $do$ DECLARE source text := pg_get_functiondef('once.check'::regproc); BEGIN
-             ASSERT source LIKE '%{from}%';
-             EXECUTE replace(replace(source, 'FUNCTION once.\"check\"()', 'FUNCTION public.check_soon()'),
-                             '{from}', '{to}');
+        "DO $do$ DECLARE source text := replace(pg_get_functiondef('once.check'::regproc),
+             'FUNCTION once.\"check\"()', 'FUNCTION public.check_soon()'); BEGIN
+             EXECUTE {source};
          END $do$"
     ));
 }
