@@ -164,7 +164,7 @@ SELECT 'notice', 'client_connection_check_interval is 0',
 WHERE current_setting('client_connection_check_interval') = '0'
 UNION ALL
 SELECT 'notice', format('PostgreSQL %s has known faults in composite types, row locks and indexes', f.version),
-       f.advice || ', and install pg_once as built for it. Without it a row may be read in the layout that it had before an ALTER TABLE (CVE-2026-6460), a crash may lose data of rows that several transactions lock, and REINDEX CONCURRENTLY may leave the index of large values (TOAST) without entries. Then REINDEX what its release notes name.'
+       f.advice || ', and install pg_once as built for it. Without it a row may be read in the layout that it had before an ALTER TABLE (CVE-2026-6460), a crash may lose data where several transactions lock one row, and REINDEX CONCURRENTLY may leave the index of large values (TOAST) without entries. Then REINDEX what its release notes name.'
 FROM faulty f
 UNION ALL
 SELECT 'notice', format('PostgreSQL %s has known faults in two-phase commit', f.version),
