@@ -52,6 +52,7 @@ for way in ${PG_WAYS:-installed download debian wheel source newer}; do
         echo "$found"
         exit
     fi
+    grep -q "^  $way: " "$DECLINED" || echo "  $way: failed, see above" >>"$DECLINED"
 done
 echo "no PostgreSQL $major could be had here:
 $(cat "$DECLINED")" >&2

@@ -61,8 +61,8 @@ libpq=$(cd "$tree" && find lib -name libpq.so.5)
 find "$tree/lib/postgresql" -type f -perm -u+x | while read -r program; do
     "$fresh/tools/usr/bin/patchelf" --print-interpreter "$program" >/dev/null 2>&1 || continue
     "$fresh/tools/usr/bin/patchelf" --set-interpreter "$home/newer/$loader" --force-rpath \
-        --set-rpath "$home/newer:$home/$(dirname "$libpq")" "$program"
-done
+        --set-rpath "$home/newer:$home/$(dirname "$libpq")" "$program" || exit
+done || decline "patchelf failed"
 rm -rf "$home"
 mv "$tree" "$home"
 "$home/lib/postgresql/$major/bin/postgres" --version >&2 || decline "its programs do not run here"
