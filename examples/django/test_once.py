@@ -13,7 +13,7 @@ import django
 
 django.setup()
 
-from django.db import IntegrityError, connection, connections, transaction  # noqa: E402
+from django.db import Error, IntegrityError, connection, connections, transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from once import claim, find_or_create, locked, named_lock  # noqa: E402
 from shop.models import Book, BuildFailure, Payment, Service, WebhookEvent  # noqa: E402
@@ -143,9 +143,13 @@ class Once(unittest.TestCase):
         with locked(Payment, **key) as second:
             self.assertNotEqual(first.id, second.id)
 
-    def test_an_event_is_found_by_its_generated_column(self):
-        event = WebhookEvent.objects.create(payload={"id": f"evt-{self.number}"})
-        self.assertEqual(find_or_create(WebhookEvent, event_id=f"evt-{self.number}", defaults={"payload": {}})[0], event)
+    def test_eight_processes_store_one_event_by_its_generated_column(self):
+        event = f"evt-{self.number}"
+        stored = at_once(8, lambda: find_or_create(WebhookEvent, event_id=event, defaults={"payload": {"id": event}})[1])
+        self.assertEqual(stored.count(True), 1)
+        self.assertEqual([event.payload for event in rows(WebhookEvent, event_id=event)], [{"id": event}])
+        with self.assertRaisesRegex(Error, 'does not have the key'):
+            find_or_create(WebhookEvent, event_id=event + "2", defaults={"payload": {"id": event + "3"}})
 
     # Whoever loads an instance, waits for the turn and then saves that instance writes over what others have committed.
     def test_an_instance_that_was_loaded_before_the_lock_loses_an_update(self):

@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { and, asc, eq, sql } from "drizzle-orm";
 import { db, pool } from "./database.mjs";
 import { claim, findOrCreate, withLock, withRowLock } from "./once.mjs";
-import { books, buildFailures, payments, services } from "./schema.mjs";
+import { books, buildFailures, payments, services, webhookEvents } from "./schema.mjs";
 
 // What a process of its own can do.
 const work = {
@@ -20,6 +20,7 @@ const work = {
     const [book, created] = await findOrCreate(db, books, key, { edition: 2 });
     return [book.id, created];
   },
+  store: async (eventId) => (await findOrCreate(db, webhookEvents, { eventId }, { payload: { id: eventId } }))[1],
   pay: async (key, times, amount) => {
     for (let time = 0; time < times; time++) {
       await withRowLock(db, payments, key, (payment, tx) => add(tx, payment, amount));
@@ -140,6 +141,15 @@ function tests() {
     await atOnce(8, "pay", { ...key, ...living }, 1, 1);
     const found = await rows(payments, key);
     assert.deepEqual(found.map(({ deletedAt, amount }) => [deletedAt === null, amount]), [[false, "0.00"], [true, "8.00"]]);
+  });
+
+  test("eight processes store one event by its generated column", async () => {
+    const eventId = `evt-${number()}`;
+    const told = await atOnce(8, "store", eventId);
+    assert.equal(told.filter((created) => created).length, 1);
+    assert.deepEqual((await rows(webhookEvents, { eventId })).map(({ payload }) => payload), [{ id: eventId }]);
+    const other = findOrCreate(db, webhookEvents, { eventId: `${eventId}-2` }, { payload: { id: `${eventId}-3` } });
+    await assert.rejects(other, ({ cause }) => /does not have the key/.test(cause.message));
   });
 
   // Whoever loads a row, waits for the turn and then writes what follows from that row writes over what others have committed.

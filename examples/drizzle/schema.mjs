@@ -42,3 +42,10 @@ export const buildFailures = pgTable("build_failures", {
   repo: text().notNull(),
   ...timestamps,
 });
+
+export const webhookEvents = pgTable("webhook_events", {
+  id: id(),
+  payload: jsonb().notNull(),
+  eventId: text("event_id").generatedAlwaysAs(sql`payload ->> 'id'`).unique(),
+  ...timestamps,
+});

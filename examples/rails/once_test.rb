@@ -83,6 +83,14 @@ class OnceTest < Minitest::Test
     assert_match(/null value in column "amount".*^HINT: .*defaults/m, error.message)
   end
 
+  def test_eight_processes_call_with_payment_lock
+    lock = ["SELECT created FROM with_payment_lock(?, 'A', defaults => ?)", service.id,
+            { amount: 0, status: 0, created_at: "now", updated_at: "now" }.to_json]
+    created = at_once(8) { Payment.connection.select_value(Payment.sanitize_sql(lock)) }
+    assert_equal 1, created.count(true)
+    assert_equal ["pending"], rows(Payment, service_id: service.id).map(&:status)
+  end
+
   def test_a_discarded_payment_is_not_found
     key = { service_id: service.id, line_item_id: "A" }
     old = Payment.with_row_lock(**key) { |payment| payment.tap(&:discard!) }

@@ -7,7 +7,7 @@ from decimal import Decimal
 from multiprocessing import get_context
 
 from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from models import Book, BuildFailure, Payment, Service, Status, WebhookEvent, engine, now
@@ -124,14 +124,17 @@ class Once(unittest.TestCase):
             session.flush()
             self.assertIsNot(with_row_lock(session, Payment, **key), first)
 
-    def test_an_event_is_found_by_its_generated_column(self):
-        with Session(engine) as session, session.begin():
-            event = WebhookEvent(payload={"id": f"evt-{self.number}"})
-            session.add(event)
-            session.flush()
-            found, created = find_or_create(session, WebhookEvent, event_id=f"evt-{self.number}", defaults={"payload": {}})
-            self.assertIs(found, event)
-            self.assertFalse(created)
+    def test_eight_processes_store_one_event_by_its_generated_column(self):
+        event = f"evt-{self.number}"
+
+        def store():
+            with Session(engine) as session, session.begin():
+                return find_or_create(session, WebhookEvent, event_id=event, defaults={"payload": {"id": event}})[1]
+
+        self.assertEqual(at_once(8, store).count(True), 1)
+        self.assertEqual([event.payload for event in rows(WebhookEvent, event_id=event)], [{"id": event}])
+        with Session(engine) as session, self.assertRaisesRegex(DBAPIError, "does not have the key"):
+            find_or_create(session, WebhookEvent, event_id=event + "2", defaults={"payload": {"id": event + "3"}})
 
     # A session keeps one object for each row, its identity map, and gives that back with the values that it has,
     # whatever a later statement has read: what others have committed in between is written over.
