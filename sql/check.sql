@@ -43,7 +43,7 @@ stored AS (
     SELECT * FROM once.backlog()
 ),
 kept (name) AS (
-    VALUES ('access_policy'), ('claim'), ('work_record'), ('work_floor'), ('merged_rows')
+    VALUES ('access_policy'), ('claim'), ('work_record'), ('work_floor')
 ),
 /* A lock has an entry, and an entry of another table, which is twice as large, for each of its holders. Those of
    SERIALIZABLE are elsewhere. */
@@ -103,6 +103,11 @@ SELECT 'error', format('once.%s is not saved by pg_dump', k.name),
        'It is not registered with the extension: a restored database would have forgotten it. Install the extension again, or report this.'
 FROM kept k JOIN tables t USING (name)
 WHERE NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_once' AND t.oid = ANY (e.extconfig))
+UNION ALL
+SELECT 'notice', format('%s, who owns the extension and once.merged_rows, could not restore that table from a dump', quote_ident(pg_get_userbyid(e.extowner))),
+       'Only a superuser creates in schema once. Let one restore the dump, or move the table before pg_dump: ALTER TABLE once.merged_rows SET SCHEMA …; the next merge makes a new one.'
+FROM pg_extension e, tables t JOIN pg_namespace n ON n.nspname = 'once'
+WHERE e.extname = 'pg_once' AND t.name = 'merged_rows' AND NOT has_schema_privilege(e.extowner, n.oid, 'CREATE')
 UNION ALL
 SELECT 'warning', format('about %s of %s claims and works have expired and are still stored', s.expired, s.total),
        CASE WHEN w.preloaded THEN 'The worker does not keep up: see pg_once.sweep_interval and the server''s log.'

@@ -17,7 +17,6 @@ DECLARE
     tables CONSTANT pg_catalog.text[] := ARRAY[
         'once.access_policy',
         'once.claim',
-        'once.merged_rows',
         'once.work_floor',
         'once.work_record'
     ];
@@ -80,12 +79,12 @@ DECLARE
         'once.claims_of(pg_catalog.text, pg_catalog.text, pg_catalog.int4)',
         'once.counters()',
         'once.define_row_lock(pg_catalog.text, pg_catalog.regclass, pg_catalog.text[], pg_catalog.jsonb)',
-        'once.find_duplicates(pg_catalog.regclass, pg_catalog.text[])',
-        'once.guard_plan(pg_catalog.regclass, pg_catalog.text[])',
+        'once.find_duplicates(pg_catalog.regclass, pg_catalog.text[], pg_catalog.jsonb)',
+        'once.guard_plan(pg_catalog.regclass, pg_catalog.text[], pg_catalog.jsonb)',
         'once.lock_hash(pg_catalog.text, pg_catalog.text)',
         'once.lock_name(pg_catalog.int8, pg_catalog.int8, pg_catalog.int8, pg_catalog.text)',
         'once.may_use(pg_catalog.text)',
-        'once.merge_duplicates(pg_catalog.regclass, pg_catalog.text[], pg_catalog.text, pg_catalog.bool, pg_catalog.text, pg_catalog.int4)',
+        'once.merge_duplicates(pg_catalog.regclass, pg_catalog.text[], pg_catalog.text, pg_catalog.bool, pg_catalog.text, pg_catalog.int4, pg_catalog.bool, pg_catalog.jsonb)',
         'once.row_lock(pg_catalog.anyelement, pg_catalog.text[], pg_catalog.jsonb, pg_catalog.interval, pg_catalog."any")',
         'once.visible_claims()',
         'once.visible_namespaces()',
@@ -160,10 +159,8 @@ END
 $$;
 DROP FUNCTION once.grant_to_public(pg_catalog.text);
 
-/* The extension's owner may dump and restore the users' facts. The removed rows are data of users: only the
-   owner reads them, and clears them away. */
+/* The extension's owner may dump and restore the users' facts. */
 GRANT SELECT, INSERT ON TABLE once.access_policy TO @extowner@;
 GRANT SELECT, INSERT ON TABLE once.claim TO @extowner@;
-GRANT SELECT, INSERT, DELETE ON TABLE once.merged_rows TO @extowner@;
 GRANT SELECT, INSERT ON TABLE once.work_floor TO @extowner@;
 GRANT SELECT, INSERT ON TABLE once.work_record TO @extowner@;

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::pg::store::Store;
 use crate::pg::table::{Column, Table};
 use crate::pg::text::{decode, literal};
-use crate::pg::{Call, ErrorReport, session};
-use crate::row::{alias, column, columns, opened};
+use crate::pg::{Call, ErrorReport, Value, session};
+use crate::row::{Cell, alias, column, columns, condition_beside, object as members, opened};
 
 mod find;
 mod guard;
@@ -19,19 +19,19 @@ mod reference;
 mod relation;
 mod rights;
 
-use merge::{Keep, Merge};
+use merge::{Keep, Merge, Request};
 
 #[pg_extern(sql = false)]
 fn find_duplicates(call: Call) -> Result<(), ErrorReport> {
     let table = target(call)?;
-    let key = Key::of(call, &table)?;
+    let key = Key::of(call, &table, 2)?;
     Ok(find::all(&key, &Store::of(call).map_err(Error::from)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn merge_duplicates(call: Call) -> Result<(), ErrorReport> {
     let table = target(call)?;
-    let key = Key::of(call, &table)?;
+    let key = Key::of(call, &table, 7)?;
     let keep = Keep::named(name(call, 2, "keep")?.as_deref())?;
     let dry_run = call.boolean(3)?.ok_or(Error::Null {
         argument: "dry_run",
@@ -43,16 +43,25 @@ fn merge_duplicates(call: Call) -> Result<(), ErrorReport> {
         Some(groups) if groups < 1 => Err(Error::MaxGroupsOutOfRange)?,
         groups => groups,
     };
+    let skip_blocked = call.boolean(6)?.ok_or(Error::Null {
+        argument: "skip_blocked",
+    })?;
     session::demand_writable(c"merge_duplicates()").map_err(Error::from)?;
-    let merge = Merge::new(&key, keep, order_by)?;
     let store = Store::of(call).map_err(Error::from)?;
-    Ok(merge.all(dry_run, max_groups, &store)?)
+    let request = Request {
+        keep,
+        order_by,
+        dry_run,
+        max_groups,
+        skip_blocked,
+    };
+    Ok(Merge::new(&key, request, &store)?.all()?)
 }
 
 #[pg_extern(sql = false)]
 fn guard_plan(call: Call) -> Result<SetOfIterator<'static, String>, ErrorReport> {
     let table = target(call)?;
-    let key = Key::of(call, &table)?;
+    let key = Key::of(call, &table, 2)?;
     Ok(SetOfIterator::new(guard::plan(&key)?))
 }
 
@@ -61,21 +70,47 @@ pub struct Key<'a> {
     table: &'a Table,
     /// In the order in which they were given.
     columns: Vec<&'a Column>,
+    /// Further columns with the value that a row must have to count.
+    condition: Vec<Cell<'a>>,
+    condition_json: String,
     /// The name of a row of the table in a statement, which no column has.
     alias: String,
 }
 
 impl<'a> Key<'a> {
-    fn of(call: Call, table: &'a Table) -> Result<Self, Error> {
+    /// The second argument, and the condition at `condition`.
+    fn of(call: Call, table: &'a Table, condition: usize) -> Result<Self, Error> {
         let columns = columns(call, 1, table)?;
         for column in &columns {
             ordered(table, &column.name)?;
         }
+        let condition_json = call.json(condition)?.flatten().unwrap_or_default();
+        let condition = members(call, condition, "condition")?;
+        let condition = condition_beside(&columns, table, &condition)?;
         Ok(Self {
             table,
             columns,
+            condition,
+            condition_json,
             alias: alias(table),
         })
+    }
+
+    /// ` WHERE …`, that a row counts, and its arguments. Empty where all rows do.
+    fn where_counts(&self) -> Result<(String, Vec<Value<'a>>), Error> {
+        let mut arguments = Vec::new();
+        let counts = has_values(self.table, &self.condition, &self.alias, &mut arguments)?;
+        let counts = match counts.as_str() {
+            "" => String::new(),
+            counts => format!(" WHERE {counts}"),
+        };
+        Ok((counts, arguments))
+    }
+
+    /// The columns of the key and of the condition.
+    fn all_columns(&self) -> impl Iterator<Item = &'a Column> {
+        let conditions = self.condition.iter().map(|cell| cell.column);
+        self.columns.iter().copied().chain(conditions)
     }
 
     /// `alias.column AS k1, …`
@@ -96,6 +131,34 @@ impl<'a> Key<'a> {
     fn places(&self, alias: &str) -> String {
         list(0..self.columns.len(), |i| format!("{alias}.k{i}"))
     }
+}
+
+/// The condition that the row called `alias` has these values, which go behind the arguments.
+fn has_values<'a>(
+    table: &Table,
+    cells: &[Cell<'a>],
+    alias: &str,
+    arguments: &mut Vec<Value<'a>>,
+) -> Result<String, Error> {
+    let mut conditions = Vec::new();
+    for Cell { column, value } in cells {
+        if value.is_null() {
+            conditions.push(column.is_null(alias));
+        } else {
+            arguments.push(value.clone());
+            conditions.push(equals(table, column, alias, arguments.len())?);
+        }
+    }
+    Ok(conditions.join(" AND "))
+}
+
+/// The condition that the column of the row called `alias` equals a parameter.
+fn equals(table: &Table, column: &Column, alias: &str, parameter: usize) -> Result<String, Error> {
+    let equals = column.equals(alias, &format!("${parameter}"))?;
+    equals.ok_or_else(|| Error::ColumnWithoutEquality {
+        table: table.name.clone(),
+        column: column.name.clone(),
+    })
 }
 
 /// The table that the first argument is.

@@ -139,7 +139,7 @@ pub enum Error {
         is: &'static str,
     },
     TableGone,
-    /// A table of schema once that is missing, or not as CREATE EXTENSION has made it.
+    /// A table of schema once that is missing, or not as the extension has made it.
     TableUnusable(Unusable),
     /// The query was planned for another row type, or another table, than there is now.
     PlanOutdated,
@@ -262,6 +262,14 @@ pub enum Error {
     Postgres(ServerError),
 }
 
+/// What an error says, where it is not raised.
+pub struct Words {
+    pub text: String,
+    pub detail: Option<String>,
+    /// The table that the server's error names, quoted and with its schema.
+    pub table: Option<String>,
+}
+
 /// The hint for an answer that a transaction with one snapshot cannot give.
 const RETRY: &CStr = c"Retry the whole transaction. At READ COMMITTED the call answers instead.";
 
@@ -280,6 +288,21 @@ struct Message {
 }
 
 impl Error {
+    pub fn into_words(self) -> Words {
+        match self.message() {
+            Ok(message) => Words {
+                text: message.text,
+                detail: message.detail,
+                table: None,
+            },
+            Err(raised) => Words {
+                text: raised.message(),
+                detail: raised.detail(),
+                table: raised.table(),
+            },
+        }
+    }
+
     fn message(self) -> Result<Message, ServerError> {
         let plain = |code, text: &str| Message {
             code,
@@ -888,6 +911,9 @@ fn unusable_table(unusable: Unusable) -> Message {
         Flaw::NotATable => "is not a table".into(),
         Flaw::NotAMember => "does not belong to extension pg_once".into(),
         Flaw::SchemaNotAMember => "is in a schema that does not belong to extension pg_once".into(),
+        Flaw::Owner if table == OwnTable::MergedRows => {
+            "belongs neither to the owner of extension pg_once nor to that of the database".into()
+        }
         Flaw::Owner => "has another owner than schema once".into(),
         Flaw::OwnersDiffer => "has another owner than the other tables of extension pg_once".into(),
         Flaw::Columns => "does not have the columns of extension pg_once".into(),
@@ -900,9 +926,10 @@ fn unusable_table(unusable: Unusable) -> Message {
         code: ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         text: format!("table {} {what}", name(table)),
         detail: None,
-        hint: Some(
-            "pg_once uses a table of schema once only as CREATE EXTENSION has made it.".into(),
-        ),
+        hint: Some(match table {
+            OwnTable::MergedRows => "pg_once uses this table only as a merge has made it, for the owner of the extension. Move it away with ALTER TABLE once.merged_rows SET SCHEMA …: the next merge makes a new one.".into(),
+            _ => "pg_once uses a table of schema once only as CREATE EXTENSION has made it.".into(),
+        }),
         function: "pg_once",
     }
 }

@@ -3,6 +3,7 @@
 use super::rights::{Needs, reading};
 use super::{Key, list};
 use crate::error::Error;
+use crate::pg::Value;
 use crate::pg::cursor::Cursor;
 use crate::pg::store::Store;
 use crate::pg::text::{literal, with_fixed_formats};
@@ -24,9 +25,10 @@ pub fn all(key: &Key, store: &Store) -> Result<(), Error> {
         true => "",
         false => " /* as the owner */",
     };
+    let (statement, arguments) = statement(key)?;
     run_as.run(|| {
         with_fixed_formats(|| {
-            let groups = Cursor::open(&format!("{}{whose}", statement(key)), &[])?;
+            let groups = Cursor::open(&format!("{statement}{whose}"), &arguments)?;
             loop {
                 let fetched = groups.fetch(FETCHED, |rows| {
                     for row in 0..rows.count() {
@@ -44,9 +46,10 @@ pub fn all(key: &Key, store: &Store) -> Result<(), Error> {
 }
 
 /// Only keys and places of all rows are sorted; whole rows are read of the groups alone.
-fn statement(key: &Key) -> String {
+fn statement<'a>(key: &Key<'a>) -> Result<(String, Vec<Value<'a>>), Error> {
     let Key { table, alias, .. } = key;
     let name = &table.name;
+    let (counts, arguments) = key.where_counts()?;
     let (named, listed, k) = (key.named(), key.listed(), |alias| key.places(alias));
     let age: String = table
         .primary_key
@@ -56,7 +59,7 @@ fn statement(key: &Key) -> String {
     let pairs = list(key.columns.iter().enumerate(), |(i, column)| {
         format!("{}, f.k{i}", literal(&column.name))
     });
-    format!(
+    let statement = format!(
         "SELECT pg_catalog.jsonb_build_object({pairs}), f.copies, pg_catalog.jsonb_agg(f.j ORDER BY f.n) FROM (\
              SELECT s.*, pg_catalog.sum(pg_catalog.pg_column_size(s.j)) \
                  OVER (PARTITION BY {} ORDER BY s.n) AS bytes FROM (\
@@ -67,7 +70,7 @@ fn statement(key: &Key) -> String {
                          pg_catalog.count(*) OVER (PARTITION BY {listed}) AS copies, \
                          pg_catalog.row_number() OVER (PARTITION BY {listed} \
                              ORDER BY {age}{alias}.tableoid, {alias}.ctid) AS n \
-                     FROM {name} AS {alias}) AS g \
+                     FROM {name} AS {alias}{counts}) AS g \
                  WHERE g.copies OPERATOR(pg_catalog.>) 1 \
                  AND g.n OPERATOR(pg_catalog.<=) {ROWS} OFFSET 0) AS s) AS f \
          WHERE f.n OPERATOR(pg_catalog.=) 1 OR f.bytes OPERATOR(pg_catalog.<=) {BYTES} \
@@ -75,5 +78,6 @@ fn statement(key: &Key) -> String {
         k("s"),
         k("f"),
         k("f"),
-    )
+    );
+    Ok((statement, arguments))
 }

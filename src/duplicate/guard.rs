@@ -6,18 +6,25 @@ use super::rights::{Needs, reading};
 use crate::error::Error;
 use crate::pg::spi::{self, View};
 use crate::pg::text::literal;
+use crate::row::{Cell, constant};
 
 /// The plan, one statement each; empty where a unique index guards the key already.
 pub fn plan(key: &Key) -> Result<Vec<String>, Error> {
-    let (relations, nullable) = tree(key)?;
+    let has_condition = !key.condition.is_empty();
+    // Whether a predicate follows from the condition is computed as the planner does for a SELECT, by
+    // code of the table.
+    let (relations, nullable) = match has_condition {
+        true => reading(key.table, &needs(key))?.run(|| tree(key))?,
+        false => tree(key)?,
+    };
     let Some(top) = relations.first() else {
         return Err(Error::TableGone);
     };
-    let mut plan = Plan::new(key, nullable);
+    let mut plan = Plan::new(key, nullable)?;
     if let Some(index) = top.guard() {
         // What is left to do where a plan was broken off after its index.
         let is_planned = index.name == top.planned_name && index.form.is_plain;
-        if !top.is_partitioned && index.constraint.is_none() && is_planned {
+        if !(top.is_partitioned || has_condition) && index.constraint.is_none() && is_planned {
             plan.constraint(top, index);
         }
         return Ok(plan.statements());
@@ -66,18 +73,22 @@ fn missing_in_key(relation: &Relation, key: &Key) -> Option<String> {
     })
 }
 
+fn needs(key: &Key) -> Needs {
+    Needs::columns(key.all_columns().map(|column| column.name.as_str()))
+}
+
 fn refuse_duplicates(key: &Key) -> Result<(), Error> {
     let Key { table, alias, .. } = key;
+    let (counts, arguments) = key.where_counts()?;
     let statement = format!(
         "SELECT pg_catalog.count(*), pg_catalog.sum(g.copies OPERATOR(pg_catalog.-) 1)::pg_catalog.int8 \
-         FROM (SELECT pg_catalog.count(*) AS copies FROM {} AS {alias} GROUP BY {}) AS g \
+         FROM (SELECT pg_catalog.count(*) AS copies FROM {} AS {alias}{counts} GROUP BY {}) AS g \
          WHERE g.copies OPERATOR(pg_catalog.>) 1",
         table.name,
         key.listed()
     );
-    let needs = Needs::columns(key.columns.iter().map(|column| column.name.as_str()));
-    let (groups, rows) = reading(table, &needs)?.run(|| {
-        spi::run(&statement, &[], View::Isolated, |rows| {
+    let (groups, rows) = reading(table, &needs(key))?.run(|| {
+        spi::run(&statement, &arguments, View::Isolated, |rows| {
             let number = |column| Ok::<_, Error>(rows.integer(0, column)?.unwrap_or_default());
             Ok((number(0)?, number(1)?))
         })
@@ -108,6 +119,39 @@ impl Form {
             ""
         }
     }
+
+    /// ` WHERE …` of a partial index.
+    fn only(&self) -> String {
+        let predicate = self.predicate.as_ref();
+        predicate.map_or(String::new(), |predicate| format!(" WHERE {predicate}"))
+    }
+}
+
+/// What the indexes of the plan are restricted to, in SQL.
+fn predicate(key: &Key) -> Result<Option<String>, Error> {
+    const ROW: &str = "once_row";
+    let mut conditions = Vec::new();
+    for Cell { column, value } in &key.condition {
+        let name = &column.quoted;
+        if value.is_null() {
+            conditions.push(format!("{name} IS NULL"));
+            continue;
+        }
+        let kind = column.base_type_name()?.ok_or(Error::TextInvalid {
+            what: "the name of a type",
+        })?;
+        let constant = format!("{}::{kind}", constant(value)?);
+        let equals = column.equals(ROW, &constant)?;
+        let equals = equals.ok_or_else(|| Error::ColumnWithoutEquality {
+            table: key.table.name.clone(),
+            column: column.name.clone(),
+        })?;
+        conditions.push(match equals.strip_prefix(ROW) {
+            Some(equals) => equals.trim_start_matches('.').to_owned(),
+            None => equals,
+        });
+    }
+    Ok((!conditions.is_empty()).then(|| conditions.join(" AND ")))
 }
 
 /// The statements by what they may have to wait for.
@@ -121,16 +165,17 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(key: &Key, nullable: bool) -> Self {
-        Self {
+    fn new(key: &Key, nullable: bool) -> Result<Self, Error> {
+        Ok(Self {
             form: Form {
                 columns: key.columns.iter().map(|c| c.quoted.clone()).collect(),
                 nulls_are_equal: nullable,
                 is_plain: true,
+                predicate: predicate(key)?,
             },
             concurrent: Vec::new(),
             exclusive: Vec::new(),
-        }
+        })
     }
 
     fn plain(&mut self, table: &Relation) {
@@ -144,11 +189,12 @@ impl Plan {
         let mut wholes: Vec<(i64, Index)> = Vec::new();
         for table in relations.iter().filter(|table| table.is_partitioned) {
             let is_first = wholes.is_empty();
-            let has_constraint = |index: &&Index| {
+            let is_whole = |index: &&Index| {
                 let is_like = is_first || index.form == self.form;
-                index.fits && index.constraint.is_some() && index.form.is_plain && is_like
+                let is_constraint = index.constraint.is_some() || index.form.predicate.is_some();
+                index.fits && is_constraint && index.form.is_plain && is_like
             };
-            let whole = match table.indexes.iter().find(has_constraint) {
+            let whole = match table.indexes.iter().find(is_whole) {
                 Some(index) => index.clone(),
                 None => self.whole(table),
             };
@@ -165,10 +211,17 @@ impl Plan {
             let Some((_, above)) = table.parent.and_then(whole_of) else {
                 continue;
             };
+            // PostgreSQL writes a predicate in other words than a plan does.
+            let is_from_before = |index: &Index| {
+                let mut form = index.form.clone();
+                form.predicate.clone_from(&self.form.predicate);
+                let is_partial = index.form.predicate.is_some();
+                is_partial && index.name == table.planned_name && form == self.form
+            };
             let is_free = |index: &&Index| {
                 index.is_valid
                     && index.fits
-                    && index.form == self.form
+                    && (index.form == self.form || is_from_before(index))
                     && index.parent.is_none_or(|parent| parent == above.oid)
             };
             let index = match table.indexes.iter().find(is_free) {
@@ -202,14 +255,14 @@ impl Plan {
             ));
         }
         let (columns, nulls) = (self.form.columns.join(", "), self.form.nulls());
-        let (name, table_name) = (&table.free_name, &table.name);
+        let (name, table_name, only) = (&table.free_name, &table.name, self.form.only());
         let null = if nulls.is_empty() {
             ""
         } else {
             "; NULLS NOT DISTINCT since a column of the key can be NULL"
         };
         self.concurrent.push(format!(
-            "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {table_name} ({columns}){nulls} \
+            "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {table_name} ({columns}){nulls}{only} \
              /* CONCURRENTLY: the table stays in use; fails with 23505 where a duplicate is made \
              meanwhile: merge, and ask for a plan again{null} */"
         ));
@@ -227,7 +280,8 @@ impl Plan {
 
     /// Makes a constraint of the index of a table without partitions.
     fn constraint(&mut self, table: &Relation, index: &Index) {
-        if index.constraint.is_some() {
+        // A partial index can be no constraint.
+        if index.constraint.is_some() || index.form.predicate.is_some() {
             return;
         }
         let name = &index.name;
@@ -246,6 +300,23 @@ impl Plan {
         let (columns, nulls) = (self.form.columns.join(", "), self.form.nulls());
         let (name, qualified) = (&table.free_name, table.qualified(&table.free_name));
         let table = &table.name;
+        if self.form.predicate.is_some() {
+            let only = self.form.only();
+            self.exclusive.push(format!(
+                "CREATE UNIQUE INDEX IF NOT EXISTS {name} ON ONLY {table} ({columns}){nulls}{only} \
+                 /* ONLY: invalid until every partition has its part; new partitions get theirs by themselves */"
+            ));
+            return Index {
+                oid: 0,
+                name: name.clone(),
+                qualified,
+                is_valid: false,
+                fits: true,
+                form: self.form.clone(),
+                constraint: None,
+                parent: None,
+            };
+        }
         let statement =
             format!("ALTER TABLE ONLY {table} ADD CONSTRAINT {name} UNIQUE{nulls} ({columns})");
         self.exclusive.push(format!(

@@ -2,12 +2,14 @@
 
 use serde_json::Value as Json;
 
-use super::reference::{array, text};
+use super::reference::{array, read, text};
 use super::{Key, list};
 use crate::error::Error;
-use crate::pg::Value;
 use crate::pg::spi::{self, View};
+use crate::pg::table::{Column, Table};
 use crate::pg::text::{literal, with_fixed_settings};
+use crate::pg::{Value, predicate};
+use crate::row::opened;
 
 /// The table, or one of its partitions.
 pub struct Relation {
@@ -37,7 +39,8 @@ impl Relation {
     }
 }
 
-/// A unique index over exactly the key columns.
+/// A unique index that keeps duplicates out once it is valid: over the key columns, with or without
+/// columns of the condition, and for all rows that count.
 #[derive(Clone)]
 pub struct Index {
     pub oid: i64,
@@ -63,12 +66,20 @@ pub struct Form {
     pub nulls_are_equal: bool,
     /// In the default order, and without other columns beside.
     pub is_plain: bool,
+    /// Of a partial index, as PostgreSQL writes it.
+    pub predicate: Option<String>,
 }
 
 /// The table first, then its partitions from top to bottom; and whether NULL is possible in the key.
 pub fn tree(key: &Key) -> Result<(Vec<Relation>, bool), Error> {
-    let names = list(&key.columns, |column| literal(&column.name));
-    let statement = STATEMENT.replace("{names}", &names);
+    let all = list(key.all_columns(), |column| literal(&column.name));
+    let nulls = list(&key.condition, |cell| cell.value.is_null().to_string());
+    let partial = list(guarding_partial_indexes(key)?, |index| index.to_string());
+    let statement = STATEMENT
+        .replace("{all}", &all)
+        .replace("{nulls}", &nulls)
+        .replace("{count}", &key.columns.len().to_string())
+        .replace("{partial}", &partial);
     let oid = Value::integer(i64::from(key.table.oid()));
     let found = with_fixed_settings(|| {
         spi::run(&statement, &[oid], View::Newest, |rows| {
@@ -112,6 +123,7 @@ fn relation(json: &Json) -> Relation {
                         .collect(),
                     nulls_are_equal: index["nulls_are_equal"] == Json::Bool(true),
                     is_plain: index["plain"] == Json::Bool(true),
+                    predicate: index["predicate"].as_str().map(str::to_owned),
                 },
                 constraint: index["constraint"].as_str().map(str::to_owned),
                 parent: index["parent"].as_i64(),
@@ -120,25 +132,62 @@ fn relation(json: &Json) -> Relation {
     }
 }
 
-/// NULL is possible where a column is not declared NOT NULL, or that was never verified.
+/// The partial unique indexes of the table and its partitions whose predicate follows from the
+/// condition: they hold all rows that count.
+fn guarding_partial_indexes(key: &Key) -> Result<Vec<u32>, Error> {
+    let mut guarding = Vec::new();
+    if key.condition.is_empty() {
+        return Ok(guarding);
+    }
+    for found in array(&read(PARTIAL, key.table.oid())?) {
+        let table = opened(Table::named(&text(found, "table"))?)?;
+        let values: Option<Vec<(&Column, &Value)>> = key
+            .condition
+            .iter()
+            .map(|cell| Some((table.column(&cell.column.name)?, &cell.value)))
+            .collect();
+        let index = found["index"].as_i64().unwrap_or_default() as u32;
+        if let Some(values) = values
+            && predicate::follows(index, &values)?
+        {
+            guarding.push(index);
+        }
+    }
+    Ok(guarding)
+}
+
+const PARTIAL: &str = "\
+SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+    'table', pg_catalog.format('%I.%I', n.nspname, r.relname), 'index', x.indexrelid::pg_catalog.int8)), '[]')::pg_catalog.text
+FROM (SELECT $1::pg_catalog.oid
+    UNION SELECT t.relid FROM pg_catalog.pg_partition_tree($1::pg_catalog.oid::pg_catalog.regclass) AS t) AS part (oid)
+JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) part.oid
+JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) r.relnamespace
+JOIN pg_catalog.pg_index AS x ON x.indrelid OPERATOR(pg_catalog.=) part.oid
+WHERE x.indisunique AND x.indpred IS NOT NULL AND r.relkind OPERATOR(pg_catalog.<>) 'f'";
+
+/// NULL is possible in the key where a column is not declared NOT NULL, or that was never verified; and
+/// in a column of the condition where that says so.
 const STATEMENT: &str = "\
 WITH part (oid, parent, level) AS (
     SELECT $1::pg_catalog.oid, NULL::pg_catalog.oid, 0
     UNION ALL SELECT t.relid, t.parentrelid, t.level
     FROM pg_catalog.pg_partition_tree($1::pg_catalog.oid::pg_catalog.regclass) AS t
     WHERE t.relid OPERATOR(pg_catalog.<>) $1::pg_catalog.oid::pg_catalog.regclass
-), wanted (name, place) AS (
-    SELECT w.name, w.place FROM pg_catalog.unnest(ARRAY[{names}]::pg_catalog.text[]) WITH ORDINALITY AS w (name, place)
+), wanted (name, place, is_key) AS (
+    SELECT w.name, w.place, w.place OPERATOR(pg_catalog.<=) {count}::pg_catalog.int8
+    FROM pg_catalog.unnest(ARRAY[{all}]::pg_catalog.text[]) WITH ORDINALITY AS w (name, place)
 ), attribute AS (
-    SELECT part.oid AS relation, a.attnum, a.attcollation, a.attgenerated, w.name, w.place,
-        NOT a.attnotnull OR EXISTS (SELECT FROM pg_catalog.pg_constraint AS c
+    SELECT part.oid AS relation, a.attnum, a.attcollation, a.attgenerated, w.name, w.place, w.is_key,
+        CASE WHEN w.is_key THEN NOT a.attnotnull OR EXISTS (SELECT FROM pg_catalog.pg_constraint AS c
             WHERE c.conrelid OPERATOR(pg_catalog.=) part.oid AND c.contype OPERATOR(pg_catalog.=) 'n'
-            AND c.conkey[1] OPERATOR(pg_catalog.=) a.attnum AND NOT c.convalidated) AS nullable
+            AND c.conkey[1] OPERATOR(pg_catalog.=) a.attnum AND NOT c.convalidated)
+        ELSE (ARRAY[{nulls}]::pg_catalog.bool[])[w.place OPERATOR(pg_catalog.-) {count}] END AS nullable
     FROM part JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) part.oid
     JOIN wanted AS w ON w.name OPERATOR(pg_catalog.=) a.attname::pg_catalog.text
     WHERE a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped
 ), nullability AS (
-    SELECT pg_catalog.bool_or(attribute.nullable) AS is_possible FROM attribute
+    SELECT pg_catalog.bool_or(attribute.nullable) AS is_possible FROM attribute WHERE attribute.is_key
 ), index AS (
     SELECT x.indexrelid, x.indrelid, i.relname, x.indnullsnotdistinct,
         x.indnatts OPERATOR(pg_catalog.=) x.indnkeyatts
@@ -149,7 +198,9 @@ WITH part (oid, parent, level) AS (
                 AND a.attnum OPERATOR(pg_catalog.=) k.number
             WHERE k.n OPERATOR(pg_catalog.<=) x.indnkeyatts) AS columns,
         x.indisvalid AND x.indisready AND x.indislive AS valid,
-        x.indimmediate AND (x.indnullsnotdistinct OR NOT nullability.is_possible)
+        x.indimmediate AND (x.indnullsnotdistinct OR NOT nullability.is_possible AND NOT EXISTS (
+            SELECT FROM attribute AS a WHERE a.relation OPERATOR(pg_catalog.=) x.indrelid AND NOT a.is_key AND a.nullable
+            AND a.attnum OPERATOR(pg_catalog.=) ANY (indexed.numbers)))
         AND NOT EXISTS (
             SELECT FROM ROWS FROM (pg_catalog.unnest(x.indkey::pg_catalog.int2[]), pg_catalog.unnest(x.indclass::pg_catalog.oid[]),
                 pg_catalog.unnest(x.indcollation::pg_catalog.oid[])) WITH ORDINALITY AS k (number, class, coll, n)
@@ -160,12 +211,17 @@ WITH part (oid, parent, level) AS (
     FROM part CROSS JOIN nullability
     JOIN pg_catalog.pg_index AS x ON x.indrelid OPERATOR(pg_catalog.=) part.oid
     JOIN pg_catalog.pg_class AS i ON i.oid OPERATOR(pg_catalog.=) x.indexrelid
-    WHERE x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL
-    AND (SELECT pg_catalog.array_agg(k.number ORDER BY k.number)
+    CROSS JOIN LATERAL (
+        SELECT pg_catalog.array_agg(k.number ORDER BY k.number) AS numbers
         FROM pg_catalog.unnest(x.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (number, n)
-        WHERE k.n OPERATOR(pg_catalog.<=) x.indnkeyatts) OPERATOR(pg_catalog.=)
-        (SELECT pg_catalog.array_agg(a.attnum ORDER BY a.attnum) FROM attribute AS a
-        WHERE a.relation OPERATOR(pg_catalog.=) part.oid)
+        WHERE k.n OPERATOR(pg_catalog.<=) x.indnkeyatts) AS indexed
+    CROSS JOIN LATERAL (
+        SELECT pg_catalog.array_agg(a.attnum ORDER BY a.attnum) FILTER (WHERE a.is_key) AS of_key,
+            pg_catalog.array_agg(a.attnum ORDER BY a.attnum) AS of_both FROM attribute AS a
+        WHERE a.relation OPERATOR(pg_catalog.=) part.oid) AS columns
+    WHERE x.indisunique AND x.indexprs IS NULL
+    AND (x.indpred IS NULL OR x.indexrelid OPERATOR(pg_catalog.=) ANY (ARRAY[{partial}]::pg_catalog.oid[]))
+    AND indexed.numbers OPERATOR(pg_catalog.@>) columns.of_key AND indexed.numbers OPERATOR(pg_catalog.<@) columns.of_both
 )
 SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
     'name', pg_catalog.format('%I.%I', n.nspname, r.relname),
@@ -203,6 +259,8 @@ SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
             'fits', index.fits,
             'columns', index.columns,
             'nulls_are_equal', index.indnullsnotdistinct,
+            'predicate', (SELECT pg_catalog.pg_get_expr(x.indpred, x.indrelid) FROM pg_catalog.pg_index AS x
+                WHERE x.indexrelid OPERATOR(pg_catalog.=) index.indexrelid),
             'plain', index.plain,
             'constraint', (SELECT c.conname FROM pg_catalog.pg_constraint AS c
                 WHERE c.conindid OPERATOR(pg_catalog.=) index.indexrelid
@@ -216,7 +274,7 @@ SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
 FROM part JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) part.oid
 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) r.relnamespace
 CROSS JOIN LATERAL (SELECT r.relname::pg_catalog.text OPERATOR(pg_catalog.||) '_' OPERATOR(pg_catalog.||)
-    (SELECT pg_catalog.string_agg(w.name, '_' ORDER BY w.place) FROM wanted AS w) AS name) AS whole
+    (SELECT pg_catalog.string_agg(w.name, '_' ORDER BY w.place) FROM wanted AS w WHERE w.is_key) AS name) AS whole
 CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.octet_length(whole.name) OPERATOR(pg_catalog.<=) 57 THEN whole.name
         ELSE pg_catalog.left(whole.name, pg_catalog.max(l.n)) OPERATOR(pg_catalog.||) '_'
             OPERATOR(pg_catalog.||) pg_catalog.to_hex(pg_catalog.hashtextextended(whole.name, 0)) END AS name

@@ -306,10 +306,24 @@ impl Deferrable {
 
     /// Runs `act` with all of them immediate, and restores what they were declared as.
     pub fn immediately<T>(&self, act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        set_constraints(self.all.as_deref(), "IMMEDIATE")?;
+        self.make_immediate()?;
         let done = act()?;
-        set_constraints(self.initially_deferred.as_deref(), "DEFERRED")?;
+        self.restore()?;
         Ok(done)
+    }
+
+    pub fn make_immediate(&self) -> Result<(), Error> {
+        set_constraints(self.all.as_deref(), "IMMEDIATE")
+    }
+
+    /// Checks what is deferred, and restores what they were declared as.
+    pub fn check_now(&self) -> Result<(), Error> {
+        self.make_immediate()?;
+        self.restore()
+    }
+
+    fn restore(&self) -> Result<(), Error> {
+        set_constraints(self.initially_deferred.as_deref(), "DEFERRED")
     }
 }
 

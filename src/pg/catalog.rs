@@ -24,6 +24,29 @@ pub(super) fn in_once(name: &CStr) -> Result<Option<(Oid, Oid)>, Raised> {
     Ok(found.filter(|(_, relation)| *relation != Oid::INVALID))
 }
 
+pub(super) fn schema_once() -> Result<Option<Oid>, Raised> {
+    // SAFETY: a look-up by a NUL-terminated name.
+    let schema = unsafe { guard(|| raw::get_namespace_oid(c"once".as_ptr(), true)) }?;
+    Ok((schema != Oid::INVALID).then_some(schema))
+}
+
+/// Whether the role owns the extension or the database, or has the rights of who does.
+pub(super) fn is_administrator(extension: Oid, role: Oid) -> Result<bool, Raised> {
+    // SAFETY: look-ups by numbers; the database is this backend's.
+    unsafe {
+        let database = pg_sys::MyDatabaseId;
+        guard(|| {
+            #[cfg(feature = "pg15")]
+            let is_one = raw::pg_extension_ownercheck(extension, role)
+                || raw::pg_database_ownercheck(database, role);
+            #[cfg(not(feature = "pg15"))]
+            let is_one = raw::object_ownercheck(pg_sys::ExtensionRelationId, extension, role)
+                || raw::object_ownercheck(pg_sys::DatabaseRelationId, database, role);
+            is_one
+        })
+    }
+}
+
 pub(super) fn owner_of_schema(schema: Oid) -> Result<Option<Oid>, Raised> {
     // SAFETY: rows of this cache are such.
     unsafe {

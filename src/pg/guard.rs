@@ -11,6 +11,7 @@ use pgrx::pg_sys::{self, ErrorContextCallback, ErrorData};
 
 use super::raw;
 use super::refusal::Refusal;
+use super::text;
 
 /// Why a function of the fence has no result.
 ///
@@ -57,6 +58,21 @@ impl ServerError {
 
     pub fn is(&self, code: PgSqlErrorCode) -> bool {
         self.code() == code as i32
+    }
+
+    /// The five characters of the SQLSTATE.
+    pub fn state(&self) -> String {
+        let digit = |place: i32| char::from(b'0' + ((self.code() >> (6 * place)) & 0x3F) as u8);
+        (0..5).map(digit).collect()
+    }
+
+    /// What it says, in the language of the session.
+    pub fn message(&self) -> String {
+        decoded(self.data().message).unwrap_or_default()
+    }
+
+    pub fn detail(&self) -> Option<String> {
+        decoded(self.data().detail)
     }
 
     /// Whether core raised it with this message, before translation.
@@ -219,6 +235,13 @@ pub(super) unsafe fn guard<T: Copy>(f: impl FnOnce() -> T) -> Result<T, Raised> 
             None => Raised::Server(error),
         })
     }
+}
+
+/// The text, where it is valid in the database's encoding.
+fn decoded(string: *const c_char) -> Option<String> {
+    // SAFETY: callers pass null or a NUL-terminated string.
+    let text = (!string.is_null()).then(|| unsafe { text::from_c(string) });
+    text?.ok()?
 }
 
 fn text_of(string: *const c_char) -> Option<String> {

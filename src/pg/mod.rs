@@ -39,7 +39,7 @@ pub mod notice;
 pub mod owner;
 mod partition;
 mod plan;
-mod predicate;
+pub mod predicate;
 pub mod probe;
 mod raw;
 mod refusal;

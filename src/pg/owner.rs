@@ -27,10 +27,12 @@ use pgrx::pg_sys::{
 
 use super::Call;
 use super::guard::{Raised, guard};
+use super::local::{self, Meanwhile};
 use super::role::Role;
 use super::{catalog, identity, invalidation, raw};
 
-/// A table that the extension has made in schema `once`.
+/// A table that the extension has made in schema `once`: `MergedRows` by a merge, for the owner of the
+/// extension, all others as its members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnTable {
     AccessPolicy,
@@ -146,6 +148,10 @@ impl OwnTable {
         }
     }
 
+    fn is_member(self) -> bool {
+        self != Self::MergedRows
+    }
+
     /// The schema and the table that the name leads to now.
     fn resolve(self) -> Result<Option<(Oid, Oid)>, Raised> {
         catalog::in_once(self.c_name())
@@ -167,6 +173,45 @@ pub fn run_as_owner<T, E: From<Raised> + From<Unusable>>(
         Some(owner) => identity::restricted(Role(owner), 0, c"pg_catalog, pg_temp", act),
         None => act(),
     }
+}
+
+/// Runs `act`, which makes the table, as the owner of schema `once`. The schema is proved to be the
+/// extension's own, and locked until the transaction ends: of all who would make a table, one does.
+///
+/// The caller's settings that say where and how tables are stored do not count.
+pub fn run_as_schema_owner<T, E: From<Raised> + From<Unusable>>(
+    table: OwnTable,
+    act: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    const STORAGE: [(&CStr, &CStr); 2] = [
+        (c"default_tablespace", c""),
+        (c"default_table_access_method", c"heap"),
+    ];
+    let mode = pg_sys::ShareRowExclusiveLock as c_int;
+    let missing = Unusable::Missing(table);
+    let Some(schema) = catalog::schema_once()? else {
+        return Err(missing.into());
+    };
+    // SAFETY: locks by object id; catalog look-ups by name and number.
+    let (extension, of_schema) = unsafe {
+        guard(|| {
+            raw::LockDatabaseObject(pg_sys::NamespaceRelationId, schema, 0, mode);
+            let extension = raw::get_extension_oid(c"pg_once".as_ptr(), true);
+            let of_schema = raw::getExtensionOfObject(pg_sys::NamespaceRelationId, schema);
+            (extension, of_schema)
+        })
+    }?;
+    if extension == Oid::INVALID || of_schema != extension {
+        return Err(Unusable::Foreign(table, Flaw::SchemaNotAMember).into());
+    }
+    let Some(owner) = catalog::owner_of_schema(schema)?
+        .filter(|_| catalog::schema_once().is_ok_and(|now| now == Some(schema)))
+    else {
+        return Err(missing.into());
+    };
+    identity::restricted(Role(owner), 0, c"pg_catalog, pg_temp", || {
+        local::with(&STORAGE, Meanwhile::IsUndone, act)
+    })
 }
 
 /// Locks the tables and proves them. Their owner; none where there are no tables.
@@ -309,7 +354,7 @@ fn look(
                 raw::getExtensionOfObject(pg_sys::RelationRelationId, id),
             )
         })?;
-        if extension == Oid::INVALID || of_table != extension {
+        if extension == Oid::INVALID || (table.is_member() && of_table != extension) {
             return Ok(Err(Flaw::NotAMember));
         }
         if of_schema != extension {
@@ -320,7 +365,12 @@ fn look(
         let owner = row.relowner;
         // It is the owner of the schema to whom CREATE EXTENSION gave its tables: the superuser that
         // created the extension, else the one that made the cluster.
-        if !is_trusted(owner, catalog::owner_of_schema(schema)?)? {
+        //
+        // The archive may belong to the owner of the extension, or of the database, to whom a superuser
+        // restores it: what is attached to it runs as its owner.
+        let is_trusted = is_trusted(owner, catalog::owner_of_schema(schema)?)?
+            || (!table.is_member() && catalog::is_administrator(extension, owner)?);
+        if !is_trusted {
             return Ok(Err(Flaw::Owner));
         }
         if !has_columns(relation, table.columns()) {

@@ -208,6 +208,13 @@ fn bytes<'v>(column: &Column, value: &'v Value) -> Option<&'v [u8]> {
     }
 }
 
+/// Whether the predicate of the partial index `index`, valid or not, follows from these values of
+/// columns of its table.
+pub fn follows(index: u32, values: &[(&Column, &Value)]) -> Result<bool, Raised> {
+    let implication = apart(|| prove(index.into(), &[], values.iter().copied()))?;
+    Ok(implication != Implication::None)
+}
+
 /// Asks the planner, by the part of the key that the predicate speaks of. What it allocates is in memory of its own.
 fn prove<'v>(
     index: Oid,

@@ -344,6 +344,12 @@ unsafe extern "C-unwind" {
     pub(super) fn relation_close(relation: Relation, lock_mode: c_int);
     pub(super) fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, count: c_int);
     pub(super) fn stringToNode(text: *const c_char) -> *mut c_void;
+    #[cfg(not(feature = "pg15"))]
+    pub(super) fn object_ownercheck(catalog: Oid, object: Oid, role: Oid) -> bool;
+    #[cfg(feature = "pg15")]
+    pub(super) fn pg_database_ownercheck(database: Oid, role: Oid) -> bool;
+    #[cfg(feature = "pg15")]
+    pub(super) fn pg_extension_ownercheck(extension: Oid, role: Oid) -> bool;
     pub(super) fn superuser_arg(role: Oid) -> bool;
     pub(super) fn systable_beginscan(
         catalog: Relation,

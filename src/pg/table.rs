@@ -544,6 +544,11 @@ impl Column {
         text::full_type_name(self.kind.oid, -1)
     }
 
+    /// The type below a domain, as a cast of a constant names it that the column is compared with.
+    pub fn base_type_name(&self) -> Result<Option<String>, Raised> {
+        text::full_type_name(self.kind.base, -1)
+    }
+
     /// The column's type with its schema and length, as a column definition names it.
     pub fn type_name(&self) -> Result<Option<String>, Raised> {
         text::full_type_name(self.kind.oid, self.kind.typmod)

@@ -38,7 +38,7 @@ fn define_row_lock(call: Call) -> Result<Option<AnyElement>, ErrorReport> {
 }
 
 /// The cells of `condition`, none of which is of a column of the key.
-fn condition_beside<'a>(
+pub fn condition_beside<'a>(
     columns: &[&Column],
     table: &'a Table,
     condition: &[Member],
@@ -235,7 +235,7 @@ fn type_name(column: &Column) -> Result<String, Error> {
 }
 
 /// A literal that is read as the value under all settings.
-fn constant(value: &Value) -> Result<String, Error> {
+pub fn constant(value: &Value) -> Result<String, Error> {
     let literal = text::with_fixed_settings(|| {
         let statement = "SELECT pg_catalog.format('%L', $1)";
         let arguments = [value.clone()];

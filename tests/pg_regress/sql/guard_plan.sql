@@ -147,7 +147,7 @@ RESET ROLE;
 DROP OWNED BY regress_guard;
 DROP ROLE regress_guard;
 
-DELETE FROM once.merged_rows;
+DROP TABLE once.merged_rows;
 DROP FOREIGN DATA WRAPPER nowhere CASCADE;
 DROP SCHEMA "a $once$ ""b""" CASCADE;
 DROP TABLE payment, event, taken, taken_k_key, sale, hashed, mixed, odd CASCADE;

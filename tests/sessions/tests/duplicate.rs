@@ -311,60 +311,99 @@ fn many_groups_do_not_exhaust_the_lock_table() {
     assert_eq!(merger.number("SELECT count(*) FROM once.merged_rows"), 3001);
 }
 
-/// The archive, and functions that define_row_lock made, are in the dump of an owner who is no
-/// superuser. Only he reads the archive, and clears it away.
+/// With a condition a merge takes the turn of the key and the condition together, and waits for the turn
+/// of the key alone: whoever is creating a row in one of them is waited for.
 #[test]
-fn archive_and_typed_functions_survive_dump_and_restore() {
-    let cluster = Cluster::start(&[]);
-    cluster
-        .connect("postgres")
-        .run("CREATE ROLE alice LOGIN; CREATE ROLE keeper LOGIN");
-    let name = cluster.database_like("OWNER alice TEMPLATE template0").name;
-    let mut alice = cluster.connect_as("alice", &name);
-    alice.run(
-        "CREATE EXTENSION pg_once;
-         CREATE SCHEMA app; GRANT ALL ON SCHEMA app TO keeper;
-         CREATE TABLE doc (id int PRIMARY KEY, k text); GRANT ALL ON doc TO keeper;
-         INSERT INTO doc VALUES (1, 'a'), (2, 'a'), (3, 'b')",
-    );
-    let mut keeper = cluster.connect_as("keeper", &name);
-    assert_eq!(keeper.rows(MERGE).len(), 1);
-    keeper.run("SELECT once.define_row_lock('app.with_doc', 'public.doc', '{k}')");
-    keeper.refused("TABLE once.merged_rows", "42501");
-    let archive =
-        "SELECT merged_at, merged_in, merged_by, table_name, reason, key, kept, removed, moved
-                   FROM once.merged_rows";
-    let before = alice.rows(archive);
-    assert_eq!(before.len(), 1);
-    alice.refused("UPDATE once.merged_rows SET removed = '{}'", "42501");
-
-    let dump = cluster.path("dump");
-    cluster.client("pg_dump", &["-U", "postgres", "-Fc", "-f", &dump, &name]);
-    let by_owner = cluster.path("by_owner");
-    cluster.client("pg_dump", &["-U", "alice", "-Fc", "-f", &by_owner, &name]);
-    for (role, dump) in [("postgres", dump), ("alice", by_owner)] {
-        let restored = cluster.database_like("OWNER alice TEMPLATE template0").name;
-        let owner = [
-            "--no-owner",
-            "--exit-on-error",
-            "-U",
-            role,
-            "-d",
-            &restored,
-            &dump,
-        ];
-        let as_it_was = &owner[1..];
-        cluster.client(
-            "pg_restore",
-            if role == "alice" { &owner } else { as_it_was },
-        );
-        let mut copy = cluster.connect_as(role, &restored);
-        assert_eq!(copy.rows(archive), before);
-        copy.run("INSERT INTO doc VALUES (5, 'b')");
-        assert_eq!(copy.rows(MERGE).len(), 1);
-        assert_eq!(copy.number("SELECT id FROM app.with_doc('a')"), 1);
-        let owner = copy.value("SELECT proowner::regrole FROM pg_proc WHERE proname = 'with_doc'");
-        assert_eq!(owner, if role == "alice" { "alice" } else { "keeper" });
-        copy.run("DELETE FROM once.merged_rows");
+fn merging_with_a_condition_waits_for_open_turns_of_both_sets_of_columns() {
+    for key in ["{\"k\": \"n\", \"gone\": null}", "{\"k\": \"n\"}"] {
+        in_both_ways(|database, mut merger| {
+            let [mut caller, mut other] = database.sessions();
+            other.run("ALTER TABLE doc ADD gone timestamptz; DELETE FROM doc WHERE id = 2");
+            caller.run(&format!(
+                "BEGIN; SELECT with_row_lock(NULL::doc, '{key}', '{{\"id\": 20}}')"
+            ));
+            other.run(
+                "INSERT INTO doc VALUES (21, 'n', 0, NULL), (22, 'n', 0, NULL), (23, 'n', 0, now()), (24, 'n', 0, now())",
+            );
+            merger.send(MERGE_LIVING);
+            merger.waits_for(&caller);
+            caller.commit();
+            merger.answered_rows();
+            merger.run(MERGE_LIVING);
+            let left = merger.rows("SELECT id FROM doc WHERE k = 'n' ORDER BY gone IS NULL, id");
+            assert_eq!(left.len(), 3, "{key}: {left:?}");
+            assert_eq!(left[..2], [row(&["23"]), row(&["24"])]);
+        });
     }
+}
+
+const MERGE_LIVING: &str = "SELECT key->>'k', kept->>'id', removed
+     FROM once.merge_duplicates('doc', '{k}', dry_run => false, condition => '{\"gone\": null}')";
+
+/// A row that leaves the condition while it is waited for is neither kept nor removed; one that enters it is
+/// a duplicate, now or at the next call.
+#[test]
+fn rows_that_leave_and_enter_the_condition_meanwhile_are_what_they_are_by_then() {
+    in_both_ways(|database, mut merger| {
+        let mut holder = database.session();
+        merger
+            .run("ALTER TABLE doc ADD gone timestamptz; INSERT INTO doc VALUES (5, 'a', 0, now())");
+        holder.run("BEGIN; UPDATE doc SET gone = now() WHERE id = 1");
+        merger.send(MERGE_LIVING);
+        merger.waits_for(&holder);
+        holder.commit();
+        assert_eq!(merger.answered_rows(), Rows::new());
+        assert_eq!(merger.number("SELECT count(*) FROM doc"), 4);
+        holder.run("UPDATE doc SET gone = NULL WHERE id = 5");
+        assert_eq!(merger.rows(MERGE_LIVING), [row(&["a", "2", "1"])]);
+        assert_eq!(ids(&mut merger), [row(&["1"]), row(&["2"]), row(&["3"])]);
+    });
+}
+
+/// A group that is left as it is may be blocked by a row that others remove meanwhile, and holds nobody up.
+#[test]
+fn a_blocked_group_is_merged_once_what_blocks_it_is_gone() {
+    in_both_ways(|database, mut merger| {
+        let mut other = database.session();
+        merger.run(
+            "CREATE TABLE seat (id int PRIMARY KEY, doc int REFERENCES doc, nr int, UNIQUE (doc, nr));
+             INSERT INTO seat VALUES (1, 1, 7), (2, 2, 7); INSERT INTO doc VALUES (4, 'b')",
+        );
+        let skipping =
+            "SELECT key->>'k', removed, blocked LIKE '%(row {\"id\": 2} of table public.seat)'
+             FROM once.merge_duplicates('doc', '{k}', dry_run => false, skip_blocked => true)";
+        merger.begin();
+        assert_eq!(
+            merger.rows(skipping),
+            [
+                row(&["a", "0", "t"]),
+                vec![Some("b".to_owned()), Some("1".to_owned()), None]
+            ]
+        );
+        other.run("SET lock_timeout = '5s'; INSERT INTO doc VALUES (9, 'z'); UPDATE seat SET nr = 8 WHERE id = 2");
+        merger.commit();
+        assert_eq!(merger.rows(skipping).len(), 1);
+        assert_eq!(
+            merger.rows("SELECT doc, nr FROM seat ORDER BY nr"),
+            [row(&["1", "7"]), row(&["1", "8"])]
+        );
+    });
+}
+
+/// A cancel, or a timeout of the caller, is no reason why a group is blocked.
+#[test]
+fn a_wait_that_is_given_up_ends_the_call() {
+    in_both_ways(|database, mut merger| {
+        let mut holder = database.session();
+        holder.run("BEGIN; INSERT INTO part VALUES (1, 2)");
+        merger.run("SET lock_timeout = '20ms'");
+        let merge =
+            "SELECT once.merge_duplicates('doc', '{k}', dry_run => false, skip_blocked => true)";
+        merger.refused(merge, "55P03");
+        merger.run("SET lock_timeout = 0; SET statement_timeout = '20ms'");
+        merger.refused(merge, "57014");
+        holder.rollback();
+        merger.run("SET statement_timeout = 0");
+        assert_eq!(merger.rows(merge).len(), 1);
+    });
 }

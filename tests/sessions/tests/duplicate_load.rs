@@ -151,6 +151,8 @@ struct Totals {
 
 impl Totals {
     fn count(admin: &mut Session) -> Totals {
+        // The first merge makes the archive.
+        let has_archive = admin.is_true("SELECT to_regclass('once.merged_rows') IS NOT NULL");
         let mut number = |sql: &str| admin.number(sql);
         Totals {
             payments: number("SELECT count(*) FROM payments"),
@@ -160,7 +162,10 @@ impl Totals {
                       + (SELECT count(payment_id) FROM disputes)
                       + (SELECT count(payment_id) FROM notes)",
             ),
-            archived: number("SELECT count(*) FROM once.merged_rows"),
+            archived: match has_archive {
+                true => number("SELECT count(*) FROM once.merged_rows"),
+                false => 0,
+            },
         }
     }
 }

@@ -400,7 +400,6 @@ fn it_is_dropped_or_handed_over_with_its_owner() {
 /// What docs/operations.md says to run after REASSIGN OWNED.
 const TO_THE_HEIR: &[&str] = &[
     "GRANT SELECT, INSERT ON once.claim, once.access_policy, once.work_record, once.work_floor TO heir",
-    "GRANT SELECT, INSERT, DELETE ON once.merged_rows TO heir",
     "GRANT EXECUTE ON FUNCTION once.configure, once.unconfigure, once.sweep, once.reset_stats TO heir",
 ];
 

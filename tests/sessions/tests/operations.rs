@@ -159,7 +159,7 @@ fn the_owner_keeps_the_tables_in_shape() {
         keeper.refused("REINDEX TABLE once.claim", "42501");
         keeper.run(&format!("REINDEX DATABASE {}", database.name));
     } else {
-        for table in ["access_policy", "merged_rows", "work_floor", "work_record"] {
+        for table in ["access_policy", "work_floor", "work_record"] {
             keeper.run(&format!("REINDEX TABLE once.{table}"));
         }
         keeper.run("REINDEX TABLE CONCURRENTLY once.claim");
@@ -187,7 +187,6 @@ fn the_owner_sees_how_it_is() {
         "SELECT * FROM once.stats, once.locks, once.claims, once.work, once.namespaces",
         "SELECT once.sweep(), once.reset_stats(), once.configure('ns', '1 day'), once.unconfigure('ns')",
         "TABLE once.claim",
-        "DELETE FROM once.merged_rows",
     ] {
         keeper.run(look);
     }

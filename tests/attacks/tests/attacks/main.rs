@@ -1,5 +1,6 @@
 //! Attacks on the extension by roles of every kind, each with the look whether anybody got in.
 
+mod archive;
 mod calls;
 mod changes;
 mod duplicates;

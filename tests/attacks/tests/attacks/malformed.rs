@@ -212,7 +212,9 @@ fn malformed_rows_crash_nothing_and_break_no_fence() {
     tenant.run(
         "CREATE TABLE tenant.copies (id int PRIMARY KEY, k int); INSERT INTO tenant.copies VALUES (1, 1), (2, 1);
          CREATE TABLE tenant.digests (ns text, key text, digest uuid);
-         GRANT ALL ON TABLE tenant.copies TO PUBLIC",
+         GRANT ALL ON TABLE tenant.copies TO PUBLIC;
+         SELECT once.merge_duplicates('tenant.copies', '{k}', dry_run => false);
+         INSERT INTO tenant.copies VALUES (2, 1)",
     );
     let mut attacks = 0;
     for (table, columns) in ROWS {
