@@ -5,7 +5,7 @@ use crate::order::Order;
 use crate::schedule::{Schedule, Step};
 use crate::stage::{Stage, Waits};
 use crate::subject::{Answer, Model, Subject};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,9 @@ struct Execution<'s, S: Subject> {
     stage: &'s mut Stage,
     model: S::Model,
     sessions: Vec<Progress<S::Call>>,
+    /// Who waits, and for whom, though what it waits for was undone: a rollback to a savepoint does not
+    /// end a wait for a subtransaction that had been released before. Core waits for the transaction then.
+    stuck: BTreeSet<(usize, usize)>,
     log: Vec<String>,
 }
 
@@ -51,6 +54,7 @@ pub fn execute<S: Subject>(stage: &mut Stage, schedule: &Schedule<S>, order: &mu
                 cancelled: false,
             })
             .collect(),
+        stuck: BTreeSet::new(),
         log: Vec::new(),
     };
     let mut taken = Vec::new();
@@ -140,6 +144,7 @@ impl<S: Subject> Execution<'_, S> {
             Step::RollbackToSavepoint if self.model.transaction(session).has_savepoint() => {
                 self.control(session, "ROLLBACK TO s")?;
                 self.model.transaction(session).roll_back_to_savepoint();
+                self.note_undone(session);
             }
             Step::ReleaseSavepoint
                 if !has_failed && self.model.transaction(session).has_savepoint() =>
@@ -160,6 +165,9 @@ impl<S: Subject> Execution<'_, S> {
             }
             _ => return Ok(()),
         }
+        if !self.model.transaction(session).is_open() {
+            self.stuck.retain(|(_, other)| *other != session);
+        }
         self.model.changed();
         self.settle(None)
     }
@@ -172,6 +180,13 @@ impl<S: Subject> Execution<'_, S> {
         self.control(session, &begin)?;
         self.model.transaction(session).begin();
         Ok(())
+    }
+
+    /// A part of this session's transaction was undone.
+    fn note_undone(&mut self, session: usize) {
+        let sessions = 0..self.sessions.len();
+        let waiting = sessions.filter(|other| self.sessions[*other].call.is_some());
+        self.stuck.extend(waiting.map(|other| (other, session)));
     }
 
     fn control(&mut self, session: usize, sql: &str) -> Result<(), String> {
@@ -192,8 +207,15 @@ impl<S: Subject> Execution<'_, S> {
             };
             self.log
                 .push(format!("{session}: … waits for {}", shown(blockers)));
+            let mut blockers = blockers.clone();
+            blockers.retain(|other| {
+                !other.is_some_and(|other| self.stuck.contains(&(*session, other)))
+            });
+            if blockers.is_empty() {
+                continue;
+            }
             self.model
-                .waits(*session, call, blockers)
+                .waits(*session, call, &blockers)
                 .map_err(|fault| format!("session {session} waits in {call}: {fault}"))?;
         }
         self.model.look(&mut self.stage.looker)
@@ -304,6 +326,12 @@ impl<S: Subject> Execution<'_, S> {
                     for (session, _) in answers {
                         self.sessions[*session].call = None;
                         self.sessions[*session].cancelled = false;
+                        self.stuck.retain(|(waiting, _)| waiting != session);
+                    }
+                    for (session, answer) in answers {
+                        if answer.is_err() && self.model.transaction(*session).has_savepoint() {
+                            self.note_undone(*session);
+                        }
                     }
                     return Ok(());
                 }

@@ -209,7 +209,7 @@ impl Claims {
                             "key {key} was never so that the answer could be {has_won}"
                         ));
                     }
-                    if self.chance(session, key) == Chance::Depends {
+                    if has_won && self.chance(session, key) == Chance::Depends {
                         return Err(format!(
                             "it is answered while another transaction decides about {key}"
                         ));
