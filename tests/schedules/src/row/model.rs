@@ -25,8 +25,8 @@ pub struct Held {
     /// The keys that a function of the extension has answered for, or that a row has had meanwhile; a
     /// unique index remembers those.
     keys: BTreeSet<u8>,
-    /// The rows that a function of the extension has created.
-    created: BTreeSet<i64>,
+    /// The rows that a function of the extension has created, each with its key.
+    created: BTreeSet<(i64, u8)>,
     /// The row that was taken last, and its number.
     given: Option<(i64, i64)>,
 }
@@ -222,7 +222,7 @@ impl Rows {
                 }
                 let held = self.held(session);
                 held.changes.insert(id, Some(Row { key, v }));
-                held.created.insert(id);
+                held.created.insert((id, key));
             }
         }
         let held = self.held(session);
@@ -241,7 +241,7 @@ impl Rows {
             self.scene.table.is_unique
                 || self.transactions[other]
                     .levels()
-                    .any(|level| level.created.contains(id))
+                    .any(|level| level.created.contains(&(*id, key)))
         };
         self.others(session).find_map(|other| {
             let rows = self.visible(other);
@@ -263,7 +263,11 @@ impl Rows {
         if reads_only && !pending.always.is_empty() {
             return Err("no row in time, where there is one to be found".to_owned());
         }
-        let is_held = |other: usize| self.is_involved(other, key) || self.is_detaching(other);
+        let is_held = |other: usize| {
+            self.is_involved(other, key)
+                || self.is_detaching(other)
+                || self.writes_key(other).is_some_and(|of| of == key)
+        };
         if !self.others(session).any(is_held) {
             return Err("no row in time, where nobody is in the way".to_owned());
         }
@@ -288,8 +292,18 @@ impl Rows {
         }
     }
 
+    /// The key that a statement of the application is about to give to a row; a deferrable constraint lets
+    /// it do so before it waits.
+    fn writes_key(&self, session: usize) -> Option<u8> {
+        match self.pending[session].as_ref()?.call {
+            Call::Enter { key } | Call::Insert { key } => Some(key),
+            _ => None,
+        }
+    }
+
     /// Whether there can be a deadlock that is the transactions' own: two of those that wait have something
-    /// from an earlier statement. One that has nothing may stand between them in a queue.
+    /// from an earlier statement. One that has nothing may stand between them in a queue. Where the
+    /// constraint is deferrable a row is there before its statement waits, so one of them is enough.
     fn may_deadlock(&self) -> bool {
         let has_something = |session: &usize| {
             self.is_detaching(*session)
@@ -298,8 +312,13 @@ impl Rows {
                     .any(|level| !level.is_nothing())
         };
         let waits = |session: &usize| self.pending[*session].is_some();
-        let sessions = 0..self.pending.len();
-        sessions.filter(waits).filter(has_something).count() > 1
+        let writes = (0..self.pending.len()).any(|session| self.writes_key(session).is_some());
+        let waiting = (0..self.pending.len()).filter(waits);
+        let with_something = waiting.filter(has_something).count();
+        match self.scene.table.is_deferrable {
+            true => writes || with_something > 0,
+            false => with_something > 1,
+        }
     }
 
     /// What an application's own statement returned.

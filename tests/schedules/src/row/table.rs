@@ -17,6 +17,8 @@ pub struct Table {
     pub wander: Option<&'static str>,
     /// Whether the server keeps a second row of one key out.
     pub is_unique: bool,
+    /// Whether it does so at the end of a statement only.
+    pub is_deferrable: bool,
     /// Whether rows move between partitions.
     pub moves: bool,
     /// Whether the partition of key 1, which is called @_1, can be detached; the table is made anew for
@@ -34,6 +36,7 @@ const PLAIN: Table = Table {
     enter: "k = #",
     wander: None,
     is_unique: false,
+    is_deferrable: false,
     moves: false,
     detaches: false,
 };
@@ -67,6 +70,7 @@ pub const ALL: &[Table] = &[
         create: "CREATE TABLE @ (id bigint PRIMARY KEY DEFAULT nextval('@_id'), k int UNIQUE DEFERRABLE,
                                  s text NOT NULL DEFAULT 'open', v int NOT NULL DEFAULT 0)",
         is_unique: true,
+        is_deferrable: true,
         ..PLAIN
     },
     Table {
