@@ -252,9 +252,12 @@ impl<S: Subject> Execution<'_, S> {
             }
             let ends_itself = |session: &usize| {
                 let one = &self.sessions[*session];
-                one.cancelled || one.call.as_ref().is_some_and(S::Model::gives_up)
+                let gives_up = |call: &S::Call| self.model.gives_up(*session, call);
+                one.cancelled || one.call.as_ref().is_some_and(gives_up)
             };
-            let all_wait = busy.iter().all(|session| waits.contains_key(session));
+            // One that waits for nobody any more was let go between the two looks.
+            let is_waiting = |session: &usize| waits.get(session).is_some_and(|of| !of.is_empty());
+            let all_wait = busy.iter().all(is_waiting);
             if before == answers.len()
                 && all_wait
                 && !busy.iter().any(ends_itself)

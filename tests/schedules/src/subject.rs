@@ -49,7 +49,7 @@ pub trait Model: Clone {
     fn is_alone(call: &Self::Call) -> bool;
 
     /// Whether the call gives up waiting by itself, soon.
-    fn gives_up(call: &Self::Call) -> bool;
+    fn gives_up(&self, session: usize, call: &Self::Call) -> bool;
 
     fn sent(&mut self, session: usize, call: &Self::Call);
 

@@ -40,6 +40,8 @@ pub struct Claims {
     committed: BTreeMap<u8, Claim>,
     transactions: Vec<Transaction<Made>>,
     pending: Vec<Option<Pending>>,
+    /// The sessions that have waited last until a timeout was over.
+    gave_up: BTreeSet<usize>,
 }
 
 /// What a call to claim a key would come to.
@@ -65,6 +67,7 @@ impl Claims {
             committed: BTreeMap::new(),
             transactions: vec![Transaction::default(); sessions],
             pending: vec![None; sessions],
+            gave_up: BTreeSet::new(),
         }
     }
 
@@ -291,9 +294,9 @@ impl Claims {
         };
         let calls = |session: usize| self.pending[session].as_ref().map(|pending| pending.call);
         let sessions = 0..self.pending.len();
-        let waiting: Vec<usize> = sessions
-            .filter(|session| calls(*session).is_some())
-            .collect();
+        // One that has given up since may have been a part of it.
+        let waits = |session: &usize| calls(*session).is_some() || self.gave_up.contains(session);
+        let waiting: Vec<usize> = sessions.filter(waits).collect();
         let with = waiting
             .iter()
             .filter(|session| has_something(**session))
@@ -328,7 +331,7 @@ impl Model for Claims {
         false
     }
 
-    fn gives_up(call: &Call) -> bool {
+    fn gives_up(&self, _session: usize, call: &Call) -> bool {
         matches!(call, Call::Try { timeout, .. } if timeout.is_soon_over())
     }
 
@@ -346,6 +349,10 @@ impl Model for Claims {
     }
 
     fn answered(&mut self, session: usize, call: &Call, answer: &Answer) -> Result<(), String> {
+        self.gave_up.remove(&session);
+        if self.gives_up(session, call) && answer.is_ok() {
+            self.gave_up.insert(session);
+        }
         match answer {
             Ok(rows) => self.told(session, *call, rows)?,
             Err(sqlstate) => {

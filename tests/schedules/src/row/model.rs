@@ -73,6 +73,8 @@ pub struct Rows {
     transactions: Vec<Transaction<Held>>,
     pending: Vec<Option<Pending>>,
     detached: Detached,
+    /// The sessions that have waited last until a timeout was over.
+    gave_up: BTreeSet<usize>,
 }
 
 impl Rows {
@@ -90,6 +92,7 @@ impl Rows {
             transactions: vec![Transaction::default(); sessions],
             pending: vec![None; sessions],
             detached: Detached::No,
+            gave_up: BTreeSet::new(),
         }
     }
 
@@ -311,7 +314,9 @@ impl Rows {
                     .levels()
                     .any(|level| !level.is_nothing())
         };
-        let waits = |session: &usize| self.pending[*session].is_some();
+        // One that has given up since may have been a part of it.
+        let waits =
+            |session: &usize| self.pending[*session].is_some() || self.gave_up.contains(session);
         let writes = (0..self.pending.len()).any(|session| self.writes_key(session).is_some());
         let waiting = (0..self.pending.len()).filter(waits);
         let with_something = waiting.filter(has_something).count();
@@ -484,8 +489,10 @@ impl Model for Rows {
         *call == Call::Detach
     }
 
-    fn gives_up(call: &Call) -> bool {
-        call.timeout().is_soon_over()
+    /// Where a partition is about to be detached, core's parser waits for it before the call begins.
+    fn gives_up(&self, session: usize, call: &Call) -> bool {
+        let is_detached = self.others(session).any(|other| self.is_detaching(other));
+        call.timeout().is_soon_over() && !is_detached
     }
 
     fn sent(&mut self, session: usize, call: &Call) {
@@ -514,6 +521,10 @@ impl Model for Rows {
 
     fn answered(&mut self, session: usize, call: &Call, answer: &Answer) -> Result<(), String> {
         let pending = self.pending[session].clone().expect("it was sent");
+        self.gave_up.remove(&session);
+        if call.asks_for().is_some() && matches!(answer, Ok(rows) if rows.is_empty()) {
+            self.gave_up.insert(session);
+        }
         match answer {
             Err(sqlstate) => self.refused(&pending, sqlstate)?,
             Ok(rows) if call.asks_for().is_some() => self.given_row(session, &pending, rows)?,

@@ -305,7 +305,7 @@ impl Model for Work {
     }
 
     /// A begin waits for no lock, and sleeps no longer than it was told to.
-    fn gives_up(call: &Call) -> bool {
+    fn gives_up(&self, _session: usize, call: &Call) -> bool {
         call.begins()
     }
 
