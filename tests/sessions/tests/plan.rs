@@ -153,10 +153,9 @@ fn prepared() -> Vec<Form> {
         (
             "UNION",
             format!("SELECT balance FROM {lock} UNION ALL SELECT balance FROM {lock}"),
-            format!(
-                "SELECT balance FROM account WHERE owner = 'Ada'
-                 UNION ALL SELECT balance FROM account WHERE owner = 'Ada'"
-            ),
+            "SELECT balance FROM account WHERE owner = 'Ada'
+             UNION ALL SELECT balance FROM account WHERE owner = 'Ada'"
+                .to_owned(),
         ),
         (
             "defined, *",
