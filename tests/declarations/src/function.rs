@@ -234,3 +234,70 @@ impl Function {
         format!("extern {result} ({})({parameters});", self.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(code: &str, major: u32) -> Result<Functions, String> {
+        let source = Source {
+            name: "src/pg/raw.rs".to_owned(),
+            code: syn::parse_file(code).unwrap(),
+        };
+        functions(&[source], major)
+    }
+
+    #[test]
+    fn declarations_are_those_of_one_version() {
+        let code = r#"unsafe extern "C-unwind" {
+            fn a(
+                rows: *const *mut HeapTuple,
+                #[cfg(feature = "pg19")] options: u32,
+                kind: pg_sys::LockTupleMode::Type,
+                done: Option<pqsigfunc>,
+            ) -> bool;
+            #[cfg(not(feature = "pg19"))]
+            fn b(format: *const c_char, ...);
+        }"#;
+        let declared = |major| {
+            let functions = read(code, major).unwrap().functions;
+            functions
+                .iter()
+                .map(Function::declaration)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            declared(18),
+            [
+                "extern bool (a)(HeapTuple * *, LockTupleMode, pqsigfunc);",
+                "extern void (b)(char *, ...);"
+            ]
+        );
+        assert_eq!(
+            declared(19),
+            ["extern bool (a)(HeapTuple * *, uint32, LockTupleMode, pqsigfunc);"]
+        );
+    }
+
+    #[test]
+    fn an_error_must_be_able_to_pass() {
+        for code in [
+            r#"unsafe extern "C" { fn a(); }"#,
+            r#"type Handler = unsafe extern "C" fn();"#,
+            r#"extern "C" fn handler() {}"#,
+            r#"fn f() { unsafe extern fn inner() {} }"#,
+        ] {
+            assert!(
+                read(code, 18).is_err_and(|error| error.contains("no ERROR can pass")),
+                "{code}"
+            );
+        }
+        assert!(read(r#"unsafe extern "C-unwind" { fn a(); }"#, 18).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_translated_is_an_error() {
+        assert!(read(r#"unsafe extern "C-unwind" { fn a(rows: &[u8]); }"#, 18).is_err());
+        assert!(read(r#"unsafe extern "C-unwind" { static A: u8; }"#, 18).is_err());
+    }
+}
