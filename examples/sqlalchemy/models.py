@@ -50,6 +50,8 @@ class Payment(Timestamps, Base):
     service_id: Mapped[int] = mapped_column(ForeignKey("services.id"))
     line_item: Mapped[str] = mapped_column("line_item_id", String(64))
     amount: Mapped[Decimal] = mapped_column(Numeric(12, 2), default=Decimal(0))
+    # Revision 0003 added it, so in the table it is the last one.
+    currency: Mapped[str] = mapped_column(String(3), server_default="EUR")
     cents: Mapped[Decimal] = mapped_column(Numeric(14, 0), Computed("amount * 100"))
     status: Mapped[Status] = mapped_column(Enum(Status, name="payment_status"), default=Status.PENDING)
     deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -23,8 +23,8 @@ def claim(session, ns, *parts):
 
 def find_or_create(session, model, defaults=None, **key):
     """The one row with this key and whether it was created; without a unique index too."""
-    query = "SELECT created AS once_created, (entity).* FROM find_or_create({}, CAST(:key AS jsonb), CAST(:defaults AS jsonb))"
-    created, row = _rows(session, model, query, key, defaults).one()
+    call = "find_or_create({}, CAST(:key AS jsonb), CAST(:defaults AS jsonb))"
+    created, row = _rows(session, model, call, "created", "(entity)", key, defaults).one()
     return row, created
 
 
@@ -33,9 +33,8 @@ def with_row_lock(session, model, defaults=None, timeout=None, **key):
 
     None when it could not be had within `timeout` seconds.
     """
-    query = """SELECT true AS once_created, r.*
-        FROM with_row_lock({}, CAST(:key AS jsonb), CAST(:defaults AS jsonb), CAST(:timeout AS interval)) r"""
-    row = _rows(session, model, query, key, defaults, timeout=_interval(timeout)).one_or_none()
+    call = "with_row_lock({}, CAST(:key AS jsonb), CAST(:defaults AS jsonb), CAST(:timeout AS interval)) AS entity"
+    row = _rows(session, model, call, "NULL", "entity", key, defaults, timeout=_interval(timeout)).one_or_none()
     return row and row[1]
 
 
@@ -45,16 +44,22 @@ def with_lock(session, ns, key, timeout=None, shared=False):
     return session.scalar(query, {"ns": ns, "key": key, "timeout": _interval(timeout), "shared": shared})
 
 
-def _rows(session, model, query, key, defaults, **parameters):
+def _rows(session, model, call, created, entity, key, defaults, **parameters):
     dialect = session.get_bind().dialect
-    target = f"CAST(NULL AS {dialect.identifier_preparer.format_table(model.__table__)})"
+    table = dialect.identifier_preparer.format_table(model.__table__)
     key = getattr(model, "once_condition", {}) | key
     new = _defaults(session, model) | (defaults or {})
     parameters |= {
         "key": _json(dialect, model, key),
         "defaults": _json(dialect, model, {name: value for name, value in new.items() if name not in key}),
     }
-    answer = text(query.format(target)).columns(column("once_created", Boolean), *model.__table__.columns)
+    # Columns by name: in the table their order can be another one. And psycopg prepares what it runs often: a constant of
+    # type regclass makes a prepared statement depend on the table.
+    columns = [f"{entity}.{dialect.identifier_preparer.format_column(column)}" for column in model.__table__.columns]
+    constant = "'" + table.replace("'", "''") + "'"
+    query = text(f"""SELECT {created} AS once_created, {", ".join(columns)} FROM {call.format(f"CAST(NULL AS {table})")}
+        WHERE CAST({constant} AS regclass) IS NOT NULL""")
+    answer = query.columns(column("once_created", Boolean), *model.__table__.columns)
     # An object that this session has loaded before would keep the values of then: an update would be lost.
     rows = select(column("once_created"), model).from_statement(answer).execution_options(populate_existing=True)
     return session.execute(rows, parameters)
