@@ -129,6 +129,11 @@ passes() {
     tests/declarations/*)
         in_tree timeout -k 10 "$test_limit" cargo test --quiet --package pg_once_declarations --test "$name" -- --exact "${1##*::}"
         ;;
+    tests/schedules/*)
+        # From the same seed each time.
+        in_tree env SCHEDULE_SEED=1 SCHEDULE_SECONDS=60 timeout -k 10 "$test_limit" \
+            cargo test --quiet --package pg_once_schedules --test "$name" -- --exact "${1##*::}"
+        ;;
     tests/isolation/*) in_tree timeout -k 10 "$test_limit" pgrx-config/suites/isolation.sh "$major" "$name" ;;
     tests/pg_regress/*) in_tree timeout -k 10 "$test_limit" pgrx-config/suites/regress.sh "$major" "$name" ;;
     esac >"$2" 2>&1 </dev/null

@@ -207,10 +207,9 @@ impl<S: Subject> Execution<'_, S> {
             };
             self.log
                 .push(format!("{session}: … waits for {}", shown(blockers)));
-            let mut blockers = blockers.clone();
-            blockers.retain(|other| {
-                !other.is_some_and(|other| self.stuck.contains(&(*session, other)))
-            });
+            let blockers = blockers.iter().flatten().copied();
+            let is_stuck = |other: &usize| self.stuck.contains(&(*session, *other));
+            let blockers: Vec<usize> = blockers.filter(|other| !is_stuck(other)).collect();
             if blockers.is_empty() {
                 continue;
             }
@@ -255,8 +254,12 @@ impl<S: Subject> Execution<'_, S> {
                 let gives_up = |call: &S::Call| self.model.gives_up(*session, call);
                 one.cancelled || one.call.as_ref().is_some_and(gives_up)
             };
-            // One that waits for nobody any more was let go between the two looks.
-            let is_waiting = |session: &usize| waits.get(session).is_some_and(|of| !of.is_empty());
+            // One that waits for nobody any more was let go between the two looks; for another process it
+            // waits while a table that stages share grows.
+            let is_waiting = |session: &usize| {
+                let blockers = waits.get(session);
+                blockers.is_some_and(|of| !of.is_empty() && of.iter().all(Option::is_some))
+            };
             let all_wait = busy.iter().all(is_waiting);
             if before == answers.len()
                 && all_wait

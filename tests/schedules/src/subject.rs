@@ -65,13 +65,8 @@ pub trait Model: Clone {
     /// A transaction has ended, or a part of one was undone.
     fn changed(&mut self);
 
-    /// Whether the call may wait for these sessions; `None` stands for somebody else.
-    fn waits(
-        &self,
-        session: usize,
-        call: &Self::Call,
-        blockers: &[Option<usize>],
-    ) -> Result<(), String>;
+    /// Whether the call may wait for these sessions.
+    fn waits(&self, session: usize, call: &Self::Call, blockers: &[usize]) -> Result<(), String>;
 
     /// Looks at the server while all sessions are idle or wait.
     fn look(&mut self, looker: &mut Session) -> Result<(), String>;

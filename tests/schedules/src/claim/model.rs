@@ -384,14 +384,12 @@ impl Model for Claims {
         }
     }
 
-    fn waits(&self, session: usize, call: &Call, blockers: &[Option<usize>]) -> Result<(), String> {
+    fn waits(&self, session: usize, call: &Call, blockers: &[usize]) -> Result<(), String> {
         if matches!(call, Call::IsClaimed { .. }) {
             return Err("it never waits".to_owned());
         }
-        for blocker in blockers {
-            let Some(other) = *blocker else {
-                return Err("it waits for a process that has nothing to do with it".to_owned());
-            };
+        for other in blockers {
+            let other = *other;
             if !call.keys().iter().any(|key| self.is_involved(other, *key)) {
                 return Err(format!("session {other} has nothing to do with it"));
             }

@@ -548,16 +548,14 @@ impl Model for Rows {
         self.note_commit();
     }
 
-    fn waits(&self, session: usize, call: &Call, blockers: &[Option<usize>]) -> Result<(), String> {
+    fn waits(&self, session: usize, call: &Call, blockers: &[usize]) -> Result<(), String> {
         let pending = self.pending[session].as_ref().expect("it was sent");
         if *call == Call::Detach {
             return Ok(());
         }
         let (keys, rows) = (self.keys_of(session), self.rows_of(session));
-        for blocker in blockers {
-            let Some(other) = *blocker else {
-                return Err("it waits for a process that has nothing to do with it".to_owned());
-            };
+        for other in blockers {
+            let other = *other;
             let (its_keys, its_rows) = (self.keys_of(other), self.rows_of(other));
             if !self.is_detaching(other)
                 && !keys

@@ -339,13 +339,11 @@ impl Model for Work {
 
     fn changed(&mut self) {}
 
-    fn waits(&self, session: usize, call: &Call, blockers: &[Option<usize>]) -> Result<(), String> {
+    fn waits(&self, session: usize, call: &Call, blockers: &[usize]) -> Result<(), String> {
         let token = self.sent_token(session);
         let heeds_fences = !matches!(call.act, Act::Renew { .. } | Act::Complete);
-        for blocker in blockers {
-            let Some(other) = *blocker else {
-                return Err("it waits for a process that has nothing to do with it".to_owned());
-            };
+        for other in blockers {
+            let other = *other;
             let has_changed = self.own(other, call.key).is_some();
             let mut levels = self.transactions[other].levels();
             let has_locked = levels.any(|level| level.locks.contains(&call.key));
