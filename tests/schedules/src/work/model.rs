@@ -212,10 +212,12 @@ impl Work {
             }
             Act::Fence => {
                 current.ok_or_else(|| format!("it passes where the record is {record:?}"))?;
-                // It may pass beside a call of the same token that is not committed.
-                let is_of_token = |record: Record| record.token == token;
-                let keeps = |other: usize| self.own(other, key).flatten().is_some_and(is_of_token);
-                if changer.is_some_and(|other| !keeps(other)) {
+                // It may pass beside a call of the same token that is not committed: no begin can follow.
+                let is_taken = |other: usize| {
+                    let record = self.own(other, key).flatten();
+                    record.is_some_and(|record| record.token != token)
+                };
+                if changer.is_some_and(is_taken) {
                     return Err("it passes while another transaction takes the work".to_owned());
                 }
                 self.transactions[session]
