@@ -151,7 +151,7 @@ class Once(unittest.TestCase):
         with self.assertRaisesRegex(Error, 'does not have the key'):
             find_or_create(WebhookEvent, event_id=event + "2", defaults={"payload": {"id": event + "3"}})
 
-    # Whoever loads an instance, waits for the turn and then saves that instance writes over what others have committed.
+    # A process that loads the instance, waits for the lock and then saves that instance overwrites what others have committed.
     def test_an_instance_that_was_loaded_before_the_lock_loses_an_update(self):
         def as_loaded(loaded, locked):
             return loaded

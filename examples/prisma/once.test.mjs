@@ -31,7 +31,7 @@ function add(tx, { id, amount }, more) {
   return tx.payment.update({ where: { id }, data: { amount: amount.add(more) } });
 }
 
-// Processes that are connected and wait for what they are told.
+// Processes that are connected and wait for a message.
 async function start(count) {
   const processes = Array.from({ length: count }, () => fork(new URL(import.meta.url)));
   await Promise.all(processes.map((process) => once(process, "message")));
@@ -136,7 +136,8 @@ function tests() {
     assert.deepEqual(found.map(({ deletedAt, amount }) => [deletedAt === null, Number(amount)]), [[false, 0], [true, 8]]);
   });
 
-  // Whoever loads a row, waits for the turn and then writes what follows from that row writes over what others have committed.
+  // A process that loads the row, waits for the lock and then writes a sum made of its old values overwrites what others
+  // have committed.
   test("a row that was loaded before the lock loses an update", async () => {
     const addTwice = async (which) => {
       const key = await newKey();

@@ -107,7 +107,7 @@ class OnceTest < Minitest::Test
     assert second.pending?
   end
 
-  # Whoever loads a record, waits for the turn and then changes that record writes over what others have committed.
+  # A process that loads the record, waits for the lock and then changes that record overwrites what others have committed.
   def test_a_record_that_was_loaded_before_the_lock_loses_an_update
     assert_equal 10, add_twice { |_locked, loaded| loaded.update!(amount: loaded.amount + 10) }
     assert_equal 20, add_twice { |locked, _loaded| locked.update!(amount: locked.amount + 10) }

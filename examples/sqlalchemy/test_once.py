@@ -137,8 +137,8 @@ class Once(unittest.TestCase):
         with Session(engine) as session, self.assertRaisesRegex(DBAPIError, "does not have the key"):
             find_or_create(session, WebhookEvent, event_id=event + "2", defaults={"payload": {"id": event + "3"}})
 
-    # A session keeps one object for each row, its identity map, and gives that back with the values that it has,
-    # whatever a later statement has read: what others have committed in between is written over.
+    # A session keeps one object for each row, its identity map, and returns it with the values that it has, whatever a
+    # later statement has read: what others have committed in between is overwritten.
     def test_an_object_that_was_loaded_before_the_lock_loses_an_update(self):
         locking = select(Payment).from_statement(text("""SELECT * FROM with_row_lock(NULL::payments, jsonb_build_object(
             'service_id', CAST(:service_id AS bigint), 'line_item_id', CAST(:line_item AS text), 'deleted_at', NULL))"""))
