@@ -395,8 +395,9 @@ fn a_blocked_group_is_merged_once_what_blocks_it_is_gone() {
 fn a_wait_that_is_given_up_ends_the_call() {
     in_both_ways(|database, mut merger| {
         let mut holder = database.session();
-        holder.run("BEGIN; INSERT INTO part VALUES (1, 2)");
-        merger.run("SET lock_timeout = '20ms'");
+        merger.run("INSERT INTO part VALUES (1, 2); SET lock_timeout = '20ms'");
+        // The row that is to be moved, after those of the group are locked.
+        holder.run("BEGIN; SELECT FROM part WHERE id = 1 FOR UPDATE");
         let merge =
             "SELECT once.merge_duplicates('doc', '{k}', dry_run => false, skip_blocked => true)";
         merger.refused(merge, "55P03");

@@ -356,7 +356,9 @@ fn attack(tenant: &mut Actor, before: &str, imitation: &str, after: &str) -> Str
     tenant.run("BEGIN");
     let prepared = tenant.told(before);
     let told = if prepared == "00000" {
-        let dropped = tenant.told("DROP EXTENSION pg_once; CREATE SCHEMA once");
+        let dropped = tenant.told(
+            "DROP TABLE IF EXISTS once.merged_rows; DROP EXTENSION pg_once; CREATE SCHEMA once",
+        );
         if dropped == "00000" {
             tenant.run(imitation);
             tenant.told(after)
