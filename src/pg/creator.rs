@@ -39,11 +39,8 @@ pub(super) struct Creator {
 }
 
 /// A look at an index: the table, which is open, and what was found.
-pub(super) struct Look<'a> {
+pub(super) struct Look {
     pub(super) table: Relation,
-    pub(super) keys: &'a mut [ScanKeyData],
-    /// The conditions that a row of the index has the rest of the key.
-    pub(super) rest: &'a [ScanKeyData],
     /// An empty one for rows of the table.
     pub(super) slot: *mut TupleTableSlot,
     pub(super) found: Found,
@@ -110,22 +107,12 @@ impl Table {
                 true => None,
                 false => scan_keys(index, unique, key)?,
             };
-            let rest = match &keys {
-                Some(_) => row_keys(unique, key)?,
-                None => None,
-            };
-            let keys = keys.as_deref_mut().zip(rest.as_deref());
+            let keys = keys.as_deref_mut();
             guard(|| {
-                let found = keys.map(|(keys, rest)| {
+                let found = keys.map(|keys| {
                     let slot = raw::table_slot_create(table, ptr::null_mut());
                     let found = find(table, index, keys, slot);
-                    then(Look {
-                        table,
-                        keys,
-                        rest,
-                        slot,
-                        found,
-                    });
+                    then(Look { table, slot, found });
                     raw::ExecDropSingleTupleTableSlot(slot);
                     found
                 });
@@ -168,33 +155,6 @@ unsafe fn scan_keys(
         }
         Ok(Some(keys))
     }
-}
-
-/// The conditions that a row of the table has the part of the key that the index is not on; none
-/// where a value is not of its column's type.
-fn row_keys(
-    unique: &Unique,
-    key: &[(&Column, &Value)],
-) -> Result<Option<Vec<ScanKeyData>>, Raised> {
-    let mut keys = Vec::new();
-    if key.len() == unique.parts.len() {
-        return Ok(Some(keys));
-    }
-    for (column, value) in key.iter().filter(|(column, _)| !unique.covers(column)) {
-        let kind = column.kind.base;
-        let part = unique.part_beside(column).filter(|_| value.kind == kind);
-        let Some(part) = part.filter(|part| value.null || part.equals != Oid::INVALID) else {
-            return Ok(None);
-        };
-        keys.push(equal(
-            column.number,
-            kind,
-            column.collation,
-            part.equals,
-            value,
-        )?);
-    }
-    Ok(Some(keys))
 }
 
 /// The condition that the column of this number has the value.

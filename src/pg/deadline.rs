@@ -80,6 +80,47 @@ pub fn attempt<T, E: From<Raised> + Into<Failure<E>>>(
     }
 }
 
+/// Runs `act` in a subtransaction that is undone also where nothing comes of it.
+pub fn attempt_to_get<T, E: From<Raised> + Into<Failure<E>>>(
+    act: impl FnOnce() -> Result<Option<T>, E>,
+) -> Result<Attempt<Option<T>>, E> {
+    let got = attempt(None, || match act() {
+        Ok(got) => got.ok_or(Vain::Nothing),
+        Err(error) => Err(Vain::Failed(error)),
+    });
+    match got {
+        Ok(Attempt::Done(got)) => Ok(Attempt::Done(Some(got))),
+        Ok(Attempt::TimedOut) => Ok(Attempt::TimedOut),
+        Ok(Attempt::Moved) => Ok(Attempt::Moved),
+        Err(Vain::Nothing) => Ok(Attempt::Done(None)),
+        Err(Vain::Failed(error)) => Err(error),
+    }
+}
+
+/// Why a subtransaction is undone.
+enum Vain<E> {
+    Nothing,
+    Failed(E),
+}
+
+impl<E: From<Raised>> From<Raised> for Vain<E> {
+    fn from(raised: Raised) -> Self {
+        Self::Failed(raised.into())
+    }
+}
+
+impl<E: Into<Failure<E>>> From<Vain<E>> for Failure<Vain<E>> {
+    fn from(vain: Vain<E>) -> Self {
+        match vain {
+            Vain::Nothing => Self::Other(Vain::Nothing),
+            Vain::Failed(error) => match error.into() {
+                Failure::Raised(raised) => Self::Raised(raised),
+                Failure::Other(error) => Self::Other(Vain::Failed(error)),
+            },
+        }
+    }
+}
+
 /// An error, told apart by where it came from.
 pub enum Failure<E> {
     Raised(Raised),

@@ -53,6 +53,7 @@ pub mod table;
 pub mod text;
 pub mod vacuum;
 mod value;
+pub mod version;
 pub mod watch;
 pub mod worker;
 

@@ -560,6 +560,12 @@ unsafe extern "C-unwind" {
         rights: AclMode,
         how: AclMaskHow::Type,
     ) -> AclMode;
+    pub(super) fn pg_attribute_aclcheck_all(
+        table: Oid,
+        role: Oid,
+        rights: AclMode,
+        how: AclMaskHow::Type,
+    ) -> AclResult::Type;
     #[cfg(not(feature = "pg15"))]
     fn object_aclcheck(class: Oid, object: Oid, role: Oid, rights: AclMode) -> AclResult::Type;
     #[cfg(feature = "pg15")]

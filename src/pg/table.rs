@@ -147,14 +147,6 @@ impl Unique {
     pub(super) fn covers(&self, column: &Column) -> bool {
         self.parts.iter().any(|part| part.column == column.number)
     }
-
-    /// What says whether two values of this column of the key are equal, where the index is not on
-    /// it but its predicate speaks of it.
-    pub(super) fn part_beside(&self, column: &Column) -> Option<&Part> {
-        let predicate = self.predicate.as_ref()?;
-        let is_it = |part: &&Part| part.column == column.number;
-        predicate.columns.iter().find(is_it)
-    }
 }
 
 /// What a look-up of a table found.

@@ -1,6 +1,6 @@
 //! The SQL statements that find, lock and create one row of a table.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::rc::Rc;
@@ -20,14 +20,21 @@ pub enum Shape {
     Json,
 }
 
-/// How rows that are found are locked.
+/// How rows are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lock {
-    No,
+pub enum Search {
+    Plain,
+    /// With where they stand: the tid, and in a partitioned table the object id of the partition.
+    Located,
+    /// Only where it stands, which is given after the values of the key; locked.
+    At,
+    /// Locked, after waiting for those who have them locked.
     Wait,
-    /// Leaves out the rows that somebody else has locked.
+    /// Locked, without the rows that others have locked.
     Skip,
 }
+
+const SEARCHES: usize = 5;
 
 /// What is the same in all statements for one key of one table.
 pub struct Statements<'a> {
@@ -50,9 +57,9 @@ impl<'a> Statements<'a> {
     }
 
     /// Finds up to two rows, so that more than one is noticed. Where several are taken for
-    /// granted and one is to be locked, only the first by primary key.
-    pub fn find(&self, lock: Lock) -> &str {
-        &self.wording.find[lock as usize]
+    /// granted and one is to be locked by the statement, only the first by primary key.
+    pub fn find(&self, search: Search) -> &str {
+        self.wording.find[search as usize].get_or_init(|| self.wording.new_find(self.table, search))
     }
 
     /// Creates the row with `defaults`, and says whether its key is the one asked for where that is not
@@ -129,8 +136,11 @@ struct Wording {
     matches: String,
     alias: String,
     projection: String,
-    /// One for each [`Lock`].
-    find: [String; 3],
+    form: Form,
+    /// How many values of the key are given.
+    given: usize,
+    /// One for each [`Search`].
+    find: [OnceCell<String>; SEARCHES],
     insert: RefCell<HashMap<InsertKey, Rc<str>>>,
 }
 
@@ -190,25 +200,53 @@ impl Wording {
             Shape::Row => alias.clone(),
             Shape::Json => format!("pg_catalog.to_jsonb({alias})"),
         };
-        let find = [Lock::No, Lock::Wait, Lock::Skip].map(|lock| {
-            let (order, limit) = choice(table, &alias, form, lock);
-            let locking = match lock {
-                Lock::No => String::new(),
-                Lock::Wait => format!(" FOR NO KEY UPDATE OF {alias}"),
-                Lock::Skip => format!(" FOR NO KEY UPDATE OF {alias} SKIP LOCKED"),
-            };
-            let name = &table.name;
-            format!(
-                "SELECT {projection} FROM {name} AS {alias} WHERE {matches}{order}{limit}{locking}"
-            )
-        });
         Ok(Self {
             matches,
             alias,
             projection,
-            find,
+            form,
+            given,
+            find: Default::default(),
             insert: RefCell::default(),
         })
+    }
+
+    fn new_find(&self, table: &Table, search: Search) -> String {
+        let Self {
+            alias,
+            matches,
+            projection,
+            form,
+            given,
+            ..
+        } = self;
+        let name = &table.name;
+        let (order, limit) = choice(table, alias, *form, search);
+        let place = match search {
+            Search::Located if table.is_partitioned => {
+                format!(", {alias}.ctid, {alias}.tableoid")
+            }
+            Search::Located => format!(", {alias}.ctid"),
+            _ => String::new(),
+        };
+        let (at, within) = (given + 1, given + 2);
+        let is_there = match search {
+            Search::At if table.is_partitioned => format!(
+                " AND {alias}.ctid OPERATOR(pg_catalog.=) ${at} \
+                 AND {alias}.tableoid OPERATOR(pg_catalog.=) ${within}"
+            ),
+            Search::At => format!(" AND {alias}.ctid OPERATOR(pg_catalog.=) ${at}"),
+            _ => String::new(),
+        };
+        let locking = match search {
+            Search::Plain | Search::Located => String::new(),
+            Search::At | Search::Wait => format!(" FOR NO KEY UPDATE OF {alias}"),
+            Search::Skip => format!(" FOR NO KEY UPDATE OF {alias} SKIP LOCKED"),
+        };
+        format!(
+            "SELECT {projection}{place} FROM {name} AS {alias} \
+             WHERE {matches}{is_there}{order}{limit}{locking}"
+        )
     }
 
     fn insert(
@@ -300,8 +338,8 @@ pub fn computed<'k>(key: &'k [Cell<'k>]) -> Option<&'k Column> {
 }
 
 /// Which of several rows are asked for.
-fn choice(table: &Table, alias: &str, form: Form, lock: Lock) -> (String, &'static str) {
-    if form.is_unique {
+fn choice(table: &Table, alias: &str, form: Form, search: Search) -> (String, &'static str) {
+    if form.is_unique || search == Search::At {
         return (String::new(), "");
     }
     if form.duplicates == DuplicateRows::Error || table.primary_key.is_empty() {
@@ -312,10 +350,9 @@ fn choice(table: &Table, alias: &str, form: Form, lock: Lock) -> (String, &'stat
         .iter()
         .map(|column| format!("{alias}.{column}"))
         .collect();
-    let limit = if lock == Lock::No {
-        " LIMIT 2"
-    } else {
-        " LIMIT 1"
+    let limit = match search {
+        Search::Wait | Search::Skip => " LIMIT 1",
+        _ => " LIMIT 2",
     };
     (format!(" ORDER BY {}", columns.join(", ")), limit)
 }

@@ -4,30 +4,36 @@
 //! DO NOTHING where a unique index covers the key; else behind an advisory lock of the extension's
 //! own, after a second look that is newer than the lock.
 
-use std::cell::{Cell as Flag, OnceCell};
+use std::cell::{Cell as Flag, OnceCell, RefCell};
 
 use pgrx::PgSqlErrorCode;
 
 use super::statement::{
-    Conflict, Form, Lock, Shape, Statements, computed, explain_insert, may_get_another_key,
+    Conflict, Form, Search, Shape, Statements, computed, explain_insert, may_get_another_key,
 };
 use super::{Cell, hint, opened, values};
 use crate::digest;
 use crate::error::Error;
 use crate::key::scalar_text;
-use crate::pg::deadline::{Attempt, attempt};
+use crate::pg::deadline::{Attempt, attempt, attempt_to_get};
 use crate::pg::first::{First, first};
-use crate::pg::grasp::{Grasp, Patience};
+use crate::pg::grasp::Grasp;
 use crate::pg::json::Member;
 use crate::pg::lock::{Class, Lock as Taking, Mode, names};
 use crate::pg::settings::{self, DuplicateRows};
 use crate::pg::spi::{self, View};
 use crate::pg::table::{Column, Generated, Guard, Table};
+use crate::pg::version::{Locked, Locking, Patience, Place, Version};
 use crate::pg::{Raised, ServerError, Value, notice, session, text};
 use crate::timeout::Timeout;
 
-/// How often a call looks again when the row comes and goes under its eyes.
+/// How often a call looks again when the row is neither to be had nor to be created, and nothing says
+/// why.
 const ROUNDS: usize = 8;
+
+/// How often it looks again because others have changed, removed or created the row since it was found,
+/// or missed. Each time a transaction of theirs has ended.
+const ROUNDS_OF_OTHERS: usize = 10_000;
 
 /// A row, found or created.
 pub struct Taken {
@@ -44,6 +50,41 @@ impl Taken {
     }
 }
 
+/// What a look for the row came to.
+enum Look {
+    Row(Value<'static>),
+    Nothing,
+    /// It was there, or about to be, until others ended their transaction: who looks again finds what
+    /// there is now.
+    Overtaken,
+    /// Others have it locked.
+    Busy,
+}
+
+/// A row that was found, where it stands, and how it is to be locked.
+struct Found {
+    row: Value<'static>,
+    at: Option<Value<'static>>,
+    partition: Option<Value<'static>>,
+    locking: Option<Locking>,
+    /// There is no other one, or it does not matter.
+    is_one: bool,
+}
+
+/// What a try to find or create the row came to.
+enum Round {
+    Taken(Taken),
+    /// Others were faster.
+    Overtaken,
+    InVain,
+}
+
+impl Round {
+    fn of(taken: Option<Taken>) -> Self {
+        taken.map_or(Self::InVain, Self::Taken)
+    }
+}
+
 /// One call for one key of one table.
 pub struct Turn<'a> {
     table: &'a Table,
@@ -56,6 +97,8 @@ pub struct Turn<'a> {
     lock: bool,
     timeout: Timeout,
     has_warned: Flag<bool>,
+    /// The place that the call has in line.
+    line: RefCell<Option<Place>>,
 }
 
 impl<'a> Turn<'a> {
@@ -83,6 +126,7 @@ impl<'a> Turn<'a> {
             lock,
             timeout,
             has_warned: Flag::new(false),
+            line: RefCell::default(),
         })
     }
 
@@ -110,33 +154,19 @@ impl<'a> Turn<'a> {
         let Some(deadline) = self.timeout.deadline() else {
             return self.take_in_rounds().map(Some);
         };
-        if self.takes_without_waiting()? {
-            let row = match self.grasp(Patience::Skip)? {
-                Grasp::Row(row) => Some(row),
-                Grasp::Nothing => None,
-                Grasp::Unsure => self.find(Lock::Skip, View::Isolated)?,
-            };
-            if let Some(row) = row {
-                return Ok(Some(Taken::found(row)));
-            }
-        } else if !self.table.is_partitioned && self.form.duplicates == DuplicateRows::Error {
-            let there = attempt(Some(deadline), || self.find(Lock::No, View::Isolated))?;
-            let row = match there {
-                Attempt::TimedOut => return Ok(None),
-                Attempt::Done(Some(row)) if !self.lock => Some(row),
-                Attempt::Done(Some(_)) => self.find(Lock::Skip, View::Isolated)?,
-                Attempt::Done(None) | Attempt::Moved => None,
-            };
-            if let Some(row) = row {
-                return Ok(Some(Taken::found(row)));
-            }
+        let free = match self.takes_without_waiting()? {
+            true => Some(self.look(Patience::Skip)?),
+            false => self.look_in_time(deadline)?,
+        };
+        match free {
+            Some(Look::Row(row)) => return Ok(Some(Taken::found(row))),
+            Some(_) => {}
+            None => return Ok(None),
         }
         match attempt(Some(deadline), || self.take_in_rounds())? {
             Attempt::Done(taken) => Ok(Some(taken)),
             Attempt::TimedOut => Ok(None),
-            Attempt::Moved => Err(Error::RowUnsettled {
-                table: self.table.name.clone(),
-            }),
+            Attempt::Moved => Err(self.unsettled()),
         }
     }
 
@@ -147,38 +177,95 @@ impl<'a> Turn<'a> {
         Ok(is_one && !self.table.has_row_security()? && self.table.locks_indexes_at_once()?)
     }
 
+    /// The row where it is there and free, or nothing is known; none when the time is over.
+    fn look_in_time(&self, deadline: i64) -> Result<Option<Look>, Error> {
+        let locking = self.locking()?;
+        if self.table.is_partitioned
+            || matches!(locking, Some(Locking::Checked | Locking::Statement))
+        {
+            return Ok(Some(Look::Nothing));
+        }
+        match attempt(Some(deadline), || self.locate(locking))? {
+            Attempt::TimedOut => Ok(None),
+            Attempt::Moved | Attempt::Done(None) => Ok(Some(Look::Nothing)),
+            Attempt::Done(Some(found)) => self.lock(found, Patience::Skip).map(Some),
+        }
+    }
+
     fn take_in_rounds(&self) -> Result<Taken, Error> {
-        for _ in 0..ROUNDS {
-            let row = match self.grasp(Patience::Wait)? {
-                Grasp::Row(row) => Some(row),
-                Grasp::Nothing => None,
-                Grasp::Unsure => self.settled()?,
-            };
-            if let Some(row) = row {
-                return Ok(Taken::found(row));
+        let (mut in_vain, mut overtaken) = (0, 0);
+        while in_vain < ROUNDS && overtaken < ROUNDS_OF_OTHERS {
+            match self.round()? {
+                Round::Taken(taken) => return Ok(taken),
+                Round::Overtaken => overtaken += 1,
+                Round::InVain => in_vain += 1,
             }
-            let taken = match (self.guard, self.conflict()) {
-                (None, _) => self.create_in_turn()?,
-                (Some(_), Conflict::Error) => self.insert_unless_taken()?,
-                (Some(_), conflict) => self.insert(conflict)?,
-            };
-            if let Some(taken) = taken {
-                return Ok(taken);
-            }
+            session::check_for_interrupts()?;
         }
         self.insist()
     }
 
-    /// The row as [`Self::existing`] finds it once nobody else is creating it, so that an INSERT
-    /// need not wait: it would take a transaction id and values of sequences before.
-    fn settled(&self) -> Result<Option<Value<'static>>, Error> {
-        for _ in 0..ROUNDS {
-            let row = self.existing()?;
-            if row.is_some() || !self.awaits_creator()? {
-                return Ok(row);
-            }
+    fn round(&self) -> Result<Round, Error> {
+        let look = self.look(Patience::Wait)?;
+        if !matches!(look, Look::Overtaken) {
+            self.leave_line()?;
         }
-        Ok(None)
+        match look {
+            Look::Row(row) => Ok(Round::Taken(Taken::found(row))),
+            Look::Overtaken | Look::Busy => Ok(Round::Overtaken),
+            Look::Nothing => match (self.guard, self.conflict()) {
+                (None, _) => self.create_in_turn(),
+                (Some(_), Conflict::Error) => self.insert_unless_taken().map(Round::of),
+                (Some(_), conflict) => self.insert(conflict).map(Round::of),
+            },
+        }
+    }
+
+    /// The row, locked where it is to be. Whoever is creating it is waited for here where that can be,
+    /// so that an INSERT need not wait: it would take a transaction id and values of sequences before.
+    fn look(&self, patience: Patience) -> Result<Look, Error> {
+        let waits = patience == Patience::Wait;
+        let grasp = match self.grasp()? {
+            Grasp::Busy(version) if waits => {
+                self.stand_in_line(version)?;
+                self.table.grasp_after(version)?
+            }
+            grasp => grasp,
+        };
+        match grasp {
+            Grasp::Row(row) if self.form.shape == Shape::Json => Ok(Look::Row(row.into_jsonb()?)),
+            Grasp::Row(row) => Ok(Look::Row(row)),
+            Grasp::Nothing => Ok(Look::Nothing),
+            Grasp::Overtaken => Ok(Look::Overtaken),
+            Grasp::Busy(_) => Ok(Look::Busy),
+            Grasp::Unsure => match self.existing(patience)? {
+                Look::Nothing if waits => {
+                    self.leave_line()?;
+                    match self.awaits_creator()? {
+                        true => Ok(Look::Overtaken),
+                        false => Ok(Look::Nothing),
+                    }
+                }
+                look => Ok(look),
+            },
+        }
+    }
+
+    /// Waits for all who waited for this version before. The place is kept until the call has one for the
+    /// next version, so that nobody overtakes it, and left before it waits for anything else.
+    fn stand_in_line(&self, version: Version) -> Result<(), Error> {
+        let place = version.stand_in_line()?;
+        match self.line.replace(Some(place)) {
+            Some(former) => Ok(former.leave()?),
+            None => Ok(()),
+        }
+    }
+
+    fn leave_line(&self) -> Result<(), Error> {
+        match self.line.take() {
+            Some(place) => Ok(place.leave()?),
+            None => Ok(()),
+        }
     }
 
     /// What can be done by way of the unique index alone, for less than a statement costs: to lock
@@ -188,7 +275,7 @@ impl<'a> Turn<'a> {
     /// look can miss a row that is being moved under its eyes, and an INSERT in vain uses up values
     /// of sequences and needs a right of its own. What a statement would see or raise besides is
     /// left to it: an older snapshot, row security, rights on single columns.
-    fn grasp(&self, patience: Patience) -> Result<Grasp, Error> {
+    fn grasp(&self) -> Result<Grasp, Error> {
         let locks = self.lock && self.table.is_plain;
         let expects_new = self.table.last_was_new.get();
         let guard = self.guard.filter(|guard| guard.is_exact);
@@ -208,8 +295,7 @@ impl<'a> Turn<'a> {
                 false => Grasp::Unsure,
             });
         }
-        Ok(match self.table.grasp(guard, &key, patience)? {
-            Grasp::Row(row) if self.form.shape == Shape::Json => Grasp::Row(row.into_jsonb()?),
+        Ok(match self.table.grasp(guard, &key)? {
             Grasp::Nothing if !expects_new => Grasp::Unsure,
             grasp => grasp,
         })
@@ -222,39 +308,156 @@ impl<'a> Turn<'a> {
         Ok(self.table.await_creator(guard.index, &values(self.key))?)
     }
 
-    /// The row, locked where it is to be, if it is there.
-    fn existing(&self) -> Result<Option<Value<'static>>, Error> {
-        if !self.lock {
-            return self.find(Lock::No, View::Isolated);
+    /// The row, locked where it is to be, as statements find it.
+    fn existing(&self, patience: Patience) -> Result<Look, Error> {
+        let locking = self.locking()?;
+        if locking == Some(Locking::Statement) {
+            return self.lock_by_statement(patience);
         }
-        let is_one = self.guard.is_some();
-        let takes_first = !is_one && self.form.duplicates == DuplicateRows::First;
-        let is_there = || Ok::<_, Error>(self.find(Lock::No, View::Isolated)?.is_some());
-        // Where not all rows of the key are looked at below, they are here.
-        let looks_ahead = takes_first || (self.table.rows_may_move && !is_one);
-        if looks_ahead && !is_there()? {
-            return Ok(None);
-        }
-        if !self.table.rows_may_move {
-            return self.find(Lock::Wait, View::Isolated);
-        }
-        // Of several rows only the first may be locked, so none may be left out.
-        if !takes_first && let Some(row) = self.find(Lock::Skip, View::Isolated)? {
-            return Ok(Some(row));
-        }
-        if !looks_ahead && !is_there()? {
-            return Ok(None);
-        }
-        // The row may move to another partition during the wait, which core makes an error.
-        match attempt(None, || self.find(Lock::Wait, View::Isolated))? {
-            Attempt::Done(row) => Ok(row),
-            Attempt::TimedOut | Attempt::Moved => Ok(None),
+        match self.locate(locking)? {
+            Some(found) => self.lock(found, patience),
+            None => Ok(Look::Nothing),
         }
     }
 
-    fn find(&self, lock: Lock, view: View) -> Result<Option<Value<'static>>, Error> {
+    /// How the row is locked; none where it is not.
+    fn locking(&self) -> Result<Option<Locking>, Error> {
+        Ok(match self.lock {
+            true => Some(self.table.locking()?),
+            false => None,
+        })
+    }
+
+    /// The row, and where it stands when that version of it is to be locked.
+    fn locate(&self, locking: Option<Locking>) -> Result<Option<Found>, Error> {
+        let search = match locking {
+            None | Some(Locking::Statement) => Search::Plain,
+            Some(Locking::Version | Locking::Checked) => Search::Located,
+        };
         let statements = self.statements()?;
-        let (statement, arguments) = (statements.find(lock), &statements.arguments);
+        let found = first(statements.find(search), &statements.arguments)?;
+        let [row, at, partition] = found.values;
+        let is_one = found.count < 2;
+        if !is_one && (locking.is_none() || self.form.duplicates == DuplicateRows::First) {
+            self.accept_duplicates()?;
+        }
+        Ok(row.map(|row| Found {
+            row,
+            at,
+            partition,
+            locking,
+            is_one: is_one || self.form.duplicates == DuplicateRows::First,
+        }))
+    }
+
+    /// Locks the version of the row that was found. No other row or version is locked, whatever others
+    /// have done meanwhile: who waits for this one has nothing that they may be waiting for.
+    fn lock(&self, found: Found, patience: Patience) -> Result<Look, Error> {
+        let (Some(locking), Some(at)) = (found.locking, &found.at) else {
+            return Ok(Look::Row(found.row));
+        };
+        if !found.is_one {
+            return self.await_repair(patience);
+        }
+        let Some(version) = self.table.version(at, found.partition.as_ref()) else {
+            return self.lock_by_statement(patience);
+        };
+        let locked = match version.lock(Patience::Skip)? {
+            Locked::Busy if patience == Patience::Wait => {
+                self.stand_in_line(version)?;
+                version.lock(Patience::Wait)?
+            }
+            locked => locked,
+        };
+        match locked {
+            Locked::Held if locking == Locking::Checked => self.check(found),
+            Locked::Held => Ok(Look::Row(found.row)),
+            // It raises.
+            Locked::Overtaken if session::isolation().has_one_snapshot() => {
+                self.lock_by_statement(patience)
+            }
+            Locked::Overtaken => Ok(Look::Overtaken),
+            Locked::Busy => Ok(Look::Busy),
+            Locked::Elsewhere => self.lock_by_statement(patience),
+        }
+    }
+
+    /// Waits for whoever has one of several rows locked, and may be removing it; raises where all of
+    /// them stay as they are. Nothing is held meanwhile.
+    fn await_repair(&self, patience: Patience) -> Result<Look, Error> {
+        if patience == Patience::Skip {
+            return Ok(Look::Busy);
+        }
+        self.leave_line()?;
+        let statements = self.statements()?;
+        let (search, arguments) = (statements.find(Search::Located), &statements.arguments);
+        let versions = spi::run(search, arguments, View::Isolated, |rows| {
+            (0..rows.count())
+                .map(|row| match rows.keep(row, 1)? {
+                    Some(at) => Ok(self.table.version(&at, rows.keep(row, 2)?.as_ref())),
+                    None => Ok(None),
+                })
+                .collect::<Result<Vec<_>, Raised>>()
+        })?;
+        let mut is_overtaken = versions.len() < 2;
+        for version in versions.into_iter().flatten() {
+            attempt_to_get(|| {
+                is_overtaken |= version.lock(patience)? == Locked::Overtaken;
+                Ok::<Option<()>, Error>(None)
+            })?;
+        }
+        if !is_overtaken {
+            self.accept_duplicates()?;
+        } else if session::isolation().has_one_snapshot() {
+            let table = self.table.name.clone();
+            return Err(Error::RowNewerThanSnapshot { table });
+        }
+        Ok(Look::Overtaken)
+    }
+
+    /// The row, whose version is locked, if the user may lock it.
+    fn check(&self, found: Found) -> Result<Look, Error> {
+        let statements = self.statements()?;
+        let mut arguments = statements.arguments.clone();
+        arguments.extend(found.at);
+        arguments.extend(found.partition);
+        let [row] = first(statements.find(Search::At), &arguments)?.values;
+        row.map(Look::Row).ok_or(self.hidden_or_unsettled()?)
+    }
+
+    /// Locks the row by the statement that finds it, which may lock rows that it does not return: where
+    /// it returns none they are free again.
+    fn lock_by_statement(&self, patience: Patience) -> Result<Look, Error> {
+        self.leave_line()?;
+        // Of several rows only the first is locked, and nothing is said of the others.
+        if self.form.duplicates == DuplicateRows::First {
+            self.find(Search::Plain, View::Isolated)?;
+        }
+        let search = match patience {
+            Patience::Wait => Search::Wait,
+            Patience::Skip => Search::Skip,
+        };
+        Ok(
+            match attempt_to_get(|| self.find(search, View::Isolated))? {
+                Attempt::Done(Some(row)) => Look::Row(row),
+                Attempt::Done(None) if self.find(Search::Plain, View::Isolated)?.is_none() => {
+                    Look::Nothing
+                }
+                Attempt::Done(None)
+                    if patience == Patience::Wait && self.table.has_row_security()? =>
+                {
+                    return Err(self.hidden_or_unsettled()?);
+                }
+                Attempt::Done(None) if patience == Patience::Skip => Look::Busy,
+                // Another row has it now, or it has moved to another partition.
+                Attempt::Done(None) | Attempt::Moved | Attempt::TimedOut => Look::Overtaken,
+            },
+        )
+    }
+
+    fn find(&self, search: Search, view: View) -> Result<Option<Value<'static>>, Error> {
+        let statements = self.statements()?;
+        let (statement, arguments) = (statements.find(search), &statements.arguments);
         let (count, row) = match view {
             View::Isolated => {
                 let First {
@@ -305,28 +508,50 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
-    /// Creates the row where nothing but the turn keeps a second one out. None where it is there
-    /// after all.
-    fn create_in_turn(&self) -> Result<Option<Taken>, Error> {
-        turn_of(self.table, self.key, |turn| turn.take())?;
-        if let Some(row) = self.existing()? {
-            return Ok(Some(Taken::found(row)));
+    /// Creates the row where nothing but the turn keeps a second one out.
+    ///
+    /// The turn is kept with a row that was created only: a row that is there is locked itself. And
+    /// nobody is waited for in the turn who may be waiting for it.
+    fn create_in_turn(&self) -> Result<Round, Error> {
+        self.turn(|turn| turn.take_for_now())?;
+        let round = self.create_alone()?;
+        match &round {
+            Round::Taken(taken) if taken.created => {}
+            _ => self.turn(|turn| turn.give_back())?,
         }
-        if self.lock && self.find(Lock::No, View::Isolated)?.is_some() {
-            return Ok(None);
+        Ok(round)
+    }
+
+    fn turn(&self, act: impl Fn(&Taking) -> Result<(), Raised>) -> Result<(), Error> {
+        turn_of(self.table, self.key, act)
+    }
+
+    fn create_alone(&self) -> Result<Round, Error> {
+        match self.existing(Patience::Skip)? {
+            Look::Row(row) => return Ok(Round::Taken(Taken::found(row))),
+            Look::Overtaken | Look::Busy => return Ok(Round::Overtaken),
+            Look::Nothing => self.demand_none_newer()?,
         }
         let table = self.table.name.clone();
-        if session::isolation().has_one_snapshot() && self.find(Lock::No, View::Newest)?.is_some() {
-            return Err(Error::RowNewerThanSnapshot { table });
-        }
         match self.conflict() {
             Conflict::Rules => self
                 .insert(Conflict::Rules)?
                 .ok_or(Error::RowSwallowed { table })
-                .map(Some),
-            Conflict::Error => self.insert_unless_taken(),
-            conflict => self.insert(conflict),
+                .map(Round::Taken),
+            Conflict::Error => self.insert_unless_taken().map(Round::of),
+            conflict => self.insert(conflict).map(Round::of),
         }
+    }
+
+    /// Raises where there is a row that the transaction's snapshot does not show.
+    fn demand_none_newer(&self) -> Result<(), Error> {
+        if session::isolation().has_one_snapshot()
+            && self.find(Search::Plain, View::Newest)?.is_some()
+        {
+            let table = self.table.name.clone();
+            return Err(Error::RowNewerThanSnapshot { table });
+        }
+        Ok(())
     }
 
     /// Creates the row; none where a unique index kept it out, which raises where ON CONFLICT
@@ -389,9 +614,11 @@ impl<'a> Turn<'a> {
         let row = match created {
             Some(row) if !self.table.has_after_triggers && self.table.is_known() => row,
             None if conflict != Conflict::Rules => return Ok(None),
-            _ => self
-                .existing()?
-                .ok_or_else(|| Error::RowSwallowed { table: table() })?,
+            _ => match self.existing(Patience::Wait)? {
+                Look::Row(row) => row,
+                Look::Nothing => return Err(Error::RowSwallowed { table: table() }),
+                Look::Overtaken | Look::Busy => return Err(self.unsettled()),
+            },
         };
         Ok(Some(Taken { created: true, row }))
     }
@@ -401,13 +628,19 @@ impl<'a> Turn<'a> {
     /// looked into.
     fn insist(&self) -> Result<Taken, Error> {
         let table = self.table.name.clone();
-        if self.lock && self.find(Lock::No, View::Isolated)?.is_some() {
-            return Err(self.hidden_or_unsettled()?);
+        if self.guard.is_none() {
+            self.turn(|turn| turn.take())?;
+        }
+        match self.existing(Patience::Skip)? {
+            Look::Row(row) => return Ok(Taken::found(row)),
+            Look::Overtaken | Look::Busy => return Err(self.unsettled()),
+            Look::Nothing if self.guard.is_none() => self.demand_none_newer()?,
+            Look::Nothing => {}
         }
         match attempt(None, || self.insert(Conflict::Error)) {
             Ok(Attempt::Done(Some(taken))) => Ok(taken),
             Ok(Attempt::Done(None)) => Err(Error::RowSwallowed { table }),
-            Ok(Attempt::TimedOut | Attempt::Moved) => Err(Error::RowUnsettled { table }),
+            Ok(Attempt::TimedOut | Attempt::Moved) => Err(self.unsettled()),
             Err(Error::Postgres(raised)) if self.is_of_guard(&raised)? => {
                 Err(match self.hidden_or_unsettled()? {
                     // Round after round the key was free and the new row was not.
@@ -457,11 +690,16 @@ impl<'a> Turn<'a> {
 
     fn hidden_or_unsettled(&self) -> Result<Error, Error> {
         let table = self.table.name.clone();
-        Ok(if self.table.has_row_security()? {
-            Error::RowHidden { table }
-        } else {
-            Error::RowUnsettled { table }
+        Ok(match self.table.has_row_security()? {
+            true => Error::RowHidden { table },
+            false => Error::RowUnsettled { table },
         })
+    }
+
+    fn unsettled(&self) -> Error {
+        Error::RowUnsettled {
+            table: self.table.name.clone(),
+        }
     }
 
     /// Whether the error is the unique violation of the index that covers the key, or of its part
