@@ -416,7 +416,7 @@ impl Model for Claims {
 
     fn end(&mut self, looker: &mut Session) -> Result<(), String> {
         let rows = looker.rows(&format!(
-            "SELECT key FROM once.claims WHERE ns = '{}' AND (expires_at IS NULL OR expires_at > clock_timestamp())",
+            "SELECT key FROM once.claims_of('{}') WHERE (expires_at IS NULL OR expires_at > clock_timestamp())",
             self.ns
         ));
         let there: BTreeSet<u8> = rows

@@ -370,7 +370,7 @@ impl Model for Work {
 
     fn end(&mut self, looker: &mut Session) -> Result<(), String> {
         let rows = looker.rows(&format!(
-            "SELECT key, state FROM once.work WHERE ns = '{}'",
+            "SELECT key, state FROM once.work_of('{}')",
             self.ns
         ));
         let there: BTreeSet<String> = rows
