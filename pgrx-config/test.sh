@@ -159,10 +159,10 @@ turns_of() {
     local version
     for version in $versions; do
         if [[ $complete = *" $version "* ]]; then
-            echo "$version:regress,isolation,sessions,attacks"
+            echo "$version:regress,isolation,sessions,attacks,schedules"
             echo "$version:history,conformance,examples,drivers,package,pgspot"
         else
-            echo "$version:regress,isolation,sessions,attacks,history"
+            echo "$version:regress,isolation,sessions,attacks,schedules,history"
         fi
         if [[ $version = "$packaged" ]]; then echo "$version:cron"; fi
     done
