@@ -1,10 +1,14 @@
 /* Tokens are microseconds of the clock. The constraints keep a token that nothing could follow (2^62 is the year
    148,000) from being restored or written by the extension's owner, who has INSERT for dump and restore. */
-/* Fixed-width columns first. The digest stands for (ns, key), which are compared at every hit.
+/* Fixed-width columns first. The storage key, made like that of a claim, stands for (ns, key), which are compared at
+   every hit.
    Whoever removes a record raises once.work_floor to its token in the same transaction, and removes
    only what has expires_at, which unfinished work never has. */
 CREATE TABLE once.work_record (
-    digest      pg_catalog.uuid        NOT NULL,
+    place_high  pg_catalog.int2        NOT NULL,
+    place_low   pg_catalog.int2        NOT NULL,
+    hash_high   pg_catalog.int4        NOT NULL,
+    hash_low    pg_catalog.int8        NOT NULL,
     token       pg_catalog.int8        NOT NULL,
     begun_at    pg_catalog.timestamptz NOT NULL,
     lease_until pg_catalog.timestamptz,
@@ -16,11 +20,14 @@ CREATE TABLE once.work_record (
     ns          pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     key         pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     result      pg_catalog.jsonb,
-    CONSTRAINT work_record_pkey PRIMARY KEY (digest),
+    CONSTRAINT work_record_pkey PRIMARY KEY (place_high, place_low, hash_high, hash_low),
     CONSTRAINT work_record_token CHECK (token OPERATOR(pg_catalog.>=) 0 AND token OPERATOR(pg_catalog.<=) 4611686018427387904)
 );
 COMMENT ON TABLE once.work_record IS 'The work: written by begin_once and its like only. A row that is removed must leave its token in once.work_floor, in the same transaction';
-COMMENT ON COLUMN once.work_record.digest IS 'First 16 bytes of BLAKE3 over the length-prefixed ns and key';
+COMMENT ON COLUMN once.work_record.place_high IS 'Upper half of the place of the key in the order in which such keys come';
+COMMENT ON COLUMN once.work_record.place_low IS 'Lower half of the place';
+COMMENT ON COLUMN once.work_record.hash_high IS 'First 4 bytes of BLAKE3 over the length-prefixed ns and key';
+COMMENT ON COLUMN once.work_record.hash_low IS 'The 8 bytes behind them';
 COMMENT ON COLUMN once.work_record.token IS 'The token of the latest begin';
 COMMENT ON COLUMN once.work_record.begun_at IS 'When that was, by clock_timestamp()';
 COMMENT ON COLUMN once.work_record.lease_until IS 'While it runs, the end of its lease; given back, when it may be run again, null for at once';

@@ -1,6 +1,6 @@
 //! Claims: exactly one committed transaction is told true.
 //!
-//! The unique index on the digest decides. Two engines ask it: [`direct`], through the table and
+//! The unique index on the storage key decides. Two engines ask it: [`direct`], through the table and
 //! index access methods, where the table is the plain heap that the extension made; [`statement`],
 //! with SQL, on whatever the table is. Both wait for a competitor whose transaction is open, and
 //! cost a duplicate no transaction id.
@@ -21,6 +21,7 @@ use crate::pg::spi::View;
 use crate::pg::{Call, ErrorReport, session};
 use crate::policy;
 use crate::stats::{self, Told};
+use crate::storage_key::StorageKey;
 use crate::timeout::Timeout;
 
 mod batch;
@@ -185,7 +186,7 @@ impl<'a, 'b> Engine<'a, 'b> {
 impl<'a> Claim<'a> {
     fn named(name: &'a Name) -> Self {
         Self {
-            digest: digest::claim(name.ns, &name.key),
+            storage_key: StorageKey::of(name.ns, &name.key),
             ns: name.ns,
             key: &name.key,
         }
@@ -305,12 +306,16 @@ mod tests {
     use pgrx::prelude::*;
 
     #[pg_test]
-    fn the_table_holds_the_frozen_digest() {
+    fn the_table_holds_the_frozen_storage_key() {
         Spi::run("SELECT claim_once('ci_failure', '4711')").unwrap();
-        let digest = Spi::get_one::<String>("SELECT digest::text FROM once.claim");
+        let key = Spi::get_one::<String>(
+            "SELECT concat_ws(' ', place_high, place_low, hash_high, hash_low) FROM once.claim",
+        );
         assert_eq!(
-            digest,
-            Ok(Some("39faad5b-9890-ac94-5f15-8d54d1c2ffc6".to_owned()))
+            key,
+            Ok(Some(
+                "-21685 -9841 -1174753957 1770104406806990164".to_owned()
+            ))
         );
     }
 
@@ -330,8 +335,8 @@ mod tests {
         assert_eq!(used, Ok(Some(false)));
     }
 
-    #[pg_test(error = "the digest of this namespace and key belongs to another claim")]
-    fn another_key_under_the_same_digest_is_an_error() {
+    #[pg_test(error = "the storage key of this namespace and key belongs to another claim")]
+    fn another_key_under_the_same_storage_key_is_an_error() {
         Spi::run(
             "SELECT claim_once('ns', 'one'); UPDATE once.claim SET key = 'two' WHERE key = 'one'; \
              SELECT claim_once('ns', 'one')",

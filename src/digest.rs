@@ -1,19 +1,19 @@
 //! The digests that stand for names: frozen, since stored claims depend on them.
 
-/// The primary key of a claim and of work: the first 16 bytes of the BLAKE3 hash of the
-/// length-prefixed namespace and key. Both stand beside it in the table and are compared at every hit.
-pub fn claim(ns: &[u8], key: &[u8]) -> [u8; 16] {
-    first_half(hash(&[ns, key]))
+/// What stands for a name in the primary key of its claim or work: the first 12 bytes of the BLAKE3
+/// hash of the length-prefixed namespace and key.
+pub fn name(ns: &[u8], key: &[u8]) -> [u8; 12] {
+    first(hash(&[ns, key]))
 }
 
-/// Makes the primary keys of many claims in one namespace.
-pub struct Claims {
+/// Digests many names of one namespace.
+pub struct Names {
     /// What is hashed: the namespace, which stays, and a key, each behind its length.
     text: Vec<u8>,
     namespace: usize,
 }
 
-impl Claims {
+impl Names {
     pub fn of(ns: &[u8]) -> Self {
         let mut text = (ns.len() as u32).to_le_bytes().to_vec();
         text.extend(ns);
@@ -23,28 +23,28 @@ impl Claims {
         }
     }
 
-    pub fn claim(&mut self, key: &[u8]) -> [u8; 16] {
+    pub fn name(&mut self, key: &[u8]) -> [u8; 12] {
         self.text.truncate(self.namespace);
         self.text.extend((key.len() as u32).to_le_bytes());
         self.text.extend(key);
-        first_half(blake3::hash(&self.text))
+        first(blake3::hash(&self.text))
     }
 }
 
 /// What stands for the owner of a claim: the first 16 bytes of the hash of namespace, key and owner,
 /// so that one owner's claims do not show that they are the same owner's.
 pub fn owner(ns: &[u8], key: &[u8], owner: &[u8]) -> [u8; 16] {
-    first_half(hash(&[ns, key, owner]))
+    first(hash(&[ns, key, owner]))
 }
 
 /// What stands for a namespace, in memory only.
 pub fn namespace(ns: &[u8]) -> [u8; 16] {
-    first_half(hash(&[ns]))
+    first(hash(&[ns]))
 }
 
 /// What stands for a request of work: two requests with one digest count as equal.
 pub fn request(canonical: &[u8]) -> [u8; 16] {
-    first_half(hash(&[canonical]))
+    first(hash(&[canonical]))
 }
 
 /// The number of a named lock or of the turn to create a row: a collision makes two names wait for
@@ -90,10 +90,10 @@ fn hash_in_pieces(mut hasher: blake3::Hasher, parts: &[&[u8]]) -> blake3::Hash {
     hasher.finalize()
 }
 
-fn first_half(hash: blake3::Hash) -> [u8; 16] {
-    let mut half = [0; 16];
-    half.copy_from_slice(&hash.as_bytes()[..16]);
-    half
+fn first<const LENGTH: usize>(hash: blake3::Hash) -> [u8; LENGTH] {
+    let mut first = [0; LENGTH];
+    first.copy_from_slice(&hash.as_bytes()[..LENGTH]);
+    first
 }
 
 #[cfg(test)]
@@ -102,19 +102,19 @@ mod tests {
 
     use super::*;
 
-    fn hex(digest: [u8; 16]) -> String {
+    fn hex<const LENGTH: usize>(digest: [u8; LENGTH]) -> String {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     #[test]
     fn frozen_vectors() {
         assert_eq!(
-            hex(claim(b"ci_failure", b"4711")),
-            "39faad5b9890ac945f158d54d1c2ffc6"
+            hex(name(b"ci_failure", b"4711")),
+            "39faad5b9890ac945f158d54"
         );
-        assert_eq!(hex(claim(b"a", b"bc")), "b379faa86a52cdb0235e942b160ef6ec");
-        let accented = claim(b"stripe", "\u{e9}vt".as_bytes());
-        assert_eq!(hex(accented), "81c4ec50a071403834629054d34e6526");
+        assert_eq!(hex(name(b"a", b"bc")), "b379faa86a52cdb0235e942b");
+        let accented = name(b"stripe", "\u{e9}vt".as_bytes());
+        assert_eq!(hex(accented), "81c4ec50a071403834629054");
         assert_eq!(
             hex(owner(b"ci_failure", b"4711", b"worker 1")),
             "cac59f999aae2b8d144150127e14410d"
@@ -143,9 +143,9 @@ mod tests {
     proptest! {
         #[test]
         fn many_are_digested_as_one_is(ns in any::<Vec<u8>>(), keys in any::<[Vec<u8>; 3]>()) {
-            let mut many = Claims::of(&ns);
+            let mut many = Names::of(&ns);
             for key in &keys {
-                prop_assert_eq!(many.claim(key), claim(&ns, key));
+                prop_assert_eq!(many.name(key), name(&ns, key));
             }
         }
     }
@@ -162,6 +162,6 @@ mod tests {
 
     #[test]
     fn the_border_between_namespace_and_key_counts() {
-        assert_ne!(claim(b"a", b"bc"), claim(b"ab", b"c"));
+        assert_ne!(name(b"a", b"bc"), name(b"ab", b"c"));
     }
 }

@@ -10,8 +10,8 @@ use crate::pg::{ErrorReport, Raised, Refusal, ServerError, deadline::Failure, se
 
 #[derive(Debug)]
 pub enum Error {
-    /// A claim whose digest is that of another key.
-    DigestCollision,
+    /// A claim whose storage key is that of another key.
+    StorageKeyCollision,
     KeyArray {
         kind: String,
     },
@@ -312,9 +312,9 @@ impl Error {
             function: "pg_once",
         };
         Ok(match self {
-            Self::DigestCollision => plain(
+            Self::StorageKeyCollision => plain(
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                "the digest of this namespace and key belongs to another claim",
+                "the storage key of this namespace and key belongs to another claim",
             )
             .hint("Choose another key: the two cannot both be claimed."),
             Self::KeyArray { kind } => plain(
@@ -389,10 +389,10 @@ impl Error {
             .hint("Set pg_once.claim_engine to 'auto' or 'statement'."),
             Self::ClaimTableUnguarded => plain(
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                "table once.claim has no valid unique index on digest",
+                "table once.claim has no valid unique index on its storage key",
             )
             .detail("Without it two callers could win the same claim.".into())
-            .hint("Rebuild an invalid index with REINDEX, or restore the primary key with ALTER TABLE once.claim ADD CONSTRAINT claim_pkey PRIMARY KEY (digest)."),
+            .hint("Rebuild an invalid index with REINDEX, or restore the primary key with ALTER TABLE once.claim ADD CONSTRAINT claim_pkey PRIMARY KEY (place_high, place_low, hash_high, hash_low)."),
             Self::ClaimUnsettled => plain(
                 ERRCODE_T_R_SERIALIZATION_FAILURE,
                 "the claim was made and given back again and again during the call",
@@ -513,7 +513,7 @@ impl Error {
                 "table once.work_record has no valid primary key",
             )
             .detail("Without it two callers could be told to run the same work.".into())
-            .hint("Rebuild an invalid index with REINDEX, or restore the primary key with ALTER TABLE once.work_record ADD CONSTRAINT work_record_pkey PRIMARY KEY (digest)."),
+            .hint("Rebuild an invalid index with REINDEX, or restore the primary key with ALTER TABLE once.work_record ADD CONSTRAINT work_record_pkey PRIMARY KEY (place_high, place_low, hash_high, hash_low)."),
             Self::WorkUnsettled => plain(
                 ERRCODE_T_R_SERIALIZATION_FAILURE,
                 "the work was written again and again during the call",

@@ -18,7 +18,7 @@
 //! - [`payment`]: `with_payment_lock`, the row functions for the payments table
 //!
 //! Rules that features share: [`policy`], what is configured for a namespace; [`timeout`].
-//! Pure rules, which know nothing of PostgreSQL: [`digest`], `work::lifecycle`, `key::encoding`, `key::instant`.
+//! Pure rules, which know nothing of PostgreSQL: [`digest`], [`storage_key`], `work::lifecycle`, `key::encoding`, `key::instant`.
 //!
 //! [`error`] is the one way to raise. [`pg`] is the fence: all `unsafe` is there. The SQL
 //! definitions stand in `sql/`, in the order in which they are listed below.
@@ -39,6 +39,7 @@ mod pg;
 mod policy;
 mod row;
 mod stats;
+mod storage_key;
 mod sweep;
 mod timeout;
 mod view;

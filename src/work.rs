@@ -21,6 +21,7 @@ use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Answer, Call, ErrorReport, Raised, Value, latch, session};
 use crate::policy::{self, Policy};
 use crate::stats;
+use crate::storage_key::{StorageKey, has_storage_key};
 use crate::timeout;
 
 mod lifecycle;
@@ -310,8 +311,7 @@ impl Told {
 
 /// Work by its name, whether or not it has been begun.
 struct Work {
-    id: [u8; 16],
-    digest: Value<'static>,
+    storage_key: StorageKey,
     ns: Value<'static>,
     key: Value<'static>,
 }
@@ -333,10 +333,8 @@ enum Left {
 
 impl Work {
     fn named(name: &Name) -> Result<Self, Error> {
-        let id = digest::claim(name.ns, &name.key);
         Ok(Self {
-            id,
-            digest: Value::uuid(id)?,
+            storage_key: StorageKey::of(name.ns, &name.key),
             ns: Value::text(name.ns)?,
             key: Value::text(&name.key)?,
         })
@@ -346,7 +344,7 @@ impl Work {
     fn begin(&self, terms: &Terms) -> Result<Told, Error> {
         for _ in 0..ROUNDS {
             let told = match self.look()? {
-                None => match probe::insertion(TABLE, self.id)? {
+                None => match probe::insertion(TABLE, self.storage_key)? {
                     Insertion::Open => Some(Told::nothing_but(Outcome::InProgress)),
                     Insertion::None => self.insert(terms)?,
                     Insertion::Unguarded => return Err(Error::WorkTableUnguarded),
@@ -371,13 +369,15 @@ impl Work {
     /// The token is compared with the floor once the record is there: what a sweep removed, it
     /// removed before.
     fn insert(&self, terms: &Terms) -> Result<Option<Told>, Error> {
-        const INSERT: &str = "INSERT INTO once.work_record (digest, token, begun_at, lease_until, \
-                 finished_at, expires_at, request, attempt, state, ns, key) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING";
+        const INSERT: &str = "INSERT INTO once.work_record (place_high, place_low, hash_high, \
+                 hash_low, token, begun_at, lease_until, finished_at, expires_at, request, attempt, \
+                 state, ns, key) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+             ON CONFLICT DO NOTHING";
         let insert = || {
             let begin = terms.now()?;
             let record = Record::first(begin)?;
-            let mut arguments = self.row(&record)?.to_vec();
+            let mut arguments = self.row(&record)?;
             arguments.extend([self.ns.clone(), self.key.clone()]);
             if !spi::run(INSERT, &arguments, View::Newest, was_written)? {
                 return Ok::<_, Error>(None);
@@ -469,7 +469,7 @@ impl Work {
     /// it was (heap_lock_tuple). So the newest version is looked at behind the lock.
     fn fence(&self, token: i64) -> Result<(), Error> {
         const FENCE: &str = select!(
-            "AND token OPERATOR(pg_catalog.=) $4 AND state OPERATOR(pg_catalog.=) 'r' FOR KEY SHARE"
+            "AND token OPERATOR(pg_catalog.=) $7 AND state OPERATOR(pg_catalog.=) 'r' FOR KEY SHARE"
         );
         let is_current =
             |found: Found| found.record.token == token && found.record.state == State::Running;
@@ -497,7 +497,7 @@ impl Work {
     /// The record, locked, where this token is its current one.
     fn current(&self, token: i64) -> Result<Record, Error> {
         const LOCK: &str = select!(
-            "AND token OPERATOR(pg_catalog.=) $4 AND state OPERATOR(pg_catalog.=) 'r' FOR NO KEY UPDATE"
+            "AND token OPERATOR(pg_catalog.=) $7 AND state OPERATOR(pg_catalog.=) 'r' FOR NO KEY UPDATE"
         );
         let found = self.select(LOCK, &[Value::integer(token)])?;
         found.map(|found| found.record).ok_or(Error::LeaseLost)
@@ -509,7 +509,8 @@ impl Work {
     }
 
     fn select(&self, statement: &str, more: &[Value]) -> Result<Option<Found>, Error> {
-        let mut arguments = vec![self.digest.clone(), self.ns.clone(), self.key.clone()];
+        let mut arguments = Value::storage_key(self.storage_key).to_vec();
+        arguments.extend([self.ns.clone(), self.key.clone()]);
         arguments.extend_from_slice(more);
         spi::run(statement, &arguments, View::Newest, |rows| {
             if rows.count() == 0 {
@@ -521,25 +522,28 @@ impl Work {
                     result: rows.jsonb(0, RESULT)?,
                 })),
                 (Some(true), None) => Err(Error::WorkRecordInvalid),
-                _ => Err(Error::DigestCollision),
+                _ => Err(Error::StorageKeyCollision),
             }
         })
     }
 
     /// Writes the record, which the caller has locked or inserted.
     fn write(&self, record: &Record, result: Value) -> Result<(), Error> {
-        const WRITE: &str = "UPDATE once.work_record SET token = $2, begun_at = $3, \
-                 lease_until = $4, finished_at = $5, expires_at = $6, request = $7, attempt = $8, \
-                 state = $9, result = $10 \
-             WHERE digest OPERATOR(pg_catalog.=) $1";
-        let mut arguments = self.row(record)?.to_vec();
+        const WRITE: &str = concat!(
+            "UPDATE once.work_record SET token = $5, begun_at = $6, lease_until = $7, \
+                 finished_at = $8, expires_at = $9, request = $10, attempt = $11, state = $12, \
+                 result = $13 \
+             WHERE ",
+            has_storage_key!()
+        );
+        let mut arguments = self.row(record)?;
         arguments.push(result);
         spi::run(WRITE, &arguments, View::Newest, |_| Ok(()))
     }
 
-    fn row(&self, record: &Record) -> Result<[Value<'static>; 9], Raised> {
-        Ok([
-            self.digest.clone(),
+    fn row(&self, record: &Record) -> Result<Vec<Value<'static>>, Raised> {
+        let mut row = Value::storage_key(self.storage_key).to_vec();
+        row.extend([
             Value::integer(record.token),
             Value::timestamp(Some(record.begun_at)),
             Value::timestamp(record.lease_until),
@@ -548,17 +552,20 @@ impl Work {
             Value::uuid_or_null(record.request)?,
             Value::integer(record.attempt.into()),
             Value::letter(record.state.letter()),
-        ])
+        ]);
+        Ok(row)
     }
 }
 
-/// A select of the record by its digest, with what follows the condition.
+/// A select of the record by its storage key, with what follows the condition.
 macro_rules! select {
     ($tail:literal) => {
         concat!(
-            "SELECT ns OPERATOR(pg_catalog.=) $2 AND key OPERATOR(pg_catalog.=) $3, \
+            "SELECT ns OPERATOR(pg_catalog.=) $5 AND key OPERATOR(pg_catalog.=) $6, \
              token, begun_at, lease_until, finished_at, expires_at, request, attempt, state, result \
-             FROM once.work_record WHERE digest OPERATOR(pg_catalog.=) $1 ",
+             FROM once.work_record WHERE ",
+            has_storage_key!(),
+            " ",
             $tail
         )
     };

@@ -1,11 +1,10 @@
-//! Many claims in one call, in the order of their digests: transactions that make one such call
+//! Many claims in one call, in the order of their storage keys: transactions that make one such call
 //! each never wait for one another in a circle.
 
 use pgrx::datum::AnyElement;
 
 use super::statement::{self, NEGLIGIBLE_WAIT};
 use super::{Answer, Claim, Engine, Terms, as_owner, direct, times};
-use crate::digest;
 use crate::error::Error;
 use crate::key;
 use crate::pg::array::{Place, Texts};
@@ -13,6 +12,7 @@ use crate::pg::claims::{self, Claims, Purpose};
 use crate::pg::owner::Access;
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Value, memory, session};
+use crate::storage_key::{Columns, Namespace, StorageKey};
 
 /// The most keys of one batch.
 pub const LIMIT: usize = 10_000_000;
@@ -33,11 +33,11 @@ pub struct Batch<'a> {
     entries: Vec<Entry>,
 }
 
-/// One key: the digest that stands for it, and where it is in the array first. This is all the
+/// One key: its storage key, and where it is in the array first. This is all the
 /// memory that a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
-    digest: [u8; 16],
+    storage_key: StorageKey,
     place: Place,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Batch<'a> {
         if entries.try_reserve_exact(keys.len()).is_err() {
             return Err(Error::OutOfMemory);
         }
-        let mut digests = digest::Claims::of(ns);
+        let mut namespace = Namespace::new(ns);
         for (number, place) in keys.iter().enumerate() {
             if number % READ_AT_ONCE == 0 {
                 session::check_for_interrupts()?;
@@ -66,7 +66,7 @@ impl<'a> Batch<'a> {
             let key = keys.at(place);
             key::check(key).map_err(at_fault)?;
             entries.push(Entry {
-                digest: digests.claim(key),
+                storage_key: namespace.storage_key(key),
                 place,
             });
         }
@@ -78,7 +78,7 @@ impl<'a> Batch<'a> {
         self.entries.len()
     }
 
-    /// Claims every key, in the order of the digests.
+    /// Claims every key, in the order of the storage keys.
     pub fn claim(&mut self, terms: &Terms) -> Result<(), Error> {
         times(terms.period)?;
         claims::open(Purpose::ClaimMany(self.len()), |opened| {
@@ -111,7 +111,7 @@ impl<'a> Batch<'a> {
                 .iter()
                 .map(|entry| {
                     let claim = Claim {
-                        digest: entry.digest,
+                        storage_key: entry.storage_key,
                         ns,
                         key: keys.at(entry.place),
                     };
@@ -164,12 +164,12 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Sorts by digest and keeps the first of equal keys.
+/// Sorts by storage key and keeps the first of equal keys.
 fn sort(entries: &mut Vec<Entry>, keys: Texts) -> Result<(), Error> {
     entries.sort_unstable();
     let mut collision = Ok(());
     entries.dedup_by(|next, first| {
-        let is_again = next.digest == first.digest;
+        let is_again = next.storage_key == first.storage_key;
         if is_again && collision.is_ok() {
             collision = are_equal(keys, next.place, first.place);
         }
@@ -181,7 +181,7 @@ fn sort(entries: &mut Vec<Entry>, keys: Texts) -> Result<(), Error> {
 fn are_equal(keys: Texts, one: Place, other: Place) -> Result<(), Error> {
     match keys.at(one) == keys.at(other) {
         true => Ok(()),
-        false => Err(Error::DigestCollision),
+        false => Err(Error::StorageKeyCollision),
     }
 }
 
@@ -215,7 +215,7 @@ impl<'a> Chunk<'a> {
         while !rest.is_empty() {
             let run = rest
                 .iter()
-                .position(|entry| expired.binary_search(&entry.digest).is_ok())
+                .position(|entry| expired.binary_search(&entry.storage_key).is_ok())
                 .unwrap_or(rest.len());
             self.insert(&rest[..run], terms, &mut answers)?;
             rest = &rest[run..];
@@ -237,19 +237,24 @@ impl<'a> Chunk<'a> {
 
     fn single(&self, entry: &Entry) -> Claim<'_> {
         Claim {
-            digest: entry.digest,
+            storage_key: entry.storage_key,
             ns: self.name,
             key: self.keys.at(entry.place),
         }
     }
 
-    /// The digests of the claims that have expired, in order.
-    fn expired(&self, entries: &[Entry]) -> Result<Vec<[u8; 16]>, Error> {
-        const EXPIRED: &str = "SELECT digest FROM once.claim \
-             WHERE digest OPERATOR(pg_catalog.=) ANY ($1) \
-               AND expires_at OPERATOR(pg_catalog.<=) $2";
-        let arguments = [digests(entries)?, Value::timestamp(Some(session::now()))];
-        let mut expired = spi::run(EXPIRED, &arguments, View::Newest, read_digests)?;
+    /// The storage keys of the claims that have expired, in order.
+    fn expired(&self, entries: &[Entry]) -> Result<Vec<StorageKey>, Error> {
+        const EXPIRED: &str = concat!(
+            "SELECT claim.place_high, claim.place_low, claim.hash_high, claim.hash_low FROM ",
+            storage_keys!(),
+            " AS batch (place_high, place_low, hash_high, hash_low) JOIN once.claim ON ",
+            has_key_of_batch!(),
+            " WHERE claim.expires_at OPERATOR(pg_catalog.<=) $5"
+        );
+        let mut arguments = keys_of(entries)?;
+        arguments.push(Value::timestamp(Some(session::now())));
+        let mut expired = spi::run(EXPIRED, &arguments, View::Newest, read_storage_keys)?;
         expired.sort_unstable();
         Ok(expired)
     }
@@ -261,38 +266,44 @@ impl<'a> Chunk<'a> {
         terms: &Terms,
         answers: &mut Vec<Answer>,
     ) -> Result<(), Error> {
-        const INSERT: &str = "INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key) \
-             SELECT batch.digest, $3, $4, $5, batch.key \
-             FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) \
-                 AS batch (digest, key) \
-             ON CONFLICT DO NOTHING RETURNING digest";
-        const RENEW: &str = "UPDATE once.claim SET claimed_at = $2, expires_at = $3 \
-             WHERE digest OPERATOR(pg_catalog.=) ANY ($1)";
+        const INSERT: &str = concat!(
+            "INSERT INTO once.claim (place_high, place_low, hash_high, hash_low, claimed_at, \
+                 expires_at, ns, key) \
+             SELECT batch.place_high, batch.place_low, batch.hash_high, batch.hash_low, $6, $7, $8, \
+                 batch.key \
+             FROM ",
+            storage_keys!(", pg_catalog.unnest($5)"),
+            " AS batch (place_high, place_low, hash_high, hash_low, key) \
+             ON CONFLICT DO NOTHING RETURNING place_high, place_low, hash_high, hash_low"
+        );
+        const RENEW: &str = concat!(
+            "UPDATE once.claim SET claimed_at = $5, expires_at = $6 FROM ",
+            storage_keys!(),
+            " AS batch (place_high, place_low, hash_high, hash_low) WHERE ",
+            has_key_of_batch!()
+        );
         if entries.is_empty() {
             return Ok(());
         }
         let (now, expiry) = times(terms.period)?;
-        let arguments = [
-            digests(entries)?,
+        let mut arguments = keys_of(entries)?;
+        arguments.extend([
             self.texts(entries)?,
             Value::timestamp(Some(now)),
             Value::timestamp(expiry),
             self.ns.clone(),
-        ];
-        let inserted = spi::run(INSERT, &arguments, View::Isolated, read_digests)?;
+        ]);
+        let inserted = spi::run(INSERT, &arguments, View::Isolated, read_storage_keys)?;
         if terms.period.is_some() && session::now() - now > NEGLIGIBLE_WAIT {
             let (now, expiry) = times(terms.period)?;
-            let arguments = [
-                Value::uuids(&inserted)?,
-                Value::timestamp(Some(now)),
-                Value::timestamp(expiry),
-            ];
+            let mut arguments = Value::storage_keys(inserted.iter().copied())?.to_vec();
+            arguments.extend([Value::timestamp(Some(now)), Value::timestamp(expiry)]);
             spi::run(RENEW, &arguments, View::Isolated, |_| Ok::<_, Error>(()))?;
         }
         let mut inserted = inserted.into_iter().peekable();
         let mut lost = Vec::new();
         for entry in entries {
-            answers.push(match inserted.next_if_eq(&entry.digest) {
+            answers.push(match inserted.next_if_eq(&entry.storage_key) {
                 Some(_) => Answer::Won,
                 None => {
                     lost.push(*entry);
@@ -305,19 +316,23 @@ impl<'a> Chunk<'a> {
 
     /// Reads the claims that were there already: they must be those of the same names.
     fn stand(&self, entries: &[Entry]) -> Result<(), Error> {
-        const OTHERS: &str = "SELECT claim.digest \
-             FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) \
-                 AS batch (digest, key) \
-             JOIN once.claim ON claim.digest OPERATOR(pg_catalog.=) batch.digest \
-             WHERE claim.ns OPERATOR(pg_catalog.<>) $3 \
-                OR claim.key OPERATOR(pg_catalog.<>) batch.key";
+        const OTHERS: &str = concat!(
+            "SELECT FROM ",
+            storage_keys!(", pg_catalog.unnest($5)"),
+            " AS batch (place_high, place_low, hash_high, hash_low, key) JOIN once.claim ON ",
+            has_key_of_batch!(),
+            " WHERE claim.ns OPERATOR(pg_catalog.<>) $6 \
+                OR claim.key OPERATOR(pg_catalog.<>) batch.key"
+        );
         if entries.is_empty() {
             return Ok(());
         }
-        let arguments = [digests(entries)?, self.texts(entries)?, self.ns.clone()];
-        match spi::run(OTHERS, &arguments, View::Isolated, read_digests)?.as_slice() {
-            [] => Ok(()),
-            _ => Err(Error::DigestCollision),
+        let mut arguments = keys_of(entries)?;
+        arguments.extend([self.texts(entries)?, self.ns.clone()]);
+        let others = |rows: &Rows| Ok::<_, Error>(rows.count());
+        match spi::run(OTHERS, &arguments, View::Isolated, others)? {
+            0 => Ok(()),
+            _ => Err(Error::StorageKeyCollision),
         }
     }
 
@@ -330,12 +345,54 @@ impl<'a> Chunk<'a> {
     }
 }
 
-fn digests(entries: &[Entry]) -> Result<Value<'static>, Error> {
-    let digests: Vec<_> = entries.iter().map(|entry| entry.digest).collect();
-    Ok(Value::uuids(&digests)?)
+/// The rows of a batch: the storage keys of the parameters $1 to $4, and what is named beside them.
+macro_rules! storage_keys {
+    ($($more:literal)?) => {
+        concat!(
+            "ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), \
+                 pg_catalog.unnest($4)",
+            $($more,)?
+            ")"
+        )
+    };
+}
+use storage_keys;
+
+/// The condition that a claim has the storage key of a row of the batch.
+macro_rules! has_key_of_batch {
+    () => {
+        "claim.place_high OPERATOR(pg_catalog.=) batch.place_high \
+         AND claim.place_low OPERATOR(pg_catalog.=) batch.place_low \
+         AND claim.hash_high OPERATOR(pg_catalog.=) batch.hash_high \
+         AND claim.hash_low OPERATOR(pg_catalog.=) batch.hash_low"
+    };
+}
+use has_key_of_batch;
+
+fn keys_of(entries: &[Entry]) -> Result<Vec<Value<'static>>, Error> {
+    let keys = entries.iter().map(|entry| entry.storage_key);
+    Ok(Value::storage_keys(keys)?.to_vec())
 }
 
-fn read_digests(rows: &Rows) -> Result<Vec<[u8; 16]>, Error> {
-    let digests = (0..rows.count()).filter_map(|row| rows.uuid(row, 0).transpose());
-    Ok(digests.collect::<Result<_, _>>()?)
+fn read_storage_keys(rows: &Rows) -> Result<Vec<StorageKey>, Error> {
+    let read = |row| {
+        let columns = (
+            rows.int2(row, 0)?,
+            rows.int2(row, 1)?,
+            rows.int4(row, 2)?,
+            rows.integer(row, 3)?,
+        );
+        let (Some(place_high), Some(place_low), Some(hash_high), Some(hash_low)) = columns else {
+            return Ok(None);
+        };
+        Ok(Some(StorageKey::from(Columns {
+            place_high,
+            place_low,
+            hash_high,
+            hash_low,
+        })))
+    };
+    (0..rows.count())
+        .filter_map(|row| read(row).transpose())
+        .collect()
 }

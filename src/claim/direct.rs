@@ -72,7 +72,7 @@ pub fn attempt(
 }
 
 /// The same, as `entry`, where nobody has to be waited for and nothing has expired; none otherwise.
-/// The claims come in the order of their digests.
+/// The claims come in the order of their storage keys.
 pub fn make_at_once(
     table: &mut Claims,
     claim: &Claim,
@@ -168,7 +168,7 @@ impl Terms {
     /// What a claim in the table is.
     fn of(&self, found: &claims::Claim) -> Result<Found, Error> {
         if !found.is_of_name {
-            return Err(Error::DigestCollision);
+            return Err(Error::StorageKeyCollision);
         }
         Ok(self.judge(found.expires_at, found.owner, found.is_own))
     }

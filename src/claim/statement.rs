@@ -8,6 +8,7 @@ use super::{Answer, Claim, Found, ROUNDS, Terms, times};
 use crate::error::Error;
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Value, session};
+use crate::storage_key::has_storage_key;
 
 /// What made up its time before a wait is written anew after it, in microseconds.
 pub const NEGLIGIBLE_WAIT: i64 = 100_000;
@@ -57,7 +58,7 @@ pub fn give_back(claim: &Claim, view: View) -> Result<bool, Error> {
 
 /// The claim's name as the statements' arguments.
 struct Row {
-    digest: Value<'static>,
+    storage_key: [Value<'static>; 4],
     ns: Value<'static>,
     key: Value<'static>,
 }
@@ -65,10 +66,15 @@ struct Row {
 impl Row {
     fn of(claim: &Claim) -> Result<Self, Error> {
         Ok(Self {
-            digest: Value::uuid(claim.digest)?,
+            storage_key: Value::storage_key(claim.storage_key),
             ns: Value::text(claim.ns)?,
             key: Value::text(claim.key)?,
         })
+    }
+
+    /// Arguments whose first ones are the storage key.
+    fn with<const COUNT: usize>(&self, more: [Value<'static>; COUNT]) -> Vec<Value<'static>> {
+        self.storage_key.iter().cloned().chain(more).collect()
     }
 
     /// Under SERIALIZABLE an answer by a claim that was given back after the snapshot would be one
@@ -79,45 +85,41 @@ impl Row {
     }
 
     fn delete(&self, view: View) -> Result<bool, Error> {
-        const DELETE: &str = "DELETE FROM once.claim \
-             WHERE digest OPERATOR(pg_catalog.=) $1 \
-               AND ns OPERATOR(pg_catalog.=) $2 AND key OPERATOR(pg_catalog.=) $3 \
-               AND (expires_at IS NULL OR expires_at OPERATOR(pg_catalog.>) $4)";
+        const DELETE: &str = concat!(
+            "DELETE FROM once.claim WHERE ",
+            has_storage_key!(),
+            " AND ns OPERATOR(pg_catalog.=) $5 AND key OPERATOR(pg_catalog.=) $6 \
+              AND (expires_at IS NULL OR expires_at OPERATOR(pg_catalog.>) $7)"
+        );
         let now = Value::timestamp(Some(session::now()));
-        spi::run(
-            DELETE,
-            &[self.digest.clone(), self.ns.clone(), self.key.clone(), now],
-            view,
-            was_written,
-        )
+        let arguments = self.with([self.ns.clone(), self.key.clone(), now]);
+        spi::run(DELETE, &arguments, view, was_written)
     }
 
     /// The time is written as it was before a wait for a competitor. After a long one that was
     /// won it is written anew, so that no claim is born old.
     fn insert(&self, terms: &Terms) -> Result<bool, Error> {
-        const INSERT: &str = "INSERT INTO once.claim (digest, claimed_at, expires_at, owner, ns, key) \
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
-        const RENEW: &str = "UPDATE once.claim SET claimed_at = $2, expires_at = $3 \
-             WHERE digest OPERATOR(pg_catalog.=) $1";
+        const INSERT: &str = "INSERT INTO once.claim (place_high, place_low, hash_high, hash_low, \
+                 claimed_at, expires_at, owner, ns, key) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
+        const RENEW: &str = concat!(
+            "UPDATE once.claim SET claimed_at = $5, expires_at = $6 WHERE ",
+            has_storage_key!()
+        );
         let (now, expiry) = times(terms.period)?;
-        let arguments = [
-            self.digest.clone(),
+        let arguments = self.with([
             Value::timestamp(Some(now)),
             Value::timestamp(expiry),
             Value::uuid_or_null(terms.owner)?,
             self.ns.clone(),
             self.key.clone(),
-        ];
+        ]);
         if !spi::run(INSERT, &arguments, View::Isolated, was_written)? {
             return Ok(false);
         }
         if terms.period.is_some() && session::now() - now > NEGLIGIBLE_WAIT {
             let (now, expiry) = times(terms.period)?;
-            let arguments = [
-                self.digest.clone(),
-                Value::timestamp(Some(now)),
-                Value::timestamp(expiry),
-            ];
+            let arguments = self.with([Value::timestamp(Some(now)), Value::timestamp(expiry)]);
             spi::run(RENEW, &arguments, View::Isolated, was_written)?;
         }
         Ok(true)
@@ -125,52 +127,51 @@ impl Row {
 
     /// Makes an expired claim anew. False if somebody else has done so, or it was swept.
     fn take_over(&self, terms: &Terms) -> Result<bool, Error> {
-        const LOCK: &str = "SELECT FROM once.claim WHERE digest OPERATOR(pg_catalog.=) $1 \
-             AND expires_at OPERATOR(pg_catalog.<=) $2 FOR UPDATE";
-        const RENEW: &str = "UPDATE once.claim \
-             SET claimed_at = $2, expires_at = $3, owner = $4 \
-             WHERE digest OPERATOR(pg_catalog.=) $1";
-        let now = Value::timestamp(Some(session::now()));
-        if !spi::run(
-            LOCK,
-            &[self.digest.clone(), now],
-            View::Isolated,
-            was_written,
-        )? {
+        const LOCK: &str = concat!(
+            "SELECT FROM once.claim WHERE ",
+            has_storage_key!(),
+            " AND expires_at OPERATOR(pg_catalog.<=) $5 FOR UPDATE"
+        );
+        const RENEW: &str = concat!(
+            "UPDATE once.claim SET claimed_at = $5, expires_at = $6, owner = $7 WHERE ",
+            has_storage_key!()
+        );
+        let now = self.with([Value::timestamp(Some(session::now()))]);
+        if !spi::run(LOCK, &now, View::Isolated, was_written)? {
             return Ok(false);
         }
         let (now, expiry) = times(terms.period)?;
-        let arguments = [
-            self.digest.clone(),
+        let arguments = self.with([
             Value::timestamp(Some(now)),
             Value::timestamp(expiry),
             Value::uuid_or_null(terms.owner)?,
-        ];
+        ]);
         spi::run(RENEW, &arguments, View::Isolated, was_written)
     }
 
     /// What stands in the table. Who claimed it is asked for only where there is an owner to
     /// compare with: not every kind of table knows the transaction of a row.
     fn find(&self, view: View, terms: &Terms) -> Result<Found, Error> {
-        const FIND: &str = "SELECT expires_at, \
-                 ns OPERATOR(pg_catalog.=) $2 AND key OPERATOR(pg_catalog.=) $3 \
-             FROM once.claim WHERE digest OPERATOR(pg_catalog.=) $1";
-        const FIND_WITH_OWNER: &str = "SELECT expires_at, \
-                 ns OPERATOR(pg_catalog.=) $2 AND key OPERATOR(pg_catalog.=) $3, \
-                 owner OPERATOR(pg_catalog.=) $4, xmin \
-             FROM once.claim WHERE digest OPERATOR(pg_catalog.=) $1";
-        let owner = Value::uuid_or_null(terms.owner)?;
-        let arguments = [
-            self.digest.clone(),
-            self.ns.clone(),
-            self.key.clone(),
-            owner,
-        ];
-        let (statement, arguments) = match terms.owner {
-            None => (FIND, &arguments[..3]),
-            Some(_) => (FIND_WITH_OWNER, &arguments[..]),
+        const FIND: &str = concat!(
+            "SELECT expires_at, ns OPERATOR(pg_catalog.=) $5 AND key OPERATOR(pg_catalog.=) $6 \
+             FROM once.claim WHERE ",
+            has_storage_key!()
+        );
+        const FIND_WITH_OWNER: &str = concat!(
+            "SELECT expires_at, ns OPERATOR(pg_catalog.=) $5 AND key OPERATOR(pg_catalog.=) $6, \
+                 owner OPERATOR(pg_catalog.=) $7, xmin \
+             FROM once.claim WHERE ",
+            has_storage_key!()
+        );
+        let mut arguments = self.with([self.ns.clone(), self.key.clone()]);
+        let statement = match terms.owner {
+            None => FIND,
+            Some(owner) => {
+                arguments.push(Value::uuid(owner)?);
+                FIND_WITH_OWNER
+            }
         };
-        spi::run(statement, arguments, view, |rows| {
+        spi::run(statement, &arguments, view, |rows| {
             match rows.count() {
                 0 => return Ok(Found::Nothing),
                 1 => {}
@@ -178,7 +179,7 @@ impl Row {
                 _ => return Err(Error::ClaimNewerThanSnapshot),
             }
             if rows.boolean(0, 1)? != Some(true) {
-                return Err(Error::DigestCollision);
+                return Err(Error::StorageKeyCollision);
             }
             let is_of_owner =
                 terms.owner.is_some() && rows.boolean(0, 2)? == Some(true) && !rows.is_own(0, 3)?;

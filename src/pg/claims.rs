@@ -13,7 +13,7 @@
 //!   somebody changed it since it was looked at.
 //! - [`Claims::newest`] finds the committed or own claim in a snapshot: a read that a standby does.
 //!
-//! - [`Claims::probe_next`] is the look for very many names in the order of their digests.
+//! - [`Claims::probe_next`] is the look for very many names in the order of their storage keys.
 //!
 //! No lock on a page is held between two calls, and no pin but by [`Claims::probe_next`], so that
 //! waiting blocks no vacuum and a subtransaction may begin and be rolled back around any of them:
@@ -39,11 +39,15 @@ use super::guard::{Raised, guard};
 use super::owner::{Access, Unusable};
 use super::spi::View;
 use super::{memory, raw};
+use crate::storage_key::StorageKey;
 
 mod form;
+mod key;
 mod run;
 mod shape;
 mod walk;
+
+pub(super) use key::{KEY_COLUMNS, KEY_TYPES, equal_to, of_key};
 
 use form::Row;
 use run::Run;
@@ -71,7 +75,7 @@ pub enum Opened<'a, 'b> {
     Plain(&'a mut Claims<'b>),
     /// Something that only statements can work on, and what is special about it.
     Special(&'static str),
-    /// No valid unique index on the digest keeps two claims of one name apart.
+    /// No valid unique index on the storage key keeps two claims of one name apart.
     Unguarded,
     /// It is missing, or not the extension's own.
     Unusable(Unusable),
@@ -80,7 +84,7 @@ pub enum Opened<'a, 'b> {
 /// A claim's name and what it is found by.
 #[derive(Clone, Copy, Debug)]
 pub struct Name<'a> {
-    pub digest: [u8; 16],
+    pub storage_key: StorageKey,
     pub ns: &'a [u8],
     pub key: &'a [u8],
 }
@@ -96,7 +100,7 @@ pub struct Entry {
 /// A claim in the table, committed or made by the own transaction.
 #[derive(Clone, Copy)]
 pub struct Claim<'t> {
-    /// Whether namespace and key are those asked for: two names may have one digest.
+    /// Whether namespace and key are those asked for: two names may have one storage key.
     pub is_of_name: bool,
     pub expires_at: Option<i64>,
     pub owner: Option<[u8; 16]>,
@@ -225,10 +229,9 @@ pub struct Claims<'a> {
 
 /// What a scan of the index points to: it stays where it is while the scan lives.
 struct Cursor {
-    digest: [u8; 16],
-    key: ScanKeyData,
-    /// Where a walk began.
-    first: [u8; 16],
+    keys: [ScanKeyData; KEY_COLUMNS],
+    /// Where a walk began, a key for each column.
+    first: [ScanKeyData; KEY_COLUMNS],
     dirty: SnapshotData,
     /// A scan that is kept from probe to probe, or null.
     scan: IndexScanDesc,
@@ -245,7 +248,6 @@ impl<'t> Claims<'t> {
         let cursor = ptr::from_mut(&mut *self.cursor);
         // SAFETY: the relations are open, and the cursor outlives the scan that points to it.
         let found = unsafe {
-            (*cursor).digest = name.digest;
             guard(|| {
                 if pg_sys::InterruptPending != 0 {
                     raw::ProcessInterrupts();
@@ -256,8 +258,11 @@ impl<'t> Claims<'t> {
                 };
                 let caller = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, own);
                 let scan = match kept.is_null() {
-                    true => Cursor::scan_dirty(cursor, heap, index),
-                    false => kept,
+                    true => Cursor::scan_dirty(cursor, heap, index, name.storage_key),
+                    false => {
+                        Cursor::aim(kept, name.storage_key);
+                        kept
+                    }
                 };
                 let found = match next(scan, heap, name, caller) {
                     None => Found::Nothing,
@@ -265,10 +270,7 @@ impl<'t> Claims<'t> {
                 };
                 match kept.is_null() {
                     true => raw::index_endscan(scan),
-                    false => {
-                        let key = &raw mut (*cursor).key;
-                        raw::index_rescan(scan, key, 1, ptr::null_mut(), 0);
-                    }
+                    false => (*cursor).rest(scan),
                 }
                 pg_sys::CurrentMemoryContext = caller;
                 found
@@ -304,8 +306,8 @@ impl<'t> Claims<'t> {
     pub fn insert(&mut self, name: &Name, entry: &Entry) -> Result<bool, Raised> {
         self.may_write()?;
         let heap = self.heap;
-        let mut digest = name.digest;
-        let (digest, indexes) = (&raw mut digest, self.open_indexes()?);
+        let mut key = key::values(name.storage_key);
+        let (key, indexes) = (&raw mut key, self.open_indexes()?);
         // What an error breaks off ends with the (sub)transaction.
         let mut run = mem::replace(&mut self.run, Run::single(self.resources));
         let mut row = Row::new();
@@ -320,7 +322,7 @@ impl<'t> Claims<'t> {
                 raw::heap_insert(heap, row, command, speculative, ptr::null_mut());
                 let at = &raw mut (*row).t_self;
                 let partial = pg_sys::IndexUniqueCheck::UNIQUE_CHECK_PARTIAL;
-                let is_first = insert_into(indexes, digest, at, heap, partial);
+                let is_first = insert_into(indexes, key, at, heap, partial);
                 if is_first {
                     raw::heap_finish_speculative(heap, at);
                 } else {
@@ -344,8 +346,8 @@ impl<'t> Claims<'t> {
             return Ok(false);
         }
         let heap = self.heap;
-        let (mut digest, mut at) = (name.digest, claim.at);
-        let (digest, at) = (&raw mut digest, &raw mut at);
+        let (mut key, mut at) = (key::values(name.storage_key), claim.at);
+        let (key, at) = (&raw mut key, &raw mut at);
         let indexes = self.open_indexes()?;
         let mut row = Row::new();
         // SAFETY: the relations are open and locked for writing.
@@ -358,7 +360,7 @@ impl<'t> Claims<'t> {
                 if is_done && u32::from((*(*row).t_data).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE == 0
                 {
                     let whole = pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES;
-                    insert_into(indexes, digest, &raw mut (*row).t_self, heap, whole);
+                    insert_into(indexes, key, &raw mut (*row).t_self, heap, whole);
                 }
                 is_done
             })
@@ -409,15 +411,14 @@ impl<'t> Claims<'t> {
         // SAFETY: the relations are open. The key is copied into the scan, which ends here, as
         // the snapshot does; an error releases both with the (sub)transaction.
         unsafe {
-            (*cursor).digest = name.digest;
             guard(|| {
                 raw::CommandCounterIncrement();
-                (*cursor).prepare();
+                (*cursor).prepare(name.storage_key);
                 let snapshot = raw::RegisterSnapshot(match view {
                     View::Isolated => raw::GetTransactionSnapshot(),
                     View::Newest => raw::GetLatestSnapshot(),
                 });
-                let scan = begin_scan(heap, index, snapshot, &raw mut (*cursor).key);
+                let scan = begin_scan(heap, index, snapshot, (*cursor).keys());
                 let found = next(scan, heap, name, pg_sys::CurrentMemoryContext);
                 raw::index_endscan(scan);
                 raw::UnregisterSnapshot(snapshot);
@@ -455,8 +456,10 @@ impl<'t> Claims<'t> {
     fn keep_scan(&mut self) -> Result<(), Raised> {
         let (heap, index) = (self.heap, self.index);
         let cursor = ptr::from_mut(&mut *self.cursor);
+        // Each probe says what it looks for.
+        let any = StorageKey::default();
         // SAFETY: the relations are open, and the cursor outlives the scan.
-        self.cursor.scan = unsafe { guard(|| Cursor::scan_dirty(cursor, heap, index)) }?;
+        self.cursor.scan = unsafe { guard(|| Cursor::scan_dirty(cursor, heap, index, any)) }?;
         Ok(())
     }
 
@@ -546,30 +549,45 @@ impl Cursor {
         unsafe { mem::zeroed() }
     }
 
-    /// Fills what a scan needs. It points to `self`.
-    unsafe fn prepare(&mut self) {
-        const EQUAL: u16 = 3;
+    /// Fills what a scan needs.
+    unsafe fn prepare(&mut self, storage_key: StorageKey) {
         self.dirty.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_DIRTY;
-        let digest = Datum::from(&raw mut self.digest);
-        // SAFETY: the function is core's uuid_eq.
-        unsafe {
-            raw::ScanKeyInit(
-                &raw mut self.key,
-                1,
-                EQUAL,
-                pg_sys::F_UUID_EQ.into(),
-                digest,
-            )
+        // SAFETY: the caller is within a guard.
+        self.keys = unsafe { equal_to(storage_key) };
+    }
+
+    fn keys(&mut self) -> *mut ScanKeyData {
+        self.keys.as_mut_ptr()
+    }
+
+    /// Makes a scan that rests one for this storage key: it reads its own copy of the keys.
+    unsafe fn aim(scan: IndexScanDesc, storage_key: StorageKey) {
+        for (at, value) in key::values(storage_key).into_iter().enumerate() {
+            // SAFETY: the scan was begun with as many keys.
+            unsafe { (*(*scan).keyData.add(at)).sk_argument = value }
         }
     }
 
-    /// Begins a scan for the digest by what is true now.
-    unsafe fn scan_dirty(cursor: *mut Self, heap: Relation, index: Relation) -> IndexScanDesc {
+    /// Takes the scan back to where it begins: it keeps no page.
+    unsafe fn rest(&mut self, scan: IndexScanDesc) {
+        // SAFETY: the scan was begun with as many keys, which are copied.
+        unsafe {
+            raw::index_rescan(scan, self.keys(), KEY_COLUMNS as i32, ptr::null_mut(), 0);
+        }
+    }
+
+    /// Begins a scan for a storage key by what is true now.
+    unsafe fn scan_dirty(
+        cursor: *mut Self,
+        heap: Relation,
+        index: Relation,
+        storage_key: StorageKey,
+    ) -> IndexScanDesc {
         // SAFETY: the caller's cursor outlives the scan, and its relations are open.
         unsafe {
-            (*cursor).prepare();
-            let (dirty, key) = (&raw mut (*cursor).dirty, &raw mut (*cursor).key);
-            begin_scan(heap, index, dirty, key)
+            (*cursor).prepare(storage_key);
+            let (dirty, keys) = (&raw mut (*cursor).dirty, (*cursor).keys());
+            begin_scan(heap, index, dirty, keys)
         }
     }
 
@@ -593,12 +611,13 @@ unsafe fn begin_scan(
     heap: Relation,
     index: Relation,
     snapshot: Snapshot,
-    key: *mut ScanKeyData,
+    keys: *mut ScanKeyData,
 ) -> IndexScanDesc {
-    // SAFETY: the caller's relations are open; snapshot and key outlive the scan.
+    const COUNT: i32 = KEY_COLUMNS as i32;
+    // SAFETY: the caller's relations are open; the snapshot outlives the scan, the keys are copied.
     unsafe {
-        let scan = raw::begin_scan(heap, index, snapshot, 1);
-        raw::index_rescan(scan, key, 1, ptr::null_mut(), 0);
+        let scan = raw::begin_scan(heap, index, snapshot, COUNT);
+        raw::index_rescan(scan, keys, COUNT, ptr::null_mut(), 0);
         scan
     }
 }
@@ -683,11 +702,12 @@ unsafe fn read<'t>(heap: Relation, row: HeapTuple, name: &Name) -> Claim<'t> {
         let maker = header.t_choice.t_heap.t_xmin;
         let is_own = marks & pg_sys::HEAP_XMIN_COMMITTED == 0
             && raw::TransactionIdIsCurrentTransactionId(maker);
-        let [_, _, expires_at, owner, ns, key] = values;
+        let [.., ns, key, expires_at, owner] = values;
+        let [.., no_ns, no_key, no_expiry, no_owner] = nulls;
         Claim {
-            is_of_name: !(nulls[4] || nulls[5]) && text(key) == name.key && text(ns) == name.ns,
-            expires_at: (!nulls[2]).then_some(expires_at.value() as i64),
-            owner: (!nulls[3]).then(|| *owner.cast_mut_ptr::<[u8; 16]>()),
+            is_of_name: !(no_ns || no_key) && text(key) == name.key && text(ns) == name.ns,
+            expires_at: (!no_expiry).then_some(expires_at.value() as i64),
+            owner: (!no_owner).then(|| *owner.cast_mut_ptr::<[u8; 16]>()),
             is_own,
             locker: locker(row),
             maker,
@@ -740,24 +760,24 @@ fn insertion_number(number: u32) -> ItemPointerData {
     }
 }
 
-/// Whether all unique indexes took the row as the first of its digest.
+/// Whether all unique indexes took the row as the first of its storage key.
 unsafe fn insert_into(
     indexes: OpenIndexes,
-    digest: *mut [u8; 16],
+    key: *mut [Datum; KEY_COLUMNS],
     at: *mut ItemPointerData,
     heap: Relation,
     check: pg_sys::IndexUniqueCheck::Type,
 ) -> bool {
-    let (mut value, mut is_null) = (Datum::from(digest), false);
+    let mut nulls = [false; KEY_COLUMNS];
     let mut is_first = true;
     // SAFETY: the relations are open; a B-tree asks nothing of the description but its kind.
     unsafe {
         let mut info: IndexInfo = mem::zeroed();
         info.type_ = pg_sys::NodeTag::T_IndexInfo;
-        let (value, is_null, info) = (&raw mut value, &raw mut is_null, &raw mut info);
+        let (values, nulls, info) = ((*key).as_mut_ptr(), nulls.as_mut_ptr(), &raw mut info);
         for index in indexes {
             if !index.is_null() {
-                is_first &= raw::index_insert(index, value, is_null, at, heap, check, false, info);
+                is_first &= raw::index_insert(index, values, nulls, at, heap, check, false, info);
             }
         }
     }

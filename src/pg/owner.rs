@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{
-    self, BOOLOID, CHAROID, INT4OID, INT8OID, INTERVALOID, JSONBOID, NameData, Oid, REGROLEOID,
-    Relation, TEXTOID, TIMESTAMPTZOID, UUIDOID, XID8OID,
+    self, BOOLOID, CHAROID, INT2OID, INT4OID, INT8OID, INTERVALOID, JSONBOID, NameData, Oid,
+    REGROLEOID, Relation, TEXTOID, TIMESTAMPTZOID, UUIDOID, XID8OID,
 };
 
 use super::Call;
@@ -111,7 +111,10 @@ impl OwnTable {
                 (c"allowed_role", REGROLEOID),
             ],
             Self::Claim => &[
-                (c"digest", UUIDOID),
+                (c"place_high", INT2OID),
+                (c"place_low", INT2OID),
+                (c"hash_high", INT4OID),
+                (c"hash_low", INT8OID),
                 (c"claimed_at", TIMESTAMPTZOID),
                 (c"expires_at", TIMESTAMPTZOID),
                 (c"owner", UUIDOID),
@@ -132,7 +135,10 @@ impl OwnTable {
             ],
             Self::WorkFloor => &[(c"one", BOOLOID), (c"token", INT8OID)],
             Self::WorkRecord => &[
-                (c"digest", UUIDOID),
+                (c"place_high", INT2OID),
+                (c"place_low", INT2OID),
+                (c"hash_high", INT4OID),
+                (c"hash_low", INT8OID),
                 (c"token", INT8OID),
                 (c"begun_at", TIMESTAMPTZOID),
                 (c"lease_until", TIMESTAMPTZOID),

@@ -81,6 +81,7 @@ pub(super) mod types {
         JSONB = JSONBOID "jsonb";
         REGCLASS = REGCLASSOID "regclass";
         REGROLE = REGROLEOID "regrole";
+        SMALLINT = INT2OID "smallint";
         TEXT = TEXTOID "text";
         TEXTS = TEXTARRAYOID "text[]";
         TIMESTAMPTZ = TIMESTAMPTZOID "timestamp with time zone";

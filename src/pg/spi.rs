@@ -58,6 +58,12 @@ impl Rows {
         Ok(datum.map(|datum| datum.value() as i64))
     }
 
+    /// A column of type int2.
+    pub fn int2(&self, row: usize, column: usize) -> Result<Option<i16>, Raised> {
+        let datum = self.datum(row, column, types::SMALLINT)?;
+        Ok(datum.map(|datum| datum.value() as i16))
+    }
+
     /// A column of type int4.
     pub fn int4(&self, row: usize, column: usize) -> Result<Option<i32>, Raised> {
         let datum = self.datum(row, column, types::INTEGER)?;
@@ -365,8 +371,9 @@ mod tests {
     type Read = fn(&Rows) -> Result<bool, Raised>;
 
     /// Each accessor, and the one value above that it reads.
-    const READS: [(&str, Read); 10] = [
+    const READS: [(&str, Read); 11] = [
         ("true", |rows| Ok(rows.boolean(0, 0)?.is_some())),
+        ("1::int2", |rows| Ok(rows.int2(0, 0)?.is_some())),
         ("1::int4", |rows| Ok(rows.int4(0, 0)?.is_some())),
         ("1::int8", |rows| Ok(rows.integer(0, 0)?.is_some())),
         ("'c'::\"char\"", |rows| Ok(rows.letter(0, 0)?.is_some())),
@@ -414,11 +421,12 @@ mod tests {
 
     #[pg_test]
     fn numbers_keep_their_sign_and_what_is_not_there_is_none() {
-        let read = run("SELECT -7::int4, -8::int8", &[], View::Isolated, |rows| {
-            assert_eq!(rows.int4(0, 2)?, None);
+        let statement = "SELECT -7::int4, -8::int8, -9::int2";
+        let read = run(statement, &[], View::Isolated, |rows| {
+            assert_eq!(rows.int4(0, 3)?, None);
             assert_eq!(rows.int4(1, 0)?, None);
-            Ok::<_, Raised>((rows.int4(0, 0)?, rows.integer(0, 1)?))
+            Ok::<_, Raised>((rows.int4(0, 0)?, rows.integer(0, 1)?, rows.int2(0, 2)?))
         });
-        assert_eq!(read.unwrap(), (Some(-7), Some(-8)));
+        assert_eq!(read.unwrap(), (Some(-7), Some(-8), Some(-9)));
     }
 }

@@ -14,6 +14,7 @@ use super::block::Block;
 use super::guard::{Raised, guard};
 use super::raw;
 use super::refusal::{Refusal, types::VARLENA};
+use crate::storage_key::StorageKey;
 
 /// A datum with its type. What it points to is its own, or lent to it for `'a`: memory of the SQL
 /// call, or of the rows of a statement.
@@ -172,6 +173,10 @@ impl Value<'static> {
         number.map_or_else(|| Self::absent(pg_sys::INT8OID), Self::integer)
     }
 
+    pub fn int2(number: i16) -> Self {
+        Self::immediate(Datum::from(number), pg_sys::INT2OID)
+    }
+
     pub fn int4(number: i32) -> Self {
         Self::immediate(Datum::from(number), pg_sys::INT4OID)
     }
@@ -214,27 +219,54 @@ impl Value<'static> {
         bytes.map_or_else(|| Ok(Self::absent(pg_sys::UUIDOID)), Self::uuid)
     }
 
-    /// An array of uuids.
-    pub fn uuids(uuids: &[[u8; 16]]) -> Result<Self, Raised> {
-        let bytes = uuids.as_flattened();
-        let own = array(uuids.len(), pg_sys::UUIDOID, bytes.len())?;
-        // SAFETY: behind the header there is room for the bytes; a uuid is unaligned.
-        unsafe {
-            let elements = own.start().add(ARRAY_HEADER);
-            ptr::copy_nonoverlapping(bytes.as_ptr(), elements, bytes.len());
-        }
-        Ok(Self::owned(own, pg_sys::UUIDARRAYOID))
+    /// The columns of a storage key.
+    pub fn storage_key(storage_key: StorageKey) -> [Self; 4] {
+        let columns = storage_key.columns();
+        [
+            Self::int2(columns.place_high),
+            Self::int2(columns.place_low),
+            Self::int4(columns.hash_high),
+            Self::integer(columns.hash_low),
+        ]
+    }
+
+    /// The same of many, an array for each column.
+    pub fn storage_keys(
+        storage_keys: impl Iterator<Item = StorageKey> + Clone,
+    ) -> Result<[Self; 4], Raised> {
+        let columns = storage_keys.map(StorageKey::columns);
+        Ok([
+            Self::int2s(&Vec::from_iter(columns.clone().map(|key| key.place_high)))?,
+            Self::int2s(&Vec::from_iter(columns.clone().map(|key| key.place_low)))?,
+            Self::int4s(&Vec::from_iter(columns.clone().map(|key| key.hash_high)))?,
+            Self::integers(&Vec::from_iter(columns.map(|key| key.hash_low)))?,
+        ])
+    }
+
+    /// An array of smallints.
+    fn int2s(numbers: &[i16]) -> Result<Self, Raised> {
+        Self::numbers(numbers, pg_sys::INT2OID, pg_sys::INT2ARRAYOID)
+    }
+
+    /// An array of integers.
+    fn int4s(numbers: &[i32]) -> Result<Self, Raised> {
+        Self::numbers(numbers, pg_sys::INT4OID, pg_sys::INT4ARRAYOID)
     }
 
     /// An array of bigints.
     pub fn integers(numbers: &[i64]) -> Result<Self, Raised> {
-        let own = array(numbers.len(), pg_sys::INT8OID, size_of_val(numbers))?;
+        Self::numbers(numbers, pg_sys::INT8OID, pg_sys::INT8ARRAYOID)
+    }
+
+    /// An array of type `kind` of numbers that are of type `element`.
+    fn numbers<N: Copy>(numbers: &[N], element: Oid, kind: Oid) -> Result<Self, Raised> {
+        let own = array(numbers.len(), element, size_of_val(numbers))?;
         // SAFETY: behind the header, whose size is a multiple of eight, there is room for the numbers.
         unsafe {
-            let elements = own.start().add(ARRAY_HEADER).cast::<i64>();
+            let elements = own.start().add(ARRAY_HEADER).cast::<N>();
             ptr::copy_nonoverlapping(numbers.as_ptr(), elements, numbers.len());
         }
-        Ok(Self::owned(own, pg_sys::INT8ARRAYOID))
+        Ok(Self::owned(own, kind))
     }
 
     /// An array of texts of these bytes.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{self, Oid, Relation};
 
+use super::key::{INTEGER_OPS, KEY_COLUMNS, of_key};
 use crate::pg::guard::{Raised, guard};
 use crate::pg::owner::{self, Access, OwnTable, Unusable};
 use crate::pg::{catalog, invalidation, raw};
@@ -15,7 +16,7 @@ use crate::pg::{catalog, invalidation, raw};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fitness {
     /// A plain heap of the columns that the extension made, whose only indexes are unique ones on
-    /// the digest: the claims are decided by the first of them.
+    /// the storage key: the claims are decided by the first of them.
     Plain { indexes: Indexes },
     /// Something that statements work on: what is special about it.
     Special(&'static str),
@@ -180,14 +181,17 @@ fn look(table: Relation) -> Result<Fitness, Raised> {
     })
 }
 
-/// The columns that the direct engine reads and writes, in order.
-pub(super) const COLUMNS: [(&CStr, Oid); 6] = [
-    (c"digest", pg_sys::UUIDOID),
+/// The columns that the direct engine reads and writes, in order: those of the primary key first.
+pub(super) const COLUMNS: [(&CStr, Oid); 9] = [
+    (c"place_high", pg_sys::INT2OID),
+    (c"place_low", pg_sys::INT2OID),
+    (c"hash_high", pg_sys::INT4OID),
+    (c"hash_low", pg_sys::INT8OID),
     (c"claimed_at", pg_sys::TIMESTAMPTZOID),
-    (c"expires_at", pg_sys::TIMESTAMPTZOID),
-    (c"owner", pg_sys::UUIDOID),
     (c"ns", pg_sys::TEXTOID),
     (c"key", pg_sys::TEXTOID),
+    (c"expires_at", pg_sys::TIMESTAMPTZOID),
+    (c"owner", pg_sys::UUIDOID),
 ];
 
 /// Why statements, with all that the executor does, are needed for this table.
@@ -235,7 +239,7 @@ fn what_is_special(table: Relation) -> Option<&'static str> {
     }
 }
 
-/// The unique indexes on the digest, a valid one first, and whether there are others.
+/// The unique indexes on the storage key, a valid one first, and whether there are others.
 struct FoundIndexes {
     indexes: Indexes,
     special: Option<&'static str>,
@@ -252,7 +256,7 @@ fn look_at_indexes(table: Relation) -> Result<FoundIndexes, Raised> {
     // SAFETY: the table is open and locked, so that its indexes stay while they are looked at; the
     // list is a copy in the memory of the call.
     unsafe {
-        let digest = number_of(table, COLUMNS[0].0);
+        let key = key_of(table);
         let list = guard(|| raw::RelationGetIndexList(table))?;
         let count = if list.is_null() { 0 } else { (*list).length };
         for at in 0..count as usize {
@@ -262,13 +266,15 @@ fn look_at_indexes(table: Relation) -> Result<FoundIndexes, Raised> {
             let predicate = guard(|| raw::RelationGetIndexPredicate(index))?;
             let is_guard = row.indisunique
                 && row.indimmediate
-                && row.indnkeyatts == 1
-                && Some(*row.indkey.values.as_ptr()) == digest
+                && row.indnkeyatts as usize == KEY_COLUMNS
+                && key.is_some_and(|key| of_key(row.indkey.values.as_ptr()) == key)
                 && (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
-                && *(*index).rd_opfamily == Oid::from(UUID_OPS)
+                && of_key((*index).rd_opfamily) == [Oid::from(INTEGER_OPS); KEY_COLUMNS]
                 && predicate.is_null();
-            // A walk goes from the least digest to the greatest.
-            let is_plain = is_guard && row.indnatts == 1 && *(*index).rd_indoption == 0;
+            // A walk goes from the least key to the greatest.
+            let is_plain = is_guard
+                && row.indnatts == row.indnkeyatts
+                && of_key((*index).rd_indoption) == [0; KEY_COLUMNS];
             let (is_ready, is_valid) = (row.indisready, row.indisvalid);
             guard(|| raw::index_close(index, MODE))?;
             let kept = match () {
@@ -278,7 +284,7 @@ fn look_at_indexes(table: Relation) -> Result<FoundIndexes, Raised> {
                 () => false,
             };
             if !kept || (is_ready && !is_plain) {
-                special = Some("it has other indexes than those on the digest");
+                special = Some("it has other indexes than those on its storage key");
             }
         }
     }
@@ -310,8 +316,18 @@ unsafe fn number_of(table: Relation, name: &CStr) -> Option<i16> {
     }
 }
 
-/// The B-tree operator family of uuid.
-const UUID_OPS: u32 = 2968;
+/// The numbers of the columns of the primary key.
+///
+/// # Safety
+/// The table is open.
+unsafe fn key_of(table: Relation) -> Option<[i16; KEY_COLUMNS]> {
+    let mut key = [0; KEY_COLUMNS];
+    for (number, (name, _)) in key.iter_mut().zip(COLUMNS) {
+        // SAFETY: as the caller promises.
+        *number = unsafe { number_of(table, name) }?;
+    }
+    Some(key)
+}
 
 /// Whether the role that statements on claims are run as may do with the table what they do.
 fn owner_may_write(table: Relation) -> Result<bool, Raised> {

@@ -1,4 +1,4 @@
-//! Looking at very many names in the order of their digests: where the index holds not many more
+//! Looking at very many names in the order of their storage keys: where the index holds not many more
 //! entries than that, one scan goes on from entry to entry instead of descending for each name.
 //!
 //! Between two looks the scan keeps a pin on the page of the index that it has come to, which
@@ -8,11 +8,13 @@
 use std::mem;
 use std::ptr;
 
-use pgrx::pg_sys::{self, Datum, IndexScanDesc, IndexTupleData, ResourceOwner};
+use pgrx::pg_sys::{self, IndexScanDesc, IndexTupleData, ResourceOwner};
 
+use super::key::{self, KEY_COLUMNS};
 use super::{Claims, Cursor, Found, Name, visible};
 use crate::pg::guard::{Raised, guard};
 use crate::pg::raw;
+use crate::storage_key::StorageKey;
 
 /// How far the scan has come.
 #[derive(Clone, Copy)]
@@ -23,8 +25,8 @@ pub(super) enum Walk {
     Begin,
     /// It goes on behind the last entry.
     Next,
-    /// It stands at the entry of this digest.
-    At([u8; 16]),
+    /// It stands at the entry of this storage key.
+    At(StorageKey),
     /// No entry is left.
     Over,
 }
@@ -53,7 +55,7 @@ impl Walk {
 }
 
 impl<'t> Claims<'t> {
-    /// The same as [`Claims::probe`], for a name whose digest is behind that of the last one asked
+    /// The same as [`Claims::probe`], for a name whose storage key is behind that of the last one asked
     /// for. What others have inserted since a page of the index was read may be missing:
     /// [`Claims::insert`] says so then.
     pub fn probe_next(&mut self, name: &Name) -> Result<Found<'t>, Raised> {
@@ -73,7 +75,7 @@ impl<'t> Claims<'t> {
                 }
                 let caller = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, memory);
                 if matches!(walk, Walk::Begin) {
-                    (*cursor).begin_walk(scan, name);
+                    (*cursor).begin_walk(scan, name.storage_key);
                     walk = Walk::Next;
                 }
                 let mut claim = None;
@@ -101,13 +103,9 @@ impl<'t> Claims<'t> {
         if scan.is_null() {
             return Ok(());
         }
-        let key = &raw mut self.cursor.key;
-        // SAFETY: the scan is open; the key is copied.
-        unsafe {
-            owning(self.resources, || {
-                raw::index_rescan(scan, key, 1, ptr::null_mut(), 0)
-            })
-        }
+        let cursor = ptr::from_mut(&mut *self.cursor);
+        // SAFETY: the scan is open, and the cursor outlives it.
+        unsafe { owning(self.resources, || (*cursor).rest(scan)) }
     }
 }
 
@@ -126,18 +124,13 @@ unsafe fn owning<T: Copy>(resources: ResourceOwner, f: impl FnOnce() -> T) -> Re
 }
 
 impl Cursor {
-    unsafe fn begin_walk(&mut self, scan: IndexScanDesc, name: &Name) {
-        const GREATER_OR_EQUAL: u16 = 4;
-        self.first = name.digest;
-        let first = Datum::from(&raw mut self.first);
-        let mut key = self.key;
-        // SAFETY: the function is core's uuid_ge; the key is copied, and `first` stays as long as
-        // the scan.
+    unsafe fn begin_walk(&mut self, scan: IndexScanDesc, storage_key: StorageKey) {
+        const COUNT: i32 = KEY_COLUMNS as i32;
+        // SAFETY: the keys are copied, and what they point to stays as long as the scan.
         unsafe {
-            let (key, function) = (&raw mut key, pg_sys::F_UUID_GE.into());
-            raw::ScanKeyInit(key, 1, GREATER_OR_EQUAL, function, first);
+            let mut keys = key::from(storage_key, &mut self.first);
             (*scan).xs_want_itup = true;
-            raw::index_rescan(scan, key, 1, ptr::null_mut(), 0);
+            raw::index_rescan(scan, keys.as_mut_ptr(), COUNT, ptr::null_mut(), 0);
         }
     }
 }
@@ -145,23 +138,23 @@ impl Cursor {
 /// Goes on to the next entry of the name; false where there is none.
 unsafe fn step_to(scan: IndexScanDesc, walk: &mut Walk, name: &Name) -> bool {
     loop {
-        let digest = match *walk {
-            Walk::At(digest) => digest,
+        let at = match *walk {
+            Walk::At(storage_key) => storage_key,
             Walk::Over => return false,
-            // SAFETY: the scan returns the entries, whose only column is a uuid that is not null:
-            // it follows the header.
+            // SAFETY: the scan returns the entries, whose only columns are those of the key, not
+            // NULL: they follow the header.
             _ => unsafe {
                 let forward = pg_sys::ScanDirection::ForwardScanDirection;
                 if raw::index_getnext_tid(scan, forward).is_null() {
                     *walk = Walk::Over;
                     return false;
                 }
-                *(*scan).xs_itup.add(1).cast::<[u8; 16]>()
+                key::read((*scan).xs_itup.add(1).cast())
             },
         };
-        *walk = Walk::At(digest);
-        if digest >= name.digest {
-            return digest == name.digest;
+        *walk = Walk::At(at);
+        if at >= name.storage_key {
+            return at == name.storage_key;
         }
         *walk = Walk::Next;
     }

@@ -4,7 +4,7 @@ use pg_once_history::scene::{Scale, Scene, Terms};
 use pg_once_history::verdict::judge;
 use std::thread;
 
-/// A trigger gives every third claim another digest than the one it is looked for by, so that the
+/// A trigger gives every third claim another storage key than the one it is looked for by, so that the
 /// key is won once more.
 #[test]
 fn claims_that_are_not_found_again_are_noticed() {
@@ -13,7 +13,7 @@ fn claims_that_are_not_found_again_are_noticed() {
     let mut session = scene.session();
     session.run(
         "CREATE FUNCTION misplace() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             IF random() < 0.3 THEN NEW.digest := gen_random_uuid(); END IF;
+             IF random() < 0.3 THEN NEW.hash_low := NEW.hash_low + 1; END IF;
              RETURN NEW; END $$;
          CREATE TRIGGER misplace BEFORE INSERT ON once.claim
              FOR EACH ROW EXECUTE FUNCTION misplace()",

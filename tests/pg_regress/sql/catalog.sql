@@ -50,9 +50,9 @@ SELECT count(*) AS rules FROM pg_rewrite WHERE ev_class = 'once.claim'::regclass
 SELECT count(*) AS sequences FROM pg_class WHERE relkind = 'S' AND relnamespace = 'once'::regnamespace;
 SELECT relrowsecurity, relreplident, obj_description(oid, 'pg_class') IS NOT NULL AS commented FROM pg_class WHERE oid = 'once.claim'::regclass;
 
--- The digest of a namespace and a key is frozen.
+-- The storage key of a namespace and a key is frozen.
 SELECT claim_once('ci_failure', '4711'), claim_once('ci_failure', 4711, 'org/repo'), claim_once('é', '漢');
-SELECT ns, key, digest FROM once.claim ORDER BY ns COLLATE "C", key COLLATE "C";
+SELECT ns, key, place_high, place_low, hash_high, hash_low FROM once.claim ORDER BY ns COLLATE "C", key COLLATE "C";
 DELETE FROM once.claim;
 
 -- The settings.

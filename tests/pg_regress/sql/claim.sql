@@ -142,7 +142,7 @@ SET enable_indexscan = off;
 SET enable_indexonlyscan = off;
 SET enable_bitmapscan = off;
 SELECT ns, key, count(*) FROM once.claim GROUP BY ns, key HAVING count(*) > 1;
-SELECT digest, count(*) FROM once.claim GROUP BY digest HAVING count(*) > 1;
+SELECT place_high, place_low, hash_high, hash_low, count(*) FROM once.claim GROUP BY place_high, place_low, hash_high, hash_low HAVING count(*) > 1;
 SELECT count(*) FROM once.claim WHERE ns = 'many';
 RESET enable_indexscan;
 RESET enable_indexonlyscan;

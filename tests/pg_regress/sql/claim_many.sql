@@ -105,7 +105,7 @@ SELECT pg_relation_size('once.claim') = :size AS same_size;
 SET enable_indexscan = off;
 SET enable_indexonlyscan = off;
 SET enable_bitmapscan = off;
-SELECT digest, count(*) FROM once.claim GROUP BY digest HAVING count(*) > 1;
+SELECT place_high, place_low, hash_high, hash_low, count(*) FROM once.claim GROUP BY place_high, place_low, hash_high, hash_low HAVING count(*) > 1;
 SELECT ns, count(*) FROM once.claim WHERE ns IN ('large', 'expired', 'bytes', 'table') GROUP BY ns ORDER BY ns;
 RESET enable_indexscan;
 RESET enable_indexonlyscan;

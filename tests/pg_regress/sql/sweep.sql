@@ -18,8 +18,8 @@ SELECT once.sweep();
 ROLLBACK;
 SELECT once.sweep();
 -- More than one statement removes or reads, and goes on within a page.
-INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key)
-	SELECT gen_random_uuid(), now(), now(), repeat('s', 100), repeat('k', 450 + n % 100) || n FROM generate_series(1, 32000) n;
+INSERT INTO once.claim (place_high, place_low, hash_high, hash_low, claimed_at, expires_at, ns, key)
+	SELECT 0, 0, 0, n, now(), now(), repeat('s', 100), repeat('k', 450 + n % 100) || n FROM generate_series(1, 32000) n;
 SELECT pg_relation_size('once.claim') / 8192 > 1024 AS several_ranges;
 SELECT once.sweep(10001), once.sweep(30000), once.sweep();
 SELECT count(*) FROM once.claim;
@@ -73,10 +73,10 @@ SELECT once.sweep(3), once.sweep(3);
 -- Where there is much of both, each gets half; where there is little of one, the other gets the rest.
 DELETE FROM once.work_record;
 CREATE FUNCTION pg_temp.expire(rows int) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key)
-		SELECT gen_random_uuid(), now(), now(), 'sweep', n::text FROM generate_series(1, rows) n;
-	INSERT INTO once.work_record (digest, token, begun_at, attempt, state, finished_at, expires_at, ns, key)
-		SELECT gen_random_uuid(), n, now(), 1, 'd', now(), now(), 'sweep', n::text FROM generate_series(1, rows) n;
+	INSERT INTO once.claim (place_high, place_low, hash_high, hash_low, claimed_at, expires_at, ns, key)
+		SELECT 0, 0, 0, n, now(), now(), 'sweep', n::text FROM generate_series(1, rows) n;
+	INSERT INTO once.work_record (place_high, place_low, hash_high, hash_low, token, begun_at, attempt, state, finished_at, expires_at, ns, key)
+		SELECT 0, 0, 0, n, n, now(), 1, 'd', now(), now(), 'sweep', n::text FROM generate_series(1, rows) n;
 $$;
 CREATE TEMPORARY VIEW stored AS SELECT (SELECT count(*) FROM once.claim) AS claims, (SELECT count(*) FROM once.work_record) AS works;
 SELECT pg_temp.expire(40);

@@ -148,7 +148,7 @@ fn overlapping_batches_of_expired_claims_do_not_deadlock() {
 fn batches_in_opposite_order_wait_in_one_order() {
     let database = database();
     let [mut holder, mut first, mut second] = database.sessions();
-    let [low, middle, high] = in_digest_order(&mut holder);
+    let [low, middle, high] = in_storage_order(&mut holder);
     holder.begin();
     holder.run(&format!("SELECT claim_once('ns', '{middle}')"));
     first.begin();
@@ -170,9 +170,10 @@ fn batches_in_opposite_order_wait_in_one_order() {
 }
 
 /// Three keys in the order in which batches claim them.
-fn in_digest_order(session: &mut Session) -> [String; 3] {
+fn in_storage_order(session: &mut Session) -> [String; 3] {
     session.run("SELECT claim_many('ns', '{a,b,c}')");
-    let rows = session.rows("SELECT key FROM once.claim ORDER BY digest");
+    let rows = session
+        .rows("SELECT key FROM once.claim ORDER BY place_high, place_low, hash_high, hash_low");
     session.run("DELETE FROM once.claim");
     Vec::from_iter(rows.into_iter().map(|row| row[0].clone().unwrap()))
         .try_into()

@@ -268,11 +268,11 @@ fn without_its_unique_index_nobody_claims() {
         WHERE indexrelid = 'once.claim_pkey'::regclass";
     const DROPPED: &str = "ALTER TABLE once.claim DROP CONSTRAINT claim_pkey";
     const DEFERRABLE: &str = "ALTER TABLE once.claim DROP CONSTRAINT claim_pkey;
-        ALTER TABLE once.claim ADD CONSTRAINT claim_pkey PRIMARY KEY (digest) DEFERRABLE";
+        ALTER TABLE once.claim ADD CONSTRAINT claim_pkey PRIMARY KEY (place_high, place_low, hash_high, hash_low) DEFERRABLE";
     const PARTIAL: &str = "ALTER TABLE once.claim DROP CONSTRAINT claim_pkey;
-        CREATE UNIQUE INDEX claim_pkey ON once.claim (digest) WHERE ns <> 'ns'";
+        CREATE UNIQUE INDEX claim_pkey ON once.claim (place_high, place_low, hash_high, hash_low) WHERE ns <> 'ns'";
     const OTHER: &str = "ALTER TABLE once.claim DROP CONSTRAINT claim_pkey;
-        CREATE UNIQUE INDEX claim_pkey ON once.claim (digest, ns)";
+        CREATE UNIQUE INDEX claim_pkey ON once.claim (place_high, place_low, hash_high, hash_low, ns)";
     for broken in [INVALID, DROPPED, DEFERRABLE, PARTIAL, OTHER] {
         for engine in ENGINES {
             let database = database();
@@ -302,7 +302,7 @@ fn without_its_unique_index_nobody_claims() {
             admin.run(
                 "ALTER TABLE once.claim DROP CONSTRAINT IF EXISTS claim_pkey;
                  DROP INDEX IF EXISTS once.claim_pkey;
-                 ALTER TABLE once.claim ADD CONSTRAINT claim_pkey PRIMARY KEY (digest)",
+                 ALTER TABLE once.claim ADD CONSTRAINT claim_pkey PRIMARY KEY (place_high, place_low, hash_high, hash_low)",
             );
             assert!(!claims(&mut session, "k"));
             assert!(claims(&mut session, "new"));

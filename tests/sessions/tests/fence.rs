@@ -148,8 +148,9 @@ fn a_cursor_meets_planted_tables() {
              DECLARE c CURSOR FOR SELECT {call};
              DROP EXTENSION pg_once;
              CREATE SCHEMA once;
-             CREATE TABLE once.claim (digest uuid PRIMARY KEY, claimed_at timestamptz,
-                 expires_at timestamptz, owner uuid, ns text, key text);
+             CREATE TABLE once.claim (place_high int2, place_low int2, hash_high int4, hash_low int8,
+                 claimed_at timestamptz, ns text, key text, expires_at timestamptz, owner uuid,
+                 PRIMARY KEY (place_high, place_low, hash_high, hash_low));
              CREATE TABLE once.namespace (ns text, {value}, allowed_role oid);
              CREATE TABLE once.access_policy (ns text, {value}, allowed_role oid);
              INSERT INTO once.namespace VALUES ('n', pg_catalog.left(
@@ -542,7 +543,7 @@ fn many_names_are_found_in_an_index_of_descending_order() {
     let mut owner = database.session();
     owner.run(
         "ALTER TABLE once.claim DROP CONSTRAINT claim_pkey;
-         CREATE UNIQUE INDEX ON once.claim (digest DESC)",
+         CREATE UNIQUE INDEX ON once.claim (place_high DESC, place_low, hash_high, hash_low)",
     );
     let many = "SELECT count(*) FROM claim_many('n', ARRAY(SELECT g::text FROM generate_series(1, 500) g))";
     assert_eq!(owner.value(many), "500");

@@ -244,9 +244,9 @@ fn marks_its_tables(cluster: &Cluster) -> bool {
 }
 
 const FACTS: &[&str] = &[
-    "SELECT * FROM once.claim ORDER BY digest",
+    "SELECT * FROM once.claim ORDER BY place_high, place_low, hash_high, hash_low",
     "SELECT * FROM once.access_policy ORDER BY ns",
-    "SELECT * FROM once.work_record ORDER BY digest",
+    "SELECT * FROM once.work_record ORDER BY place_high, place_low, hash_high, hash_low",
     "SELECT * FROM once.work_floor",
     "SELECT * FROM once.merged_rows ORDER BY id",
     "SELECT oid, rolname FROM pg_roles WHERE rolname IN ('keeper', 'member') ORDER BY oid",

@@ -4,16 +4,18 @@ use pg_once_sessions::{Database, Session, database};
 
 /// Tables of another one under the names of the extension's own.
 const PLANTED: &str = "CREATE SCHEMA once;
-    CREATE TABLE once.claim (digest uuid PRIMARY KEY, claimed_at timestamptz, expires_at timestamptz,
-        owner uuid, ns text, key text);
-    CREATE TABLE once.work_record (digest uuid PRIMARY KEY, token bigint, begun_at timestamptz,
+    CREATE TABLE once.claim (place_high int2, place_low int2, hash_high int4, hash_low int8, claimed_at timestamptz,
+        ns text, key text, expires_at timestamptz, owner uuid,
+        PRIMARY KEY (place_high, place_low, hash_high, hash_low));
+    CREATE TABLE once.work_record (place_high int2, place_low int2, hash_high int4, hash_low int8, token bigint, begun_at timestamptz,
         lease_until timestamptz, finished_at timestamptz, expires_at timestamptz, request uuid,
-        attempt integer, state \"char\", ns text, key text, result jsonb);
+        attempt integer, state \"char\", ns text, key text, result jsonb,
+        PRIMARY KEY (place_high, place_low, hash_high, hash_low));
     CREATE TABLE once.work_floor (one boolean PRIMARY KEY, token bigint);
     CREATE TABLE once.access_policy (ns text PRIMARY KEY, ttl bigint, allowed_role oid);
     INSERT INTO once.access_policy VALUES ('n', 1);
-    INSERT INTO once.claim VALUES (gen_random_uuid(), now(), now(), NULL, 'n', 'x');
-    INSERT INTO once.work_record VALUES (gen_random_uuid(), 1, now(), NULL, now(), now(), NULL, 1, 'd', 'n', 'x')";
+    INSERT INTO once.claim VALUES (1, 2, 3, 4, now(), 'n', 'x', now(), NULL);
+    INSERT INTO once.work_record VALUES (1, 2, 3, 4, 1, now(), NULL, now(), now(), NULL, 1, 'd', 'n', 'x')";
 
 /// A role that may create objects in the database and functions in schema public.
 fn stranger(database: &Database, name: &str) -> Session {

@@ -87,7 +87,7 @@ BEGIN
         EXECUTE format('CREATE DOMAIN evil.%1$I AS pg_catalog.%1$I CHECK (evil.spy(%2$L))', kind, 'type ' || kind);
         EXECUTE format('CREATE DOMAIN pg_temp.%1$I AS pg_catalog.%1$I CHECK (evil.spy(%2$L))', kind, 'type ' || kind);
     END LOOP;
-    CREATE TEMP TABLE claim (digest uuid, claimed_at timestamptz, expires_at timestamptz, ns text, key text, owner text);
+    CREATE TEMP TABLE claim (place_high int2, place_low int2, hash_high int4, hash_low int8, claimed_at timestamptz, ns text, key text, expires_at timestamptz, owner text);
     CREATE TABLE evil.claim (LIKE pg_temp.claim);
 END
 $plant$;

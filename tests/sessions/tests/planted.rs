@@ -137,11 +137,11 @@ fn prepared(database: &Database, constrained: bool) -> Session {
     ));
     let mut owner = database.session_as(&keeper);
     owner.run("CREATE EXTENSION pg_once");
-    // The digest of a name is the same in all databases.
+    // The storage key of a name is the same in all databases.
     owner.run(
-        "CREATE TABLE digests (key text, digest uuid);
+        "CREATE TABLE storage_keys (key text, place_high int2, place_low int2, hash_high int4, hash_low int8);
          SELECT count(*) FROM unnest(ARRAY['k', '1', '2', '3']) key, begin_once('n', key);
-         INSERT INTO digests SELECT key, digest FROM once.work_record",
+         INSERT INTO storage_keys SELECT key, place_high, place_low, hash_high, hash_low FROM once.work_record",
     );
     admin.run("TRUNCATE once.work_record, once.work_floor");
     if !constrained {
@@ -169,9 +169,9 @@ fn plant_work(
     state: char,
 ) -> String {
     format!(
-        "INSERT INTO once.work_record (digest, token, begun_at, lease_until, expires_at, attempt, state, ns, key)
-         SELECT digest, {token}, '-infinity', {lease}, {expires}, {attempt}, '{state}', 'n', key
-         FROM digests WHERE key = '{key}'"
+        "INSERT INTO once.work_record (place_high, place_low, hash_high, hash_low, token, begun_at, lease_until, expires_at, attempt, state, ns, key)
+         SELECT place_high, place_low, hash_high, hash_low, {token}, '-infinity', {lease}, {expires}, {attempt}, '{state}', 'n', key
+         FROM storage_keys WHERE key = '{key}'"
     )
 }
 
@@ -235,19 +235,19 @@ const CLAIM_CALLS: &[&str] = &[
     "with_lock('n', 'k', '0')",
 ];
 
-/// What the owner plants: digest, times, namespace and key.
+/// What the owner plants: storage key, times, namespace and key.
 const CLAIMS: &[&str] = &[
-    "(SELECT digest FROM digests WHERE key = 'k'), 'infinity', '-infinity', 'n', 'k'",
-    "(SELECT digest FROM digests WHERE key = 'k'), '-infinity', 'infinity', 'n', 'k'",
-    "(SELECT digest FROM digests WHERE key = 'k'), now(), NULL, 'n', 'another'",
-    "(SELECT digest FROM digests WHERE key = 'k'), now(), now() - interval '1 s', 'another', 'k'",
-    "gen_random_uuid(), now(), NULL, 'n', 'k'",
-    "gen_random_uuid(), now(), NULL, 'n', E'\\x1e'",
-    "gen_random_uuid(), now(), NULL, 'n', E'\\x1ea\\x1b\\x1eb\\x1b2\\x1e'",
-    "gen_random_uuid(), now(), NULL, 'n', ''",
-    "gen_random_uuid(), now(), NULL, '', ''",
-    "gen_random_uuid(), now(), now(), repeat('n', 100000), repeat('k', 3000000)",
-    "gen_random_uuid(), now(), NULL, 'n', E'\\x1e' || repeat(E'a\\x1e', 1000000)",
+    "k.place_high, k.place_low, k.hash_high, k.hash_low, 'infinity', '-infinity', 'n', 'k'",
+    "k.place_high, k.place_low, k.hash_high, k.hash_low, '-infinity', 'infinity', 'n', 'k'",
+    "k.place_high, k.place_low, k.hash_high, k.hash_low, now(), NULL, 'n', 'another'",
+    "k.place_high, k.place_low, k.hash_high, k.hash_low, now(), now() - interval '1 s', 'another', 'k'",
+    "1, 2, 3, 4, now(), NULL, 'n', 'k'",
+    "1, 2, 3, 4, now(), NULL, 'n', E'\\x1e'",
+    "1, 2, 3, 4, now(), NULL, 'n', E'\\x1ea\\x1b\\x1eb\\x1b2\\x1e'",
+    "1, 2, 3, 4, now(), NULL, 'n', ''",
+    "1, 2, 3, 4, now(), NULL, '', ''",
+    "1, 2, 3, 4, now(), now(), repeat('n', 1000), repeat('k', 6000)",
+    "1, 2, 3, 4, now(), NULL, 'n', E'\\x1e' || repeat(E'a\\x1e', 3500)",
 ];
 
 #[test]
@@ -262,11 +262,9 @@ fn malformed_claims_are_answered_or_named() {
         let mut owner = prepared(&database, false);
         let mut rows: Vec<String> = CLAIMS.iter().map(|row| (*row).to_owned()).collect();
         if !encoding.is_empty() {
+            rows.push("1, 2, 3, 4, now(), now(), E'\\xff\\xfe', E'\\x1e\\xff\\x1e\\xc3'".into());
             rows.push(
-                "gen_random_uuid(), now(), now(), E'\\xff\\xfe', E'\\x1e\\xff\\x1e\\xc3'".into(),
-            );
-            rows.push(
-                "(SELECT digest FROM digests WHERE key = 'k'), now(), NULL, E'\\xc3', E'\\xff'"
+                "k.place_high, k.place_low, k.hash_high, k.hash_low, now(), NULL, E'\\xc3', E'\\xff'"
                     .into(),
             );
         }
@@ -278,7 +276,8 @@ fn malformed_claims_are_answered_or_named() {
                     admin.run(&format!("SET pg_once.claim_engine = '{engine}'"));
                     owner.run(&format!("SET pg_once.claim_engine = '{engine}'"));
                     owner.run(&format!(
-                        "INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key) SELECT {row}"
+                        "INSERT INTO once.claim (place_high, place_low, hash_high, hash_low, claimed_at, expires_at, ns, key) SELECT {row}
+                         FROM storage_keys k WHERE k.key = 'k'"
                     ));
                     if let Some(sqlstate) = ask(&mut owner, call) {
                         told.insert(format!("{call} {sqlstate}"));

@@ -34,7 +34,7 @@ fn nobody_reads_or_writes_the_claims_directly() {
         "COPY once.claim TO STDOUT",
         "DO $$ BEGIN LOCK TABLE once.claim IN ACCESS SHARE MODE; END $$",
         "CREATE TABLE once.mine ()",
-        "CREATE TABLE spy (digest uuid REFERENCES once.claim)",
+        "CREATE TABLE spy (place_high int2, place_low int2, hash_high int4, hash_low int8, FOREIGN KEY (place_high, place_low, hash_high, hash_low) REFERENCES once.claim)",
     ] {
         anyone.refused(statement, "42501");
     }
@@ -548,7 +548,7 @@ fn a_schema_of_that_name_is_not_taken_over() {
         name,
         mut session,
     } = owned_database();
-    session.run("CREATE SCHEMA once; CREATE TABLE once.claim (digest uuid)");
+    session.run("CREATE SCHEMA once; CREATE TABLE once.claim (ns text)");
     let error = session.refused("CREATE EXTENSION pg_once", "42P06");
     assert!(error.hint().is_some());
     let mut superuser = cluster.connect(&name);

@@ -31,7 +31,7 @@ fn in_a_pair(test: impl FnOnce(Pair)) {
     test(pair);
 }
 
-const CLAIMS: &str = "SELECT * FROM once.claim ORDER BY digest";
+const CLAIMS: &str = "SELECT * FROM once.claim ORDER BY place_high, place_low, hash_high, hash_low";
 
 impl Pair<'_> {
     /// Both have the same claims, to the microsecond.

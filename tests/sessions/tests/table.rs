@@ -485,7 +485,7 @@ fn default_privileges_do_not_reach_the_extension() {
             "UPDATE once.claim SET ns = ns",
             "DELETE FROM once.claim",
             "TRUNCATE once.claim",
-            "CREATE TABLE mine (digest uuid REFERENCES once.claim)",
+            "CREATE TABLE mine (place_high int2, place_low int2, hash_high int4, hash_low int8, FOREIGN KEY (place_high, place_low, hash_high, hash_low) REFERENCES once.claim)",
             "CREATE TABLE once.planted ()",
         ] {
             caller.refused(forbidden, "42501");

@@ -269,9 +269,9 @@ fn an_upgrade_keeps_all_facts_and_disturbs_nobody() {
 }
 
 const FACTS: [&str; 5] = [
-    "SELECT digest, claimed_at, expires_at, owner, ns, key FROM once.claim ORDER BY digest",
+    "SELECT place_high, place_low, hash_high, hash_low, claimed_at, expires_at, owner, ns, key FROM once.claim ORDER BY place_high, place_low, hash_high, hash_low",
     "SELECT * FROM once.access_policy ORDER BY ns",
-    "SELECT * FROM once.work_record ORDER BY digest",
+    "SELECT * FROM once.work_record ORDER BY place_high, place_low, hash_high, hash_low",
     "SELECT * FROM once.work_floor",
     "SELECT * FROM once.merged_rows ORDER BY id",
 ];

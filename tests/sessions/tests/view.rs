@@ -322,8 +322,8 @@ fn a_large_table_is_read_in_bounded_memory_and_can_be_cancelled() {
     let database = database();
     let mut session = database.session();
     session.run(
-        "INSERT INTO once.claim (digest, claimed_at, ns, key)
-         SELECT gen_random_uuid(), now(), 'n', 'key ' || i FROM generate_series(1, 400000) i",
+        "INSERT INTO once.claim (place_high, place_low, hash_high, hash_low, claimed_at, ns, key)
+         SELECT 0, 0, 0, i, now(), 'n', 'key ' || i FROM generate_series(1, 400000) i",
     );
     session.run("SET work_mem = '64kB'");
     for sql in [

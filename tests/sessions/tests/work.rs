@@ -378,7 +378,7 @@ fn without_its_primary_key_no_work_is_begun() {
         assert!(session.is_true(&format!("SELECT complete_once('ns', 'begun', {token})")));
         admin.run(
             "ALTER TABLE once.work_record DROP CONSTRAINT IF EXISTS work_record_pkey;
-             ALTER TABLE once.work_record ADD CONSTRAINT work_record_pkey PRIMARY KEY (digest)",
+             ALTER TABLE once.work_record ADD CONSTRAINT work_record_pkey PRIMARY KEY (place_high, place_low, hash_high, hash_low)",
         );
         assert_eq!(begin(&mut session, "new", "'1 hour'").outcome, "run");
     }

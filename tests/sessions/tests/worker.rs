@@ -196,8 +196,8 @@ fn a_large_backlog_is_swept_in_parts() {
     let database = cluster.database();
     let mut session = database.session();
     session.run(
-        "INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key)
-             SELECT gen_random_uuid(), now(), now(), 'ns', n::text FROM generate_series(1, 60000) n",
+        "INSERT INTO once.claim (place_high, place_low, hash_high, hash_low, claimed_at, expires_at, ns, key)
+             SELECT 0, 0, 0, n, now(), now(), 'ns', n::text FROM generate_series(1, 60000) n",
     );
     let mut transactions = session.number("SELECT txid_current()");
     wait_until(&mut session, CLEAN);
@@ -293,8 +293,8 @@ fn hostile_settings_of_a_database_do_not_count() {
     session.run("CREATE TABLE public.marked ()");
     // As once with claims of 900 bytes.
     filler.run(
-        "INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key)
-             SELECT gen_random_uuid(), now(), now(), 'ns', repeat('x', 800) || n
+        "INSERT INTO once.claim (place_high, place_low, hash_high, hash_low, claimed_at, expires_at, ns, key)
+             SELECT 0, 0, 0, n, now(), now(), 'ns', repeat('x', 800) || n
              FROM generate_series(1, 20000) n",
     );
     wait_until(&mut filler, CLEAN);
@@ -320,8 +320,8 @@ fn a_database_can_be_dropped_while_it_is_swept() {
     let mut session = cluster.connect("pattern");
     session.run("CREATE EXTENSION pg_once");
     session.run(
-        "INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key)
-             SELECT gen_random_uuid(), now(), now() + interval '2 s', 'ns', repeat('x', 800) || n
+        "INSERT INTO once.claim (place_high, place_low, hash_high, hash_low, claimed_at, expires_at, ns, key)
+             SELECT 0, 0, 0, n, now(), now() + interval '2 s', 'ns', repeat('x', 800) || n
              FROM generate_series(1, 20000) n",
     );
     drop(session);
@@ -475,9 +475,9 @@ fn what_is_planted_under_the_sweepers_eyes_does_not_run() {
         mallory.run("SELECT claim_once('x', '1')");
         mallory.run(&format!(
             "BEGIN; DROP EXTENSION pg_once; CREATE SCHEMA once;
-             CREATE TABLE once.claim (digest uuid, claimed_at timestamptz, expires_at timestamptz,
-                 owner uuid, ns text, key text);
-             INSERT INTO once.claim SELECT gen_random_uuid(), now(), now() - interval '1 h', NULL, 'n', 'k';
+             CREATE TABLE once.claim (place_high int2, place_low int2, hash_high int4, hash_low int8,
+                 claimed_at timestamptz, ns text, key text, expires_at timestamptz, owner uuid);
+             INSERT INTO once.claim SELECT 1, 2, 3, 4, now(), 'n', 'k', now() - interval '1 h', NULL;
              CREATE TABLE once.work_record (LIKE once.claim, token bigint);
              CREATE TABLE once.work_floor (one boolean PRIMARY KEY, token bigint);
              CREATE FUNCTION once.evil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN

@@ -8,19 +8,21 @@ use std::time::Duration;
 /// A column, a value that is right, and those that are wrong.
 type Column = (&'static str, &'static str, &'static [&'static str]);
 
+/// What a column of the storage key of 'n' and 'k' has.
+const OF_NAME: &str = "of ('n', 'k')";
+
 /// A row of each table: its columns, and the values that are wrong in the place of good ones.
 const ROWS: &[(&str, &[Column])] = &[
     (
         "once.claim",
         &[
+            ("place_high", OF_NAME, &["-32768", "32767", "0"]),
+            ("place_low", OF_NAME, &["-32768", "32767", "0"]),
+            ("hash_high", OF_NAME, &["-2147483648", "2147483647", "0"]),
             (
-                "digest",
-                "digest_of('n', 'k')",
-                &[
-                    "gen_random_uuid()",
-                    "'00000000-0000-0000-0000-000000000000'",
-                    "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
-                ],
+                "hash_low",
+                OF_NAME,
+                &["-9223372036854775808", "9223372036854775807", "0"],
             ),
             (
                 "claimed_at",
@@ -75,13 +77,13 @@ const ROWS: &[(&str, &[Column])] = &[
     (
         "once.work_record",
         &[
+            ("place_high", OF_NAME, &["-32768", "32767", "0"]),
+            ("place_low", OF_NAME, &["-32768", "32767", "0"]),
+            ("hash_high", OF_NAME, &["-2147483648", "2147483647", "0"]),
             (
-                "digest",
-                "digest_of('n', 'k')",
-                &[
-                    "gen_random_uuid()",
-                    "'00000000-0000-0000-0000-000000000000'",
-                ],
+                "hash_low",
+                OF_NAME,
+                &["-9223372036854775808", "9223372036854775807", "0"],
             ),
             (
                 "token",
@@ -211,7 +213,6 @@ fn malformed_rows_crash_nothing_and_break_no_fence() {
     let mut superuser = scene.superuser();
     tenant.run(
         "CREATE TABLE tenant.copies (id int PRIMARY KEY, k int); INSERT INTO tenant.copies VALUES (1, 1), (2, 1);
-         CREATE TABLE tenant.digests (ns text, key text, digest uuid);
          GRANT ALL ON TABLE tenant.copies TO PUBLIC;
          SELECT once.merge_duplicates('tenant.copies', '{k}', dry_run => false);
          INSERT INTO tenant.copies VALUES (2, 1)",
@@ -242,18 +243,13 @@ fn malformed_rows_crash_nothing_and_break_no_fence() {
                     "claim_once('n', 'k')"
                 };
                 tenant.run(&format!("SELECT {of}"));
-                let digest = superuser.rows(&format!(
-                    "SELECT digest FROM {}",
-                    if table.contains("work_record") {
-                        "once.work_record"
-                    } else {
-                        "once.claim"
-                    }
+                let written = match table.contains("work_record") {
+                    true => "once.work_record",
+                    false => "once.claim",
+                };
+                let key = superuser.rows(&format!(
+                    "SELECT place_high, place_low, hash_high, hash_low FROM {written}"
                 ));
-                let digest = digest
-                    .first()
-                    .and_then(|row| row[0].clone())
-                    .unwrap_or_default();
                 superuser.run("TRUNCATE once.claim, once.work_record");
                 let names: Vec<&str> = columns.iter().map(|(column, ..)| *column).collect();
                 let values: Vec<String> = columns
@@ -266,7 +262,11 @@ fn malformed_rows_crash_nothing_and_break_no_fence() {
                             (*good).to_owned()
                         }
                     })
-                    .map(|value| value.replace("digest_of('n', 'k')", &format!("'{digest}'")))
+                    .enumerate()
+                    .map(|(at, value)| match value == OF_NAME {
+                        true => key[0][at].clone().unwrap(),
+                        false => value,
+                    })
                     .collect();
                 let planted = tenant.told(&format!(
                     "INSERT INTO {table} ({}) VALUES ({})",

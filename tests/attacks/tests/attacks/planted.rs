@@ -38,10 +38,10 @@ const CHECK: &str = "(SELECT count(*) FROM once.check())";
 
 /// Rows that a sweep would remove.
 pub const EXPIRED: &str = "
-    INSERT INTO once.claim (digest, claimed_at, expires_at, ns, key)
-        SELECT gen_random_uuid(), now(), now() - interval '1 h', 'n', n::text FROM generate_series(1, 5) n;
-    INSERT INTO once.work_record (digest, token, begun_at, finished_at, expires_at, attempt, state, ns, key)
-        SELECT gen_random_uuid(), n, now(), now(), now() - interval '1 h', 1, 'd', 'n', n::text FROM generate_series(1, 5) n";
+    INSERT INTO once.claim (place_high, place_low, hash_high, hash_low, claimed_at, expires_at, ns, key)
+        SELECT 1, 2, 3, n, now(), now() - interval '1 h', 'n', n::text FROM generate_series(1, 5) n;
+    INSERT INTO once.work_record (place_high, place_low, hash_high, hash_low, token, begun_at, finished_at, expires_at, attempt, state, ns, key)
+        SELECT 1, 2, 3, n, n, now(), now(), now() - interval '1 h', 1, 'd', 'n', n::text FROM generate_series(1, 5) n";
 
 /// What stands for the tables afterwards: each column of a type that is not the one that the code
 /// expects, or a relation of another kind.
@@ -189,12 +189,15 @@ fn columns() -> Columns {
         (
             "claim",
             vec![
-                ("digest", "uuid"),
+                ("place_high", "smallint"),
+                ("place_low", "smallint"),
+                ("hash_high", "int"),
+                ("hash_low", "bigint"),
                 ("claimed_at", "timestamptz"),
-                ("expires_at", "timestamptz"),
-                ("owner", "uuid"),
                 ("ns", "text"),
                 ("key", "text"),
+                ("expires_at", "timestamptz"),
+                ("owner", "uuid"),
             ],
         ),
         ("namespace", policy.clone()),
@@ -202,7 +205,10 @@ fn columns() -> Columns {
         (
             "work_record",
             vec![
-                ("digest", "uuid"),
+                ("place_high", "smallint"),
+                ("place_low", "smallint"),
+                ("hash_high", "int"),
+                ("hash_low", "bigint"),
                 ("token", "bigint"),
                 ("begun_at", "timestamptz"),
                 ("lease_until", "timestamptz"),

@@ -25,8 +25,8 @@ fn the_worker_uses_no_planted_table() {
             format!(
                 "{}; {}",
                 planted::children(),
-                "INSERT INTO tenant.child_of_claim (digest, claimed_at, expires_at, ns, key)
-                     VALUES (gen_random_uuid(), now(), now() - interval '1 h', 'n', 'k');
+                "INSERT INTO tenant.child_of_claim (place_high, place_low, hash_high, hash_low, claimed_at, expires_at, ns, key)
+                     VALUES (1, 2, 3, 4, now(), now() - interval '1 h', 'n', 'k');
                  CREATE TRIGGER fired BEFORE DELETE ON tenant.child_of_claim FOR EACH ROW EXECUTE FUNCTION tenant.fired()"
             ),
         ),
