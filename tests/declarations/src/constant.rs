@@ -19,12 +19,16 @@ const fn constant(file: &'static str, name: &'static str, c: &'static str) -> Co
 
 const CONSTANTS: &[Constant] = &[
     constant("src/pg/block.rs", "LARGEST", "MaxAllocSize"),
-    constant("src/pg/claims.rs", "EQUAL", "BTEqualStrategyNumber"),
     constant("src/pg/claims.rs", "SPECULATIVE", "SpecTokenOffsetNumber"),
     constant(
         "src/pg/claims/form.rs",
         "HEADER",
-        "MAXALIGN(SizeofHeapTupleHeader + (6 + 7) / 8)",
+        "MAXALIGN(SizeofHeapTupleHeader)",
+    ),
+    constant(
+        "src/pg/claims/form.rs",
+        "HEADER_WITH_MAP",
+        "MAXALIGN(SizeofHeapTupleHeader + (9 + 7) / 8)",
     ),
     constant(
         "src/pg/claims/form.rs",
@@ -36,13 +40,13 @@ const CONSTANTS: &[Constant] = &[
         "SHORT",
         "VARATT_SHORT_MAX - VARHDRSZ_SHORT",
     ),
+    constant("src/pg/claims/key.rs", "EQUAL", "BTEqualStrategyNumber"),
     constant(
-        "src/pg/claims/walk.rs",
+        "src/pg/claims/key.rs",
         "GREATER_OR_EQUAL",
         "BTGreaterEqualStrategyNumber",
     ),
     constant("src/pg/creator.rs", "EQUAL", "BTEqualStrategyNumber"),
-    constant("src/pg/probe.rs", "EQUAL", "BTEqualStrategyNumber"),
     constant("src/pg/raw.rs", "DEADLOCK_TIMEOUT", "DEADLOCK_TIMEOUT"),
     constant("src/pg/raw.rs", "LOCK_TIMEOUT", "LOCK_TIMEOUT"),
     constant("src/pg/raw.rs", "STATEMENT_TIMEOUT", "STATEMENT_TIMEOUT"),
@@ -92,6 +96,10 @@ pub const LAYOUTS: &[(&str, &str)] = &[
     (
         "src/pg/array.rs",
         "ARR_OVERHEAD_WITHNULLS(1, 9) == MAXALIGN(sizeof(ArrayType) + 2 * sizeof(int) + 2)",
+    ),
+    (
+        "src/pg/claims/key.rs",
+        "ALIGNOF_SHORT == 2 && ALIGNOF_INT == 4 && ALIGNOF_DOUBLE == 8",
     ),
     (
         "src/pg/claims/walk.rs",
