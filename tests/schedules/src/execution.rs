@@ -127,7 +127,9 @@ impl<S: Subject> Execution<'_, S> {
                 return self.settle(Some(session));
             }
             Step::Cancel => {
-                if self.sessions[session].call.is_none() {
+                // A timeout may be over before the cancel comes.
+                let call = self.sessions[session].call.as_ref();
+                if call.is_none_or(S::Model::is_brief) {
                     return Ok(());
                 }
                 self.log.push(format!("{session}: cancel"));

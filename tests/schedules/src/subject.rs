@@ -48,8 +48,13 @@ pub trait Model: Clone {
     /// Whether the call has to be a transaction of its own.
     fn is_alone(call: &Self::Call) -> bool;
 
+    /// Whether the call has a timeout that is soon over.
+    fn is_brief(call: &Self::Call) -> bool;
+
     /// Whether the call gives up waiting by itself, soon.
-    fn gives_up(&self, session: usize, call: &Self::Call) -> bool;
+    fn gives_up(&self, _session: usize, call: &Self::Call) -> bool {
+        Self::is_brief(call)
+    }
 
     fn sent(&mut self, session: usize, call: &Self::Call);
 

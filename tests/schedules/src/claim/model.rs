@@ -331,7 +331,7 @@ impl Model for Claims {
         false
     }
 
-    fn gives_up(&self, _session: usize, call: &Call) -> bool {
+    fn is_brief(call: &Call) -> bool {
         matches!(call, Call::Try { timeout, .. } if timeout.is_soon_over())
     }
 
@@ -350,7 +350,7 @@ impl Model for Claims {
 
     fn answered(&mut self, session: usize, call: &Call, answer: &Answer) -> Result<(), String> {
         self.gave_up.remove(&session);
-        if self.gives_up(session, call) && answer.is_ok() {
+        if Self::is_brief(call) && answer.is_ok() {
             self.gave_up.insert(session);
         }
         match answer {

@@ -489,10 +489,14 @@ impl Model for Rows {
         *call == Call::Detach
     }
 
+    fn is_brief(call: &Call) -> bool {
+        call.timeout().is_soon_over()
+    }
+
     /// Where a partition is about to be detached, core's parser waits for it before the call begins.
     fn gives_up(&self, session: usize, call: &Call) -> bool {
         let is_detached = self.others(session).any(|other| self.is_detaching(other));
-        call.timeout().is_soon_over() && !is_detached
+        Self::is_brief(call) && !is_detached
     }
 
     fn sent(&mut self, session: usize, call: &Call) {

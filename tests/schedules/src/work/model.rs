@@ -307,7 +307,7 @@ impl Model for Work {
     }
 
     /// A begin waits for no lock, and sleeps no longer than it was told to.
-    fn gives_up(&self, _session: usize, call: &Call) -> bool {
+    fn is_brief(call: &Call) -> bool {
         call.begins()
     }
 
