@@ -6,6 +6,7 @@
 
 use super::{Answer, Claim, Found, ROUNDS, Terms, times};
 use crate::error::Error;
+use crate::pg::deadline::{Attempt, attempt_to_get};
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Value, session};
 use crate::storage_key::has_storage_key;
@@ -93,7 +94,7 @@ impl Row {
         );
         let now = Value::timestamp(Some(session::now()));
         let arguments = self.with([self.ns.clone(), self.key.clone(), now]);
-        spi::run(DELETE, &arguments, view, was_written)
+        get(|| spi::run(DELETE, &arguments, view, was_written))
     }
 
     /// The time is written as it was before a wait for a competitor. After a long one that was
@@ -137,7 +138,7 @@ impl Row {
             has_storage_key!()
         );
         let now = self.with([Value::timestamp(Some(session::now()))]);
-        if !spi::run(LOCK, &now, View::Isolated, was_written)? {
+        if !get(|| spi::run(LOCK, &now, View::Isolated, was_written))? {
             return Ok(false);
         }
         let (now, expiry) = times(terms.period)?;
@@ -190,6 +191,13 @@ impl Row {
             })
         })
     }
+}
+
+/// Whether `act` got a row that is there. It may have waited for one that is another by now: core has
+/// locked that, and where it is not the one, the lock is given back, so that nobody waits for it.
+fn get(act: impl FnOnce() -> Result<bool, Error>) -> Result<bool, Error> {
+    let got = attempt_to_get(|| Ok::<_, Error>(act()?.then_some(())))?;
+    Ok(matches!(got, Attempt::Done(Some(()))))
 }
 
 fn was_written(rows: &Rows) -> Result<bool, Error> {
