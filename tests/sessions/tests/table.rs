@@ -182,23 +182,32 @@ fn a_row_that_another_index_keeps_unique_is_found() {
     }
 }
 
-/// A partition's row that is locked is counted with the others.
+/// A partition's row that is locked is counted with the others: whoever has it locked may be removing it, so
+/// the call waits for that transaction, as long as its timeout allows.
 #[test]
-fn several_rows_of_a_partitioned_table_are_noticed_while_one_is_locked() {
+fn several_rows_of_a_partitioned_table_are_noticed_when_one_is_locked() {
     let database = database();
     let [mut holder, mut caller] = database.sessions();
     holder.run(
         "CREATE TABLE spread (k int, region text) PARTITION BY LIST (region);
          CREATE TABLE spread_n PARTITION OF spread FOR VALUES IN ('n');
          CREATE TABLE spread_s PARTITION OF spread FOR VALUES IN ('s');
-         INSERT INTO spread VALUES (5, 'n'), (5, 's')",
+         INSERT INTO spread VALUES (5, 's')",
     );
-    holder.run("BEGIN; SELECT FROM spread_n FOR UPDATE");
-    for timeout in TIMEOUTS {
-        caller.refused(
-            &format!("SELECT with_row_lock(NULL::spread, '{{\"k\": 5}}', timeout => {timeout})"),
-            "21000",
-        );
+    for (end, several) in [("ROLLBACK", true), ("COMMIT", false)] {
+        for timeout in ["NULL", "'1 minute'"] {
+            holder.run("DELETE FROM spread_n; INSERT INTO spread VALUES (5, 'n')");
+            holder.run("BEGIN; SELECT FROM spread_n FOR UPDATE; DELETE FROM spread_n");
+            caller.send(&format!(
+                "SELECT region FROM with_row_lock(NULL::spread, '{{\"k\": 5}}', timeout => {timeout})"
+            ));
+            caller.waits_for(&holder);
+            holder.run(end);
+            match several {
+                true => drop(caller.answered_refusal("21000")),
+                false => assert_eq!(caller.answered_value(), "s"),
+            }
+        }
     }
 }
 
