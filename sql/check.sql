@@ -105,7 +105,7 @@ FROM kept k JOIN tables t USING (name)
 WHERE NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_once' AND t.oid = ANY (e.extconfig))
 UNION ALL
 SELECT 'notice', format('%s, who owns the extension and once.merged_rows, could not restore that table from a dump', quote_ident(pg_get_userbyid(e.extowner))),
-       'Only a superuser creates in schema once. Let one restore the dump, or move the table before pg_dump: ALTER TABLE once.merged_rows SET SCHEMA …; the next merge makes a new one.'
+       'Only a superuser creates in schema once. Let one restore the dump, or move the table before pg_dump: ALTER TABLE once.merged_rows SET SCHEMA another; the next merge makes a new one.'
 FROM pg_extension e, tables t JOIN pg_namespace n ON n.nspname = 'once'
 WHERE e.extname = 'pg_once' AND t.name = 'merged_rows' AND NOT has_schema_privilege(e.extowner, n.oid, 'CREATE')
 UNION ALL
