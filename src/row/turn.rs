@@ -197,7 +197,8 @@ impl<'a> Turn<'a> {
         while in_vain < ROUNDS && overtaken < ROUNDS_OF_OTHERS {
             match self.round()? {
                 Round::Taken(taken) => return Ok(taken),
-                Round::Overtaken => overtaken += 1,
+                // Others explain what was in vain before.
+                Round::Overtaken => (in_vain, overtaken) = (0, overtaken + 1),
                 Round::InVain => in_vain += 1,
             }
             session::check_for_interrupts()?;

@@ -122,6 +122,8 @@ fn holds_what_it_is_given(
     mover.run(ends);
     let given = caller.answered_rows();
     assert_eq!(given.len(), 1, "{case}");
+    let of_the_key = "SELECT id FROM cart WHERE owner = 1 AND status = 'open'";
+    assert_eq!(caller.rows(of_the_key), given, "{case}");
     assert_eq!(
         visible_and_locked(&mut caller, &mut observer),
         given,
