@@ -94,7 +94,7 @@ impl Row {
         );
         let now = Value::timestamp(Some(session::now()));
         let arguments = self.with([self.ns.clone(), self.key.clone(), now]);
-        get(|| spi::run(DELETE, &arguments, view, was_written))
+        spi::run(DELETE, &arguments, view, was_written)
     }
 
     /// The time is written as it was before a wait for a competitor. After a long one that was
