@@ -155,11 +155,12 @@ fn filled(name: &str, list: &str) -> String {
     piece.replacen(place[0], list, 1)
 }
 
-/// Puts in the place of the library one that has everything of it, and the new functions.
+/// Puts in the place of the library one that has everything of it, and the new functions. The linker takes the name that
+/// Rust gives each library, and its path goes before the one on which cargo has the build of another version.
 fn install_next_library(directory: &Path) {
     let library = directory.join("pg_once.so");
     let [this, source, made] =
-        ["pg_once_this.so", "pg_once_next.c", "pg_once_next.so"].map(|name| directory.join(name));
+        ["libpg_once.so", "pg_once_next.c", "pg_once_next.so"].map(|name| directory.join(name));
     fs::hard_link(&library, &this).unwrap();
     let function = |name: &str| {
         format!(
@@ -178,13 +179,13 @@ fn install_next_library(directory: &Path) {
             "-shared",
             "-fPIC",
             "-Wl,--no-as-needed",
-            "-Wl,-rpath,$ORIGIN",
+            "-Wl,--disable-new-dtags,-rpath,$ORIGIN",
             "-o",
         ])
         .args([&made, &source])
         .arg("-L")
         .arg(directory)
-        .arg("-l:pg_once_this.so")
+        .arg("-lpg_once")
         .output()
         .unwrap();
     assert!(
