@@ -127,7 +127,8 @@ fn prepare(scene: &Scene) {
              EXECUTE call;
              IF current_user <> who THEN RETURN 'other user ' || current_user; END IF;
              RETURN '00000';
-         EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+         -- What statement_timeout ends is over, or those that come after it would have none.
+         EXCEPTION WHEN assert_failure OR OTHERS THEN
              IF current_user <> who THEN RETURN 'other user ' || current_user; END IF;
              RETURN SQLSTATE || CASE WHEN SQLSTATE LIKE 'XX%' OR SQLSTATE LIKE '58%' THEN ' ' || SQLERRM ELSE '' END;
          END $$;
