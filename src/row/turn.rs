@@ -5,6 +5,7 @@
 //! own, after a second look that is newer than the lock.
 
 use std::cell::{Cell as Flag, OnceCell, RefCell};
+use std::collections::VecDeque;
 
 use pgrx::PgSqlErrorCode;
 
@@ -34,6 +35,10 @@ const ROUNDS: usize = 8;
 /// How often it looks again because others have changed, removed or created the row since it was found,
 /// or missed. Each time a transaction of theirs has ended.
 const ROUNDS_OF_OTHERS: usize = 10_000;
+
+/// In how many lines a call stands at most. Where others go on changing the row each of its versions has
+/// one, and each place takes an entry of the shared lock table.
+const PLACES: usize = 8;
 
 /// A row, found or created.
 pub struct Taken {
@@ -97,8 +102,8 @@ pub struct Turn<'a> {
     lock: bool,
     timeout: Timeout,
     has_warned: Flag<bool>,
-    /// The place that the call has in line.
-    line: RefCell<Option<Place>>,
+    /// The places that the call has in line, the newest version's last.
+    line: RefCell<VecDeque<Place>>,
 }
 
 impl<'a> Turn<'a> {
@@ -252,21 +257,21 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Waits for all who waited for this version before. The place is kept until the call has one for the
-    /// next version, so that nobody overtakes it, and left before it waits for anything else.
+    /// Waits for all who waited for this version before. Its place is kept until the call has the row, so
+    /// that nobody overtakes it who waits for an older version, and left before it waits for anything else.
     fn stand_in_line(&self, version: Version) -> Result<(), Error> {
         let place = version.stand_in_line()?;
-        match self.line.replace(Some(place)) {
-            Some(former) => Ok(former.leave()?),
-            None => Ok(()),
+        let mut line = self.line.borrow_mut();
+        line.push_back(place);
+        match line.len() > PLACES {
+            true => Ok(line.pop_front().map_or(Ok(()), Place::leave)?),
+            false => Ok(()),
         }
     }
 
     fn leave_line(&self) -> Result<(), Error> {
-        match self.line.take() {
-            Some(place) => Ok(place.leave()?),
-            None => Ok(()),
-        }
+        let line = self.line.take();
+        Ok(line.into_iter().try_for_each(Place::leave)?)
     }
 
     /// What can be done by way of the unique index alone, for less than a statement costs: to lock

@@ -13,6 +13,14 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How long it may take until a statement is seen to wait.
 const LOOK: Duration = Duration::from_secs(20);
 
+/// What every backend does, the locks that it has or waits for, and who keeps it from them.
+const LOCKS: &str = "
+    SELECT a.pid, a.state, a.wait_event, pg_blocking_pids(a.pid), l.locktype, l.mode, l.granted, l.page, l.tuple,
+           l.transactionid
+    FROM pg_stat_activity a JOIN pg_locks l USING (pid)
+    WHERE a.pid <> pg_backend_pid() AND l.locktype NOT IN ('relation', 'virtualxid')
+    ORDER BY a.pid";
+
 pub type Rows = Vec<Vec<Option<String>>>;
 
 /// Of two sessions that wait for each other, the one that went on, with its
@@ -317,7 +325,13 @@ impl Session {
                     self.sent, self.early
                 );
             }
-            assert!(started.elapsed() < LOOK, "does not wait: {}", self.sent);
+            assert!(
+                started.elapsed() < LOOK,
+                "does not wait where {condition}: {}, process {}: {:?}",
+                self.sent,
+                self.pid,
+                observer.rows(LOCKS)
+            );
             thread::sleep(Duration::from_millis(2));
         }
     }
