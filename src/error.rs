@@ -160,7 +160,16 @@ pub enum Error {
     RowNewerThanSnapshot {
         table: String,
     },
+    /// A partition is being detached: a new row goes there and is not seen.
+    PartitionDetaching {
+        table: String,
+        partition: String,
+    },
     RowSwallowed {
+        table: String,
+    },
+    /// A trigger has created a row of the key too.
+    RowCreatedTwice {
         table: String,
     },
     RowRewritten {
@@ -631,6 +640,19 @@ impl Error {
                 &format!("the row of table {table} is newer than the transaction's snapshot"),
             )
             .hint(&RETRY.to_string_lossy()),
+            Self::PartitionDetaching { table, partition } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!("partition {partition} is being detached from table {table}"),
+            )
+            .hint(
+                "Retry when DETACH PARTITION ... CONCURRENTLY has ended; one that was cancelled ends with \
+                 ALTER TABLE ... DETACH PARTITION ... FINALIZE.",
+            ),
+            Self::RowCreatedTwice { table } => plain(
+                ERRCODE_CARDINALITY_VIOLATION,
+                &format!("table {table} got two rows for this key"),
+            )
+            .hint("A trigger of the table created a row for the same key. Let it take the row, or none."),
             Self::RowSwallowed { table } => plain(
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 &format!("the INSERT into table {table} did not create the row"),

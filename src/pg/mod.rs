@@ -37,7 +37,7 @@ pub mod lock;
 pub mod memory;
 pub mod notice;
 pub mod owner;
-mod partition;
+pub mod partition;
 mod plan;
 pub mod predicate;
 pub mod probe;

@@ -1,4 +1,4 @@
-//! The tables that a table is a partition of.
+//! The tables that a table is a partition of, and is being detached from.
 
 use std::ffi::c_int;
 use std::ptr;
@@ -7,22 +7,47 @@ use pgrx::pg_sys::{self, Oid};
 
 use super::guard::{Raised, guard};
 use super::raw;
+use super::value::Value;
 
 /// The tables that the partition `oid` is one of, the topmost last, with those that it is being
 /// detached from: `get_partition_ancestors` leaves these out from the first of the two transactions of
 /// DETACH PARTITION … CONCURRENTLY on, while others may still be writing the partition through them.
 pub(super) fn ancestors(oid: Oid) -> Result<Vec<Oid>, Raised> {
     let mut ancestors = Vec::new();
-    let mut next = parent(oid)?;
-    while let Some(ancestor) = next {
-        ancestors.push(ancestor);
-        next = parent(ancestor)?;
+    let mut next = link(oid)?;
+    while let Some(Link { parent, .. }) = next {
+        ancestors.push(parent);
+        next = link(parent)?;
     }
     Ok(ancestors)
 }
 
-/// The table that the partition or partitioned table `oid` is a partition of. It has one at most.
-fn parent(oid: Oid) -> Result<Option<Oid>, Raised> {
+/// Whether the partition, or one that it is a part of, is between the two transactions of DETACH
+/// PARTITION … CONCURRENTLY, or was left there.
+pub fn is_being_detached(partition: &Value) -> Result<bool, Raised> {
+    if partition.null || partition.kind != pg_sys::OIDOID {
+        return Ok(false);
+    }
+    let mut next = link(Oid::from_u32(partition.datum.value() as u32))?;
+    while let Some(Link { parent, detaches }) = next {
+        if detaches {
+            return Ok(true);
+        }
+        next = link(parent)?;
+    }
+    Ok(false)
+}
+
+/// That a table is a partition.
+#[derive(Clone, Copy)]
+struct Link {
+    parent: Oid,
+    /// Whether it is being detached.
+    detaches: bool,
+}
+
+/// What the partition or partitioned table `oid` is a partition of: one table at most.
+fn link(oid: Oid) -> Result<Option<Link>, Raised> {
     const CATALOG: Oid = pg_sys::InheritsRelationId;
     const INDEX: Oid = Oid::from_u32(pg_sys::InheritsRelidSeqnoIndexId);
     const LOCK: c_int = pg_sys::AccessShareLock as c_int;
@@ -42,13 +67,16 @@ fn parent(oid: Oid) -> Result<Option<Oid>, Raised> {
             let newest = ptr::null_mut();
             let scan = raw::systable_beginscan(catalog, INDEX, true, newest, 1, &raw mut key);
             let row = raw::systable_getnext(scan);
-            let parent = (!row.is_null()).then(|| {
+            let link = (!row.is_null()).then(|| {
                 let row = pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_inherits>();
-                (*row).inhparent
+                Link {
+                    parent: (*row).inhparent,
+                    detaches: (*row).inhdetachpending,
+                }
             });
             raw::systable_endscan(scan);
             raw::relation_close(catalog, LOCK);
-            parent
+            link
         })
     }
 }

@@ -32,9 +32,11 @@ pub enum Search {
     Wait,
     /// Locked, without the rows that others have locked.
     Skip,
+    /// Up to two, the transactions that made them instead of the rows.
+    Makers,
 }
 
-const SEARCHES: usize = 5;
+const SEARCHES: usize = 6;
 
 /// What is the same in all statements for one key of one table.
 pub struct Statements<'a> {
@@ -63,7 +65,7 @@ impl<'a> Statements<'a> {
     }
 
     /// Creates the row with `defaults`, and says whether its key is the one asked for where that is not
-    /// certain.
+    /// certain, and then in which partition it is.
     pub fn insert<'v>(&self, defaults: &[Cell<'v>], conflict: Conflict) -> (Rc<str>, Vec<Value<'v>>)
     where
         'a: 'v,
@@ -221,6 +223,9 @@ impl Wording {
             ..
         } = self;
         let name = &table.name;
+        if search == Search::Makers {
+            return format!("SELECT {alias}.xmin FROM {name} AS {alias} WHERE {matches} LIMIT 2");
+        }
         let (order, limit) = choice(table, alias, *form, search);
         let place = match search {
             Search::Located if table.is_partitioned => {
@@ -239,7 +244,7 @@ impl Wording {
             _ => String::new(),
         };
         let locking = match search {
-            Search::Plain | Search::Located => String::new(),
+            Search::Plain | Search::Located | Search::Makers => String::new(),
             Search::At | Search::Wait => format!(" FOR NO KEY UPDATE OF {alias}"),
             Search::Skip => format!(" FOR NO KEY UPDATE OF {alias} SKIP LOCKED"),
         };
@@ -317,7 +322,7 @@ impl Wording {
         let returning = match conflict {
             Conflict::Rules => String::new(),
             _ if may_get_another_key(table, key) => {
-                format!(" RETURNING {projection}, ({matches}) IS TRUE")
+                format!(" RETURNING {projection}, ({matches}) IS TRUE, {alias}.tableoid")
             }
             _ => format!(" RETURNING {projection}"),
         };

@@ -25,7 +25,7 @@ use crate::pg::settings::{self, DuplicateRows};
 use crate::pg::spi::{self, View};
 use crate::pg::table::{Column, Generated, Guard, Table};
 use crate::pg::version::{Locked, Locking, Patience, Place, Version};
-use crate::pg::{Raised, ServerError, Value, notice, session, text};
+use crate::pg::{Raised, ServerError, Value, notice, partition, session, text};
 use crate::timeout::Timeout;
 
 /// How often a call looks again when the row is neither to be had nor to be created, and nothing says
@@ -538,12 +538,11 @@ impl<'a> Turn<'a> {
             Look::Overtaken | Look::Busy => return Ok(Round::Overtaken),
             Look::Nothing => self.demand_none_newer()?,
         }
-        let table = self.table.name.clone();
         match self.conflict() {
-            Conflict::Rules => self
-                .insert(Conflict::Rules)?
-                .ok_or(Error::RowSwallowed { table })
-                .map(Round::Taken),
+            Conflict::Rules => match self.insert(Conflict::Rules)? {
+                Some(taken) => Ok(Round::Taken(taken)),
+                None => Err(self.swallowed()?),
+            },
             Conflict::Error => self.insert_unless_taken().map(Round::of),
             conflict => self.insert(conflict).map(Round::of),
         }
@@ -605,35 +604,100 @@ impl<'a> Turn<'a> {
             cells.any(|cell| cell.column.name == name)
         };
         let explain = |raised| explain_insert(raised, &statement, self.table, given);
-        let created = if may_get_another_key(self.table, self.key) {
-            let inserted = first(&statement, &arguments).map_err(explain)?;
-            let [created, has_key] = inserted.values;
-            if created.is_some() && !has_key.is_some_and(|has_key| has_key.is_true()) {
-                return Err(self.rewritten());
+        let [created, has_key, partition] = match may_get_another_key(self.table, self.key) {
+            true => first(&statement, &arguments).map_err(explain)?.values,
+            false => {
+                let [created] = first(&statement, &arguments).map_err(explain)?.values;
+                [created, Some(Value::boolean(true)), None]
             }
-            created
-        } else {
-            let inserted = first(&statement, &arguments).map_err(explain)?;
-            let [created] = inserted.values;
-            created
         };
+        if created.is_some() && !has_key.is_some_and(|has_key| has_key.is_true()) {
+            return Err(self.rewritten());
+        }
+        let has_triggers = self.table.has_before_triggers || self.table.has_after_triggers;
+        if self.guard.is_none() && has_triggers {
+            self.demand_no_other(partition.as_ref())?;
+        }
         let row = match created {
             Some(row) if !self.table.has_after_triggers && self.table.is_known() => row,
             None if conflict != Conflict::Rules => return Ok(None),
             _ => match self.existing(Patience::Wait)? {
                 Look::Row(row) => row,
-                Look::Nothing => return Err(Error::RowSwallowed { table: table() }),
+                Look::Nothing => return Err(self.swallowed()?),
                 Look::Overtaken | Look::Busy => return Err(self.unsettled()),
             },
         };
         Ok(Some(Taken { created: true, row }))
     }
 
+    /// Raises where the new row is not the only one of its key, though it is created in turn: a partition
+    /// was attached since the second look, or is being detached and seen by the INSERT alone; or a trigger
+    /// created one too.
+    fn demand_no_other(&self, partition: Option<&Value>) -> Result<(), Error> {
+        let table = || self.table.name.clone();
+        let statements = self.statements()?;
+        let (search, arguments) = (statements.find(Search::Makers), &statements.arguments);
+        let (count, of_others) = spi::run(search, arguments, View::Newest, |rows| {
+            let mut of_others = 0;
+            for row in 0..rows.count() {
+                of_others += usize::from(!rows.is_own(row, 0)?);
+            }
+            Ok::<_, Raised>((rows.count(), of_others))
+        })?;
+        let has_one_snapshot = session::isolation().has_one_snapshot();
+        match (count, of_others) {
+            (2.., 0) => Err(Error::RowCreatedTwice { table: table() }),
+            (2.., _) if has_one_snapshot => Err(Error::RowNewerThanSnapshot { table: table() }),
+            (2.., _) => Err(self.unsettled()),
+            _ => match partition.filter(|_| has_one_snapshot) {
+                // Reads of now leave the partition out; the INSERT and the transaction's own may not.
+                Some(partition) if partition::is_being_detached(partition)? => {
+                    match self.find(Search::Plain, View::Isolated)? {
+                        Some(_) => Err(Error::RowNewerThanSnapshot { table: table() }),
+                        None => Err(self.swallowed()?),
+                    }
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Why a row that was created is not there.
+    fn swallowed(&self) -> Result<Error, Error> {
+        let table = self.table.name.clone();
+        Ok(match self.detaching_partition()? {
+            Some(partition) => Error::PartitionDetaching { table, partition },
+            None => Error::RowSwallowed { table },
+        })
+    }
+
+    /// A partition that is being detached, where that may be what hides rows: under one snapshot an INSERT
+    /// still goes there, and reads do not.
+    fn detaching_partition(&self) -> Result<Option<String>, Error> {
+        const DETACHING: &str = "WITH RECURSIVE part (oid) AS ( \
+                 SELECT CAST($1 AS pg_catalog.oid) UNION ALL SELECT link.inhrelid \
+                 FROM pg_catalog.pg_inherits AS link JOIN part \
+                     ON link.inhparent OPERATOR(pg_catalog.=) part.oid) \
+             SELECT CAST(CAST(link.inhrelid AS pg_catalog.regclass) AS pg_catalog.text) \
+             FROM pg_catalog.pg_inherits AS link JOIN part \
+                 ON link.inhparent OPERATOR(pg_catalog.=) part.oid \
+             WHERE link.inhdetachpending LIMIT 1";
+        if !self.table.is_partitioned || !session::isolation().has_one_snapshot() {
+            return Ok(None);
+        }
+        let table = Value::integer(self.table.oid().into());
+        spi::run(DETACHING, &[table], View::Newest, |rows| {
+            match rows.count() {
+                0 => Ok(None),
+                _ => Ok(rows.text(0, 0)?),
+            }
+        })
+    }
+
     /// After the rounds: a row that is seen but not to be had, or an INSERT that is told to raise,
     /// names what is in the way. The INSERT runs in a subtransaction, so that its error can be
     /// looked into.
     fn insist(&self) -> Result<Taken, Error> {
-        let table = self.table.name.clone();
         if self.guard.is_none() {
             self.turn(|turn| turn.take())?;
         }
@@ -645,13 +709,16 @@ impl<'a> Turn<'a> {
         }
         match attempt(None, || self.insert(Conflict::Error)) {
             Ok(Attempt::Done(Some(taken))) => Ok(taken),
-            Ok(Attempt::Done(None)) => Err(Error::RowSwallowed { table }),
+            Ok(Attempt::Done(None)) => Err(self.swallowed()?),
             Ok(Attempt::TimedOut | Attempt::Moved) => Err(self.unsettled()),
             Err(Error::Postgres(raised)) if self.is_of_guard(&raised)? => {
                 Err(match self.hidden_or_unsettled()? {
                     // Round after round the key was free and the new row was not.
-                    Error::RowUnsettled { .. } if may_get_another_key(self.table, self.key) => {
-                        self.rewritten()
+                    Error::RowUnsettled { table } if may_get_another_key(self.table, self.key) => {
+                        match self.detaching_partition()? {
+                            Some(partition) => Error::PartitionDetaching { table, partition },
+                            None => self.rewritten(),
+                        }
                     }
                     error => error,
                 })

@@ -110,3 +110,84 @@ fn all(session: &mut Session, table: &str) -> Rows {
     session.run("SET enable_indexscan = off; SET enable_bitmapscan = off");
     session.rows(&format!("SELECT v FROM {table}"))
 }
+
+/// Under one snapshot an INSERT goes into a partition that reads of now leave out: what others have
+/// created there since the snapshot is met all the same.
+#[test]
+fn a_snapshot_from_before_a_detaching_gets_no_second_row() {
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        for call in CALLS {
+            let database = partitioned("");
+            let [mut first, mut second, mut owner] = database.sessions();
+            second.run(&format!("BEGIN ISOLATION LEVEL {level}; SELECT FROM whole"));
+            first.run(&asking(call, "whole", "first"));
+            owner.send("ALTER TABLE whole DETACH PARTITION part CONCURRENTLY");
+            owner.waits_for(&second);
+            second.refused(&asking(call, "whole", "second"), "40001");
+            second.rollback();
+            owner.answered_rows();
+            assert_eq!(all(&mut first, "part"), first_only(), "{level}: {call}");
+        }
+    }
+}
+
+/// A snapshot that leaves the partition out: no trigger is blamed for a row that is not seen.
+#[test]
+fn a_snapshot_from_amid_a_detaching_names_the_partition() {
+    for index in ["", "CREATE UNIQUE INDEX ON whole (k)"] {
+        for is_there in [false, true] {
+            let database = partitioned("");
+            let [mut reader, mut caller, mut owner] = database.sessions();
+            owner.run(index);
+            if is_there {
+                owner.run("INSERT INTO whole VALUES (1, 'first')");
+            }
+            reader.run("BEGIN; LOCK TABLE whole IN ACCESS SHARE MODE");
+            owner.send("ALTER TABLE whole DETACH PARTITION part CONCURRENTLY");
+            owner.waits_for(&reader);
+            for call in CALLS {
+                caller.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+                let refused = caller.refused(&asking(call, "whole", "second"), "55000");
+                assert_eq!(
+                    refused.message(),
+                    "partition part is being detached from table public.whole",
+                    "{call}"
+                );
+                caller.rollback();
+            }
+            reader.commit();
+            owner.answered_rows();
+        }
+    }
+}
+
+/// A table that becomes a partition, with a row of the key, while a call is between its look and its
+/// INSERT.
+#[test]
+fn a_partition_that_is_attached_meanwhile_has_one_row() {
+    for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
+        for duplicate_rows in ["error", "first"] {
+            let database = database();
+            let [mut caller, mut owner, mut gate] = database.sessions();
+            // The planner calls the function of the default, after the look.
+            owner.run(
+                "CREATE FUNCTION stop() RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+                     PERFORM pg_advisory_xact_lock_shared(1); RETURN 'second'; END $$;
+                 CREATE TABLE whole (k int, id int DEFAULT 1, v text DEFAULT stop(), PRIMARY KEY (id, k))
+                     PARTITION BY LIST (k);
+                 CREATE TABLE part (k int NOT NULL, id int NOT NULL, v text);
+                 INSERT INTO part VALUES (1, 0, 'first')",
+            );
+            gate.run("SELECT pg_advisory_lock(1)");
+            caller.run(&format!("SET pg_once.duplicate_rows = '{duplicate_rows}'"));
+            caller.run(&format!("BEGIN ISOLATION LEVEL {level}; SELECT 1"));
+            caller.send("SELECT v FROM with_row_lock(NULL::whole, '{\"k\": 1}')");
+            caller.waits_for(&gate);
+            owner.run("ALTER TABLE whole ATTACH PARTITION part FOR VALUES IN (1)");
+            gate.run("SELECT pg_advisory_unlock_all()");
+            caller.answered_refusal("40001");
+            caller.rollback();
+            assert_eq!(all(&mut owner, "whole"), first_only(), "{level}");
+        }
+    }
+}

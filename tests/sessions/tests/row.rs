@@ -942,3 +942,42 @@ fn number(rows: &Rows, row: usize, column: usize) -> i64 {
 fn no_rows() -> Rows {
     Rows::new()
 }
+
+/// G7: a trigger that creates a row of the same key leads to an error, not to two rows.
+#[test]
+fn a_row_that_a_trigger_creates_too_is_noticed() {
+    for creates in [
+        "PERFORM FROM with_row_lock(NULL::nested, jsonb_build_object('k', NEW.k))",
+        "INSERT INTO nested (k) VALUES (NEW.k)",
+    ] {
+        for time in ["BEFORE", "AFTER"] {
+            for duplicate_rows in ["error", "first"] {
+                let mut session = database().session();
+                session.run(&format!(
+                    "CREATE TABLE nested (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k text);
+                     CREATE FUNCTION nest() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                         IF pg_trigger_depth() < 2 THEN {creates}; END IF; RETURN NEW; END $$;
+                     CREATE TRIGGER nest {time} INSERT ON nested FOR EACH ROW EXECUTE FUNCTION nest();
+                     SET pg_once.duplicate_rows = '{duplicate_rows}'"
+                ));
+                for call in [
+                    "SELECT FROM with_row_lock(NULL::nested, '{\"k\": \"a\"}')",
+                    "SELECT FROM find_or_create(NULL::nested, '{\"k\": \"a\"}')",
+                ] {
+                    let answer = session.try_run(call);
+                    let count = session.number("SELECT count(*) FROM nested WHERE k = 'a'");
+                    match answer {
+                        Ok(_) => assert_eq!(count, 1, "{time} {creates}"),
+                        Err(failure) => {
+                            assert_eq!(
+                                (failure.sqlstate(), count),
+                                ("21000", 0),
+                                "{time} {creates}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
