@@ -67,7 +67,7 @@ fn claim_many<'a>(call: Call<'a>) -> Result<SetOfIterator<'a, AnyElement>, Error
             duplicate: asked - won,
         },
     )?;
-    Ok(SetOfIterator::new(batch.into_keys()))
+    Ok(SetOfIterator::new(batch.into_keys()?))
 }
 
 #[pg_extern(sql = false)]

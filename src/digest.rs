@@ -42,9 +42,16 @@ pub fn namespace(ns: &[u8]) -> [u8; 16] {
     first(hash(&[ns]))
 }
 
-/// What stands for a request of work: two requests with one digest count as equal.
-pub fn request(canonical: &[u8]) -> [u8; 16] {
-    first(hash(&[canonical]))
+/// What stands for a request of work: two requests with one digest count as equal. Its text comes in
+/// pieces, which are hashed as one part.
+pub fn request<'a>(pieces: impl Iterator<Item = &'a str> + Clone) -> [u8; 16] {
+    let length: usize = pieces.clone().map(str::len).sum();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(length as u32).to_le_bytes());
+    for piece in pieces {
+        hasher.update(piece.as_bytes());
+    }
+    first(hasher.finalize())
 }
 
 /// The number of a named lock or of the turn to create a row: a collision makes two names wait for
@@ -120,7 +127,11 @@ mod tests {
             "cac59f999aae2b8d144150127e14410d"
         );
         assert_eq!(
-            hex(request(br#"{"a": 1}"#)),
+            hex(request([r#"{"a": 1}"#].into_iter())),
+            "1052e36260541f6e8cd83105362dbe48"
+        );
+        assert_eq!(
+            hex(request([r#"{"a""#, ": ", "1", "}"].into_iter())),
             "1052e36260541f6e8cd83105362dbe48"
         );
     }

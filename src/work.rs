@@ -5,7 +5,7 @@
 //! lets it write does it lock the record, and then decides on what it has locked.
 
 use std::ffi::CStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgrx::datum::AnyElement;
 use pgrx::pg_extern;
@@ -22,7 +22,7 @@ use crate::pg::{Answer, Call, ErrorReport, Raised, Value, latch, session};
 use crate::policy::{self, Policy};
 use crate::stats;
 use crate::storage_key::{StorageKey, has_storage_key};
-use crate::timeout;
+use crate::timeout::{self, Timeout};
 
 mod lifecycle;
 mod request;
@@ -89,13 +89,14 @@ const TABLE: &CStr = c"work_record";
 /// How often a call looks again when others write the record under its eyes.
 const ROUNDS: usize = 100;
 
-/// The longest wait for somebody else's work.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait for somebody else's work, in microseconds.
+const LONGEST_WAIT: i64 = 60_000_000;
 
 /// The pauses between the looks of a waiting call grow from the first to the last of these.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
-/// What a request or a result may have at most, in bytes of jsonb: 100 MB.
+/// What a request or a result may have at most, in bytes of jsonb, and a request also in bytes of text,
+/// where numbers can be much longer: 100 MB.
 const JSON_LIMIT: usize = 100 * 1024 * 1024;
 
 /// The work that the first two arguments name, where the caller may use the namespace and write.
@@ -106,6 +107,18 @@ fn open(call: Call, function: &'static CStr) -> Result<(Work, Policy), Error> {
     Ok((Work::named(&name)?, policy))
 }
 
+/// The same within the timeout.
+fn open_in_time(
+    call: Call,
+    function: &'static CStr,
+    timeout: Timeout,
+) -> Result<Option<Work>, Error> {
+    let name = Name::of_texts(call, 0)?;
+    let policy = policy::admit_in_time(name.ns, timeout)?;
+    session::demand_writable(function)?;
+    policy.map(|_| Work::named(&name)).transpose()
+}
+
 fn as_owner<T, E: From<Raised> + From<Unusable>>(
     access: Access,
     act: impl FnOnce() -> Result<T, E>,
@@ -114,25 +127,28 @@ fn as_owner<T, E: From<Raised> + From<Unusable>>(
 }
 
 fn begin(call: Call) -> Result<Told, Error> {
-    let (work, _) = open(call, c"begin_once()")?;
+    let end = session::now() + wait(call.interval(4)?)?;
     let terms = Terms {
         lease: lease(call, 2)?,
         request: request(call)?,
     };
-    let (begun, wait) = (Instant::now(), wait(call.interval(4)?)?);
+    let Some(work) = open_in_time(call, c"begin_once()", Timeout::At(end))? else {
+        return Ok(Told::nothing_but(Outcome::InProgress));
+    };
     let mut pause = PAUSES.0;
     loop {
-        let told = as_owner(Access::Read, || work.begin(&terms))?;
-        let left = wait.saturating_sub(begun.elapsed());
-        if told.outcome != Outcome::InProgress || left.is_zero() {
+        let told = work.begin(&terms, end)?;
+        let now = session::now();
+        if told.outcome != Outcome::InProgress || now >= end {
             return Ok(told);
         }
-        let now = session::now();
-        let lease = told.lease_until.map(|until| until.saturating_sub(now));
-        let next = lease.filter(|lease| *lease > 0).map_or(pause, |lease| {
-            pause.min(Duration::from_micros(lease.unsigned_abs()))
-        });
-        latch::sleep(next.min(left))?;
+        let next = [told.lease_until, Some(end)]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now)
+            .map(|at| Duration::from_micros((at - now).unsigned_abs()))
+            .fold(pause, Duration::min);
+        latch::sleep(next)?;
         pause = (2 * pause).min(PAUSES.1);
     }
 }
@@ -185,10 +201,11 @@ fn not_before(pause: Interval) -> Result<i64, Error> {
     }
 }
 
-fn wait(wait: Option<Interval>) -> Result<Duration, Error> {
+/// How long a begin waits, in microseconds.
+fn wait(wait: Option<Interval>) -> Result<i64, Error> {
     match timeout::longest(wait) {
         Ok(None) => Ok(LONGEST_WAIT),
-        Ok(Some(length)) => Ok(LONGEST_WAIT.min(Duration::from_micros(length.unsigned_abs()))),
+        Ok(Some(length)) => Ok(length.min(LONGEST_WAIT)),
         Err(Error::TimeoutOutOfRange) => Err(Error::WaitOutOfRange),
         Err(error) => Err(error),
     }
@@ -201,8 +218,10 @@ fn request(call: Call) -> Result<Option<Request>, Error> {
     }
     let printed = call.json(3)?.flatten();
     let printed = printed.ok_or(Error::TextInvalid { what: REQUEST })?;
-    let canonical = request::canonical(&printed);
-    Ok(Some(digest::request(canonical.as_bytes())))
+    if printed.len() > JSON_LIMIT {
+        return Err(Error::JsonTooLong { argument: REQUEST });
+    }
+    Ok(Some(digest::request(request::canonical(&printed))))
 }
 
 fn json<'a>(call: Call<'a>, index: usize, argument: &'static str) -> Result<Value<'a>, Error> {
@@ -322,6 +341,13 @@ struct Found {
     result: Option<Value<'static>>,
 }
 
+/// What a begin sees.
+enum Seen {
+    Found(Found),
+    /// No record, and who is inserting one.
+    Nothing(Insertion),
+}
+
 /// Why a begin leaves a record alone that it came to take.
 enum Left {
     /// Somebody else has locked it.
@@ -340,17 +366,20 @@ impl Work {
         })
     }
 
-    /// What a begin is told at this moment. It waits for nobody.
-    fn begin(&self, terms: &Terms) -> Result<Told, Error> {
+    /// What a begin is told at this moment. It waits for nobody but those who keep a table locked, until
+    /// `end`.
+    fn begin(&self, terms: &Terms, end: i64) -> Result<Told, Error> {
         for _ in 0..ROUNDS {
-            let told = match self.look()? {
-                None => match probe::insertion(TABLE, self.storage_key)? {
-                    Insertion::Open => Some(Told::nothing_but(Outcome::InProgress)),
-                    Insertion::None => self.insert(terms)?,
-                    Insertion::Unguarded => return Err(Error::WorkTableUnguarded),
-                },
-                Some(found) => match found.record.begin(terms.now()?)? {
-                    Begun::Run(_) => self.take(terms)?,
+            let seen = attempt(Some(end), || as_owner(Access::Read, || self.see()))?;
+            let Attempt::Done(seen) = seen else {
+                return Ok(Told::nothing_but(Outcome::InProgress));
+            };
+            let told = match seen {
+                Seen::Nothing(Insertion::Open) => Some(Told::nothing_but(Outcome::InProgress)),
+                Seen::Nothing(Insertion::None) => self.insert(terms)?,
+                Seen::Nothing(Insertion::Unguarded) => return Err(Error::WorkTableUnguarded),
+                Seen::Found(found) => match found.record.begin(terms.now()?)? {
+                    Begun::Run(_) => self.take(terms, end)?,
                     Begun::Mismatch => Some(Told::nothing_but(Outcome::Mismatch)),
                     Begun::Done => Some(Told::over(Outcome::Done, found)?),
                     Begun::Failed => Some(Told::over(Outcome::Failed, found)?),
@@ -402,7 +431,7 @@ impl Work {
     }
 
     /// Takes a record that can be run again. None where it has to be looked at again.
-    fn take(&self, terms: &Terms) -> Result<Option<Told>, Error> {
+    fn take(&self, terms: &Terms, end: i64) -> Result<Option<Told>, Error> {
         const LOCK: &str = select!("FOR UPDATE SKIP LOCKED");
         let take = || {
             let found = self.select(LOCK, &[])?.ok_or(Left::Held)?;
@@ -418,11 +447,13 @@ impl Work {
                 _ => Err(Left::Changed),
             }
         };
-        let taken = attempt(None, || as_owner(Access::Write, take));
+        let taken = attempt(Some(end), || as_owner(Access::Write, take));
         match taken {
             Ok(Attempt::Done(told)) => Ok(Some(told)),
-            Ok(Attempt::TimedOut | Attempt::Moved) | Err(Left::Changed) => Ok(None),
-            Err(Left::Held) => Ok(Some(Told::nothing_but(Outcome::InProgress))),
+            Ok(Attempt::Moved) | Err(Left::Changed) => Ok(None),
+            Ok(Attempt::TimedOut) | Err(Left::Held) => {
+                Ok(Some(Told::nothing_but(Outcome::InProgress)))
+            }
             Err(Left::Error(error)) => again_if_overtaken(error),
         }
     }
@@ -501,6 +532,13 @@ impl Work {
         );
         let found = self.select(LOCK, &[Value::integer(token)])?;
         found.map(|found| found.record).ok_or(Error::LeaseLost)
+    }
+
+    fn see(&self) -> Result<Seen, Error> {
+        Ok(match self.look()? {
+            Some(found) => Seen::Found(found),
+            None => Seen::Nothing(probe::insertion(TABLE, self.storage_key)?),
+        })
     }
 
     fn look(&self) -> Result<Option<Found>, Error> {

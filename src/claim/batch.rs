@@ -90,12 +90,13 @@ impl<'a> Batch<'a> {
     }
 
     /// The keys in the order of the array.
-    pub fn into_keys(mut self) -> impl Iterator<Item = AnyElement> + use<'a> {
-        self.entries.sort_unstable_by_key(|entry| entry.place);
+    pub fn into_keys(mut self) -> Result<impl Iterator<Item = AnyElement> + use<'a>, Error> {
+        sort_by(&mut self.entries, |entry| entry.place)?;
         let keys = self.keys;
-        self.entries
+        Ok(self
+            .entries
             .into_iter()
-            .filter_map(move |entry| keys.any(entry.place))
+            .filter_map(move |entry| keys.any(entry.place)))
     }
 
     /// Where nearly all of the last keys were new, the next one is inserted without a look before.
@@ -150,6 +151,7 @@ impl<'a> Batch<'a> {
     ) -> Result<(), Error> {
         let mut won = 0;
         for start in (0..self.entries.len()).step_by(CHUNK) {
+            session::check_for_interrupts()?;
             let end = self.entries.len().min(start + CHUNK);
             let answers = memory::apart(|| claim(&self.entries[start..end]))?;
             for (number, answer) in (start..end).zip(answers) {
@@ -164,9 +166,25 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// How many entries are sorted before a cancel is looked for.
+const SORTED_AT_ONCE: usize = 1 << 16;
+
+/// Sorts many entries so that a cancel is looked for meanwhile: a lower half and an upper half, each of
+/// which is sorted then.
+fn sort_by<K: Ord>(entries: &mut [Entry], order: impl Fn(&Entry) -> K + Copy) -> Result<(), Error> {
+    session::check_for_interrupts()?;
+    if entries.len() <= SORTED_AT_ONCE {
+        entries.sort_unstable_by_key(order);
+        return Ok(());
+    }
+    let (lower, _, upper) = entries.select_nth_unstable_by_key(entries.len() / 2, order);
+    sort_by(lower, order)?;
+    sort_by(upper, order)
+}
+
 /// Sorts by storage key and keeps the first of equal keys.
 fn sort(entries: &mut Vec<Entry>, keys: Texts) -> Result<(), Error> {
-    entries.sort_unstable();
+    sort_by(entries, |entry| *entry)?;
     let mut collision = Ok(());
     entries.dedup_by(|next, first| {
         let is_again = next.storage_key == first.storage_key;

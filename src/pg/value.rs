@@ -451,12 +451,18 @@ impl<'a> Value<'a> {
 
 /// A copy of the bytes, which can be many.
 pub(super) fn copied(bytes: &[u8]) -> Result<Vec<u8>, Raised> {
-    let mut copy = Vec::new();
-    if copy.try_reserve_exact(bytes.len()).is_err() {
-        return Err(Raised::Refused(Refusal::OutOfMemory));
-    }
+    let mut copy = with_room(bytes.len())?;
     copy.extend_from_slice(bytes);
     Ok(copy)
+}
+
+/// Room for so many bytes.
+fn with_room(size: usize) -> Result<Vec<u8>, Raised> {
+    let mut room = Vec::new();
+    match room.try_reserve_exact(size) {
+        Ok(()) => Ok(room),
+        Err(_) => Err(Raised::Refused(Refusal::OutOfMemory)),
+    }
 }
 
 /// The size of a varlena's header.
@@ -541,12 +547,15 @@ pub(super) fn to_server(text: &str) -> Result<CString, Raised> {
     // SAFETY: the text outlives the call. The result is `text` itself or a NUL-terminated copy.
     unsafe {
         let converted = guard(|| raw::pg_any_to_server(start, length, UTF8))?;
-        if ptr::eq(converted, start) {
+        let bytes = if ptr::eq(converted, start) {
             let end = text.find('\0').unwrap_or(text.len());
-            Ok(CString::new(&text[..end]).unwrap_or_default())
+            &text.as_bytes()[..end]
         } else {
-            Ok(CStr::from_ptr(converted).to_owned())
-        }
+            CStr::from_ptr(converted).to_bytes()
+        };
+        let mut copy = with_room(bytes.len() + 1)?;
+        copy.extend_from_slice(bytes);
+        Ok(CString::new(copy).unwrap_or_default())
     }
 }
 
@@ -568,7 +577,7 @@ pub(super) fn from_server(bytes: &[u8]) -> Result<Option<String>, Raised> {
             }
         }
     };
-    Ok(std::str::from_utf8(converted).ok().map(str::to_owned))
+    Ok(String::from_utf8(copied(converted)?).ok())
 }
 
 const UTF8: c_int = pg_sys::pg_enc::PG_UTF8 as c_int;

@@ -1,33 +1,44 @@
 //! What of a request is stored: a digest of its JSON, the same for equal values of jsonb.
 
-use std::borrow::Cow;
-
-/// The text by which equal requests are known.
+/// The text by which equal requests are known, in pieces: no copy is made of it.
 ///
 /// jsonb prints equal values alike, in one order of names and with fixed spaces, but for numbers:
 /// 1.0 and 1.00 are equal and keep their zeros.
-pub fn canonical(printed: &str) -> Cow<'_, str> {
-    if !printed.contains('.') {
-        return Cow::Borrowed(printed);
+pub fn canonical(printed: &str) -> Canonical<'_> {
+    Canonical {
+        rest: printed,
+        has_points: printed.contains('.'),
     }
-    let mut canonical = String::with_capacity(printed.len());
-    let mut rest = printed;
-    while let Some(start) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
-        let (before, token) = rest.split_at(start);
-        canonical += before;
-        let (length, is_number) = match token.starts_with('"') {
-            true => (string_length(token), false),
-            false => (number_length(token), true),
+}
+
+#[derive(Clone)]
+pub struct Canonical<'a> {
+    rest: &'a str,
+    has_points: bool,
+}
+
+impl<'a> Iterator for Canonical<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let begins_token = |c: char| c == '"' || c == '-' || c.is_ascii_digit();
+        let length = match self.rest.find(begins_token) {
+            _ if self.rest.is_empty() => return None,
+            Some(start) if self.has_points => start,
+            _ => self.rest.len(),
         };
-        let (token, next) = token.split_at(length);
-        canonical += if is_number {
-            without_zeros(token)
-        } else {
-            token
+        let (length, is_number) = match (length, self.rest.starts_with('"')) {
+            (0, true) => (string_length(self.rest), false),
+            (0, false) => (number_length(self.rest), true),
+            (length, _) => (length, false),
         };
-        rest = next;
+        let (piece, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        Some(match is_number {
+            true => without_zeros(piece),
+            false => piece,
+        })
     }
-    Cow::Owned(canonical + rest)
 }
 
 /// The length of the JSON string that the text begins with, its quotes included.
@@ -62,7 +73,9 @@ fn without_zeros(number: &str) -> &str {
 mod tests {
     use proptest::prelude::*;
 
-    use super::canonical;
+    fn canonical(printed: &str) -> String {
+        super::canonical(printed).collect()
+    }
 
     #[test]
     fn zeros_behind_the_point_do_not_count() {
@@ -84,7 +97,7 @@ mod tests {
         #[test]
         fn strings_are_kept(text in any::<String>()) {
             let printed = serde_json::to_string(&text).unwrap();
-            prop_assert_eq!(canonical(&printed), printed.as_str());
+            prop_assert_eq!(canonical(&printed), printed.clone());
             let pair = format!("{{{printed}: {printed}, \"b\": 1.50}}");
             prop_assert_eq!(canonical(&pair), format!("{{{printed}: {printed}, \"b\": 1.5}}"));
         }

@@ -1,11 +1,12 @@
 //! One connection with a thread of its own, so that a statement can be left
 //! waiting in the server while the test goes on.
 
+use crate::cluster::as_server;
 use postgres::error::DbError;
 use postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 /// How long any answer may take: longer than the statement_timeout of sessions.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -291,6 +292,22 @@ impl Session {
                       AND mode IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock'))",
             self.pid
         ))
+    }
+
+    /// The system gives this backend no more than so many bytes beside those that it has.
+    pub fn limit_memory(&self, room: u64) {
+        let pid = self.pid.to_string();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process on Linux");
+        let kilobytes = status.lines().find_map(|line| {
+            let size = line.strip_prefix("VmSize:")?.strip_suffix("kB")?;
+            size.trim().parse::<u64>().ok()
+        });
+        let limit = kilobytes.expect("the size of the process") * 1024 + room;
+        let limited = as_server("prlimit")
+            .args(["--pid", &pid, &format!("--as={limit}:")])
+            .status()
+            .expect("prlimit of util-linux");
+        assert!(limited.success());
     }
 
     /// Whether the statement that was sent last has been answered.

@@ -740,3 +740,41 @@ impl Drop for Stoppable {
         let _ = self.process.wait();
     }
 }
+
+/// A wait bounds the whole of a begin, the locks of tables included.
+#[test]
+fn a_wait_bounds_a_begin_that_meets_locked_tables() {
+    let database = database();
+    let [mut locker, mut caller] = database.sessions();
+    locker.run(
+        "SELECT once.configure('kept', ttl => '1 day');
+         SELECT begin_once('kept', 'running');
+         SELECT begin_once('kept', 'expired', lease => '1 us')",
+    );
+    for table in ["once.access_policy", "once.work_record", "once.work_floor"] {
+        for key in ["new", "running", "expired"] {
+            for (wait, least) in [("0", 0), ("300 ms", 300)] {
+                // A new session knows no policy and no table.
+                let mut caller = database.session();
+                locker.run(&format!("BEGIN; LOCK TABLE {table}"));
+                let begun = Instant::now();
+                let outcome = caller.value(&format!(
+                    "SELECT outcome FROM begin_once('kept', '{key}', wait => '{wait}')"
+                ));
+                let took = begun.elapsed();
+                locker.rollback();
+                let case = format!("{table}, {key}, {wait}: {took:?}");
+                if (table, key) == ("once.work_floor", "running") || table != "once.work_floor" {
+                    assert_eq!(outcome, "in_progress", "{case}");
+                    assert!(took >= Duration::from_millis(least), "{case}");
+                }
+                assert!(took < Duration::from_secs(5), "{case}");
+                caller.run("SELECT 1");
+            }
+        }
+    }
+    assert_eq!(
+        caller.value("SELECT outcome FROM begin_once('kept', 'expired')"),
+        "run"
+    );
+}

@@ -1,0 +1,115 @@
+//! Limits: what a call takes of memory where there is little, and how soon it ends when it is cancelled.
+
+use pg_once_sessions::{Database, Session, database};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MEGABYTE: u64 = 1 << 20;
+
+/// How much more memory a backend may get than it has.
+const ROOM: [u64; 3] = [10, 60, 200];
+
+/// Within what a call ends, also on a busy machine.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What core and the extension raise where memory is refused or a limit is exceeded.
+const REFUSED: [&str; 3] = ["53200", "54000", "54023"];
+
+/// Sizes of which each stands in the way of another copy of the same thing.
+const LARGE: &str = "
+    CREATE TABLE account (id int PRIMARY KEY, name text, note text, data jsonb, numbers int[]);
+    CREATE TABLE bare (name text, note text);
+    CREATE TABLE doubled (id int PRIMARY KEY, k int, note text);
+    INSERT INTO doubled SELECT n, 1, repeat('x', 10000000) FROM generate_series(1, 3) n;
+    SELECT once.define_row_lock('lock_account', 'account', '{id}');
+    SELECT begin_once('limits', 'result', '1 hour');
+    SELECT claim_once('limits', 'claimed')";
+
+const CALLS: [&str; 13] = [
+    "SELECT begin_once('limits', 'numbers', request => (SELECT jsonb_agg(1e1000) FROM generate_series(1, 80000)))",
+    "SELECT begin_once('limits', 'points', request => (SELECT jsonb_agg(1e-20) FROM generate_series(1, 300000)))",
+    "SELECT begin_once('limits', 'text', request => to_jsonb(repeat('x', 30000000)))",
+    "SELECT complete_once('limits', 'result', (SELECT token FROM once.work), to_jsonb(repeat('x', 30000000)))",
+    "SELECT fail_once('limits', 'result', (SELECT token FROM once.work), to_jsonb(repeat('x', 30000000)))",
+    "SELECT FROM with_row_lock(NULL::account, '{\"id\": 1}', jsonb_build_object('note', repeat('x', 30000000)))",
+    "SELECT FROM with_row_lock(NULL::account, '{\"id\": 1}', jsonb_build_object('data', to_jsonb(repeat('x', 30000000))))",
+    "SELECT FROM with_row_lock(NULL::account, '{\"id\": 1}',
+         jsonb_build_object('numbers', (SELECT jsonb_agg(n) FROM generate_series(1, 500000) n)))",
+    "SELECT FROM with_row_lock(NULL::bare, jsonb_build_object('name', repeat('x', 30000000)))",
+    "SELECT FROM lock_account(1, defaults => jsonb_build_object('note', repeat('x', 30000000)))",
+    "SELECT count(*) FROM claim_many('limits', (SELECT array_agg(n::text) FROM generate_series(1, 1000000) n))",
+    "SELECT count(*) FROM once.find_duplicates('doubled', '{k}')",
+    "SELECT FROM once.merge_duplicates('doubled', '{k}', dry_run => false)",
+];
+
+/// G11: memory that the system refuses is an error of the call.
+#[test]
+fn what_the_system_refuses_is_an_error_of_the_call() {
+    let database = database();
+    database.session().run(LARGE);
+    for room in ROOM {
+        let mut session = limited(&database, room * MEGABYTE);
+        for call in CALLS {
+            session.begin();
+            if let Err(failure) = session.try_run(call) {
+                assert!(
+                    REFUSED.contains(&failure.sqlstate()),
+                    "{room} MB more: {call}: {failure:?}"
+                );
+            }
+            session.rollback();
+            assert_eq!(session.value("SELECT is_claimed('limits', 'claimed')"), "t");
+        }
+    }
+}
+
+/// A session whose backend gets no more than so many bytes in addition.
+fn limited(database: &Database, room: u64) -> Session {
+    let mut session = database.session();
+    session.run("SET statement_timeout = '80s'; SELECT claim_once('limits', 'claimed')");
+    session.limit_memory(room);
+    session
+}
+
+/// A request may have 100 MB, as jsonb and as text.
+#[test]
+fn a_request_is_measured_as_text_too() {
+    let mut session = database().session();
+    let begin = |numbers: u32| {
+        format!(
+            "SELECT outcome FROM begin_once('limits', 'numbers', request =>
+                 (SELECT jsonb_agg(1e1000) FROM generate_series(1, {numbers})))"
+        )
+    };
+    assert_eq!(session.value(&begin(10_000)), "run");
+    let failure = session.try_run(&begin(110_000)).unwrap_err();
+    assert_eq!(failure.sqlstate(), "54000");
+}
+
+/// G11: a cancel ends a call of a million keys, wherever it is.
+#[test]
+fn a_cancel_ends_a_large_call_at_once() {
+    let database = database();
+    let [mut caller, mut canceller] = database.sessions();
+    caller.run(
+        "CREATE TABLE keys AS SELECT array_agg(n::text) AS keys FROM generate_series(1, 1000000) n",
+    );
+    for engine in ["direct", "statement"] {
+        caller.run(&format!("SET pg_once.claim_engine = {engine}"));
+        for size in [0, 0, 4, 12] {
+            caller.run("TRUNCATE once.claim");
+            caller.send("SELECT count(*) FROM keys, claim_many('limits', keys)");
+            // While the keys are read and sorted, and while they are claimed.
+            thread::sleep(Duration::from_millis(300));
+            let claimed = "SELECT pg_relation_size('once.claim') / 1000000";
+            while canceller.number(claimed) < size {
+                thread::sleep(Duration::from_millis(5));
+            }
+            let cancelled = Instant::now();
+            canceller.run(&format!("SELECT pg_cancel_backend({})", caller.pid()));
+            caller.answered_refusal("57014");
+            let took = cancelled.elapsed();
+            assert!(took < SOON, "{engine}, {size} MB: {took:?}");
+        }
+    }
+}
