@@ -33,8 +33,8 @@ fn take(call: Call) -> Result<Option<Taken>, Error> {
     Turn::new(&table, &key, &defaults, Shape::Json, true, timeout)?.take()
 }
 
-/// The cell of an identifier of any scalar type: as it is where it has the column's type, else by
-/// its text.
+/// The cell of an identifier of any scalar type: as it is where it has the column's type, else as
+/// core assigns it to the column, or by its text.
 fn identifier<'a>(
     table: &'a Table,
     name: &'static str,
@@ -50,7 +50,7 @@ fn identifier<'a>(
             kind,
         });
     }
-    let value = match value.of_kind(column.kind) {
+    let value = match value.assigned(column.kind)? {
         Some(value) => value,
         None => match scalar_text(value, name)? {
             Some(text) if column.kind.is_integer() => Value::parse(whole(&text), column.kind)?,

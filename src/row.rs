@@ -182,23 +182,40 @@ pub fn columns<'a>(call: Call, index: usize, table: &'a Table) -> Result<Vec<&'a
     let names = call.texts(index)?.ok_or(Error::Null {
         argument: "key_columns",
     })?;
-    let mut columns: Vec<&Column> = Vec::new();
+    let mut columns: Vec<&Column> = Vec::with_capacity(names.len().min(table.columns.len()));
     for name in names.iter() {
         let name = name.ok_or(Error::Null {
             argument: "a name in key_columns",
         })?;
-        let name = text::decode(names.at(name))?.ok_or(Error::TextInvalid {
-            what: "a name in key_columns",
-        })?;
-        if columns.iter().any(|column| column.name == name) {
-            return Err(Error::KeyColumnTwice { column: name });
+        let column = column_of_bytes(table, names.at(name))?;
+        if columns.iter().any(|other| other.number == column.number) {
+            return Err(Error::KeyColumnTwice {
+                column: column.name.clone(),
+            });
         }
-        columns.push(column(table, &name)?);
+        columns.push(column);
     }
     if columns.is_empty() {
         return Err(Error::KeyColumnsEmpty);
     }
     Ok(columns)
+}
+
+/// The column of this name, which is in the encoding of the database.
+fn column_of_bytes<'a>(table: &'a Table, name: &[u8]) -> Result<&'a Column, Error> {
+    // ASCII is the same in all of them.
+    if name.is_ascii()
+        && let Some(column) = table
+            .columns
+            .iter()
+            .find(|column| column.name.as_bytes() == name)
+    {
+        return Ok(column);
+    }
+    let name = text::decode(name)?.ok_or(Error::TextInvalid {
+        what: "a name in key_columns",
+    })?;
+    column(table, &name)
 }
 
 /// The members of the JSON object that the argument at `index` is, in the order of their names.

@@ -187,13 +187,14 @@ pub fn turns(run: &Run, server: &Server, report: &mut Report) -> Result<(), Stri
     drop(traced);
     let counted: Vec<_> = found
         .iter()
-        .filter(|(contestant, _)| contestant.is_gated())
+        .filter(|(contestant, _)| contestant.is_in_baseline())
         .map(|(contestant, costs)| Turns {
             contestant: contestant.name,
             ours: contestant.ours,
             instructions: [costs[0].instructions, costs[1].instructions],
         })
         .collect();
+    gate_by_hand(&found, report);
     let versions = Versions::look(server)?;
     match run.purpose {
         Purpose::Baseline => baseline::write(run, &versions, &counted)?,
@@ -227,6 +228,31 @@ pub fn turns(run: &Run, server: &Server, report: &mut Report) -> Result<(), Stri
         .figures
         .insert("instructions of a turn".to_owned(), figures.collect());
     Ok(())
+}
+
+/// The turns of ours against the best by hand of the same form.
+fn gate_by_hand(found: &[(&row::Contestant, Vec<Cost>)], report: &mut Report) {
+    for (ours, costs) in found {
+        for (place, limit) in ours.by_hand().into_iter().flatten().enumerate() {
+            let best = found
+                .iter()
+                .filter(|(contestant, _)| !contestant.ours && contestant.form == ours.form)
+                .map(|(_, costs)| costs[place].instructions)
+                .min_by(f64::total_cmp);
+            if let Some(best) = best {
+                let kind = baseline::KINDS[place];
+                let name = format!(
+                    "instructions of the best by hand of the same form against {}, {kind}",
+                    ours.name
+                );
+                report.gate(
+                    name,
+                    Bound::AtLeast(limit),
+                    best / costs[place].instructions,
+                );
+            }
+        }
+    }
 }
 
 struct Lab<'r> {

@@ -119,7 +119,12 @@ impl<'fcx> Call<'fcx> {
         varlena: *mut pg_sys::varlena,
     ) -> Result<*mut pg_sys::varlena, Raised> {
         // SAFETY: the caller's promise.
-        self.allocating(|| unsafe { guard(|| raw::pg_detoast_datum(varlena)) })
+        unsafe {
+            match pgrx::varatt_is_4b_u(varlena) {
+                true => Ok(varlena),
+                false => self.allocating(|| guard(|| raw::pg_detoast_datum(varlena))),
+            }
+        }
     }
 
     /// Runs `act` with memory that lives as long as the call.

@@ -54,6 +54,9 @@ impl<'fcx> Call<'fcx> {
             if (*root).header & pg_sys::JB_FOBJECT == 0 {
                 return Ok(Members::NoObject);
             }
+            if (*root).header & pg_sys::JB_CMASK == 0 {
+                return Ok(Members::Of(Vec::new()));
+            }
             let mut members = Vec::new();
             let mut iterator = guard(|| raw::JsonbIteratorInit(root))?;
             let mut value = MaybeUninit::<JsonbValue>::uninit();

@@ -15,6 +15,7 @@
 
 mod answer;
 pub mod array;
+mod assignment;
 mod block;
 pub mod call;
 mod catalog;

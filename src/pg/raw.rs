@@ -117,6 +117,19 @@ unsafe extern "C-unwind" {
     pub(super) fn LockWaiterCount(tag: *const LOCKTAG) -> c_int;
     pub(super) fn LWLockAcquire(lock: *mut LWLock, mode: LWLockMode::Type) -> bool;
     pub(super) fn LWLockRelease(lock: *mut LWLock);
+    pub(super) fn OidFunctionCall2Coll(
+        f: Oid,
+        collation: Oid,
+        first: Datum,
+        second: Datum,
+    ) -> Datum;
+    pub(super) fn OidFunctionCall3Coll(
+        f: Oid,
+        collation: Oid,
+        first: Datum,
+        second: Datum,
+        third: Datum,
+    ) -> Datum;
     pub(super) fn OidInputFunctionCall(f: Oid, s: *mut c_char, io_param: Oid, typmod: i32)
     -> Datum;
     pub(super) fn OidOutputFunctionCall(f: Oid, value: Datum) -> *mut c_char;

@@ -102,7 +102,7 @@ impl Value<'static> {
     }
 
     /// A datum of a type that is passed by value.
-    fn immediate(datum: Datum, kind: Oid) -> Self {
+    pub(super) fn immediate(datum: Datum, kind: Oid) -> Self {
         Self {
             datum,
             null: false,
@@ -341,12 +341,12 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// This value where it is of `kind` already.
-    pub fn of_kind(&self, kind: Kind) -> Option<Self> {
-        (self.kind == kind.oid && kind.typmod < 0).then(|| Self {
-            kind: kind.base,
+    /// This value as one of another type that has the same representation.
+    pub(super) fn relabeled(&self, kind: Oid) -> Self {
+        Self {
+            kind,
             ..self.clone()
-        })
+        }
     }
 
     /// Whether this boolean is true.

@@ -36,12 +36,13 @@ impl<'a> Cell<'a> {
         Ok(Self { column, value })
     }
 
-    /// The cell of a value: as it is where it has the column's type, else converted by its text.
+    /// The cell of a value: as it is where it has the column's type, else as core assigns it to the
+    /// column, or converted by its text.
     pub fn of_value(column: &'a Column, value: Value<'a>) -> Result<Self, Error> {
         let value = if value.is_null() {
             Value::null(column.kind)
         } else {
-            match value.of_kind(column.kind) {
+            match value.assigned(column.kind)? {
                 Some(value) => value,
                 None => value.converted(column.kind)?,
             }

@@ -181,6 +181,190 @@ fn planted_functions_operators_and_casts_are_not_called() {
     );
 }
 
+/// A type of a key column, and values of it.
+const KEYS: [(&str, &[&str]); 30] = [
+    ("boolean", &["true", "false"]),
+    ("smallint", &["-32768", "32767"]),
+    ("integer", &["-2147483648", "2147483647"]),
+    (
+        "bigint",
+        &[
+            "9007199254740992",
+            "9007199254740993",
+            "-9223372036854775808",
+        ],
+    ),
+    (
+        "numeric",
+        &[
+            "0.1",
+            "0.10000000000000000001",
+            "1e400",
+            "-12345678901234567890.5",
+            "'NaN'",
+        ],
+    ),
+    ("numeric(8,2)", &["0.1", "2.505", "-999999.99"]),
+    ("real", &["0.1", "'-Infinity'"]),
+    ("double precision", &["0.1", "0.30000000000000004", "1e308"]),
+    ("text", &["''", "'1'", "'it''s \"it\" \\ ö'"]),
+    (
+        "varchar(6)",
+        &["'a'", "'abcdef'", "'abcd      '", "'ööööö '"],
+    ),
+    ("bpchar(6)", &["'a '", "'abcdef   '"]),
+    ("name", &["'n'"]),
+    ("\"char\"", &["'c'"]),
+    ("uuid", &["'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'"]),
+    ("bytea", &["'\\x'", "'\\x00ff5c27'"]),
+    ("date", &["'2026-02-03'", "'infinity'", "'0044-03-15 BC'"]),
+    ("timestamp", &["'2026-02-03 04:05:06.123456'"]),
+    (
+        "timestamp(3)",
+        &["'2026-02-03 04:05:06.123456'", "'-infinity'"],
+    ),
+    ("timestamptz", &["'2026-02-03 04:05:06.123456+05:30'"]),
+    ("timestamptz(0)", &["'2026-02-03 04:05:06.5+05:30'"]),
+    ("time(1)", &["'04:05:06.15'"]),
+    ("timetz(0)", &["'04:05:06.5+05:30'"]),
+    ("interval", &["'1 year 2 mons 3 days 04:05:06.789'"]),
+    ("interval(1)", &["'1 day 04:05:06.789'"]),
+    ("varbit(4)", &["'101'", "''"]),
+    ("inet", &["'10.0.0.1/8'"]),
+    ("int[]", &["'{1,NULL,3}'"]),
+    ("kinds.mood", &["'sad'", "'it''s \"ok\"'"]),
+    ("kinds.code", &["'ab'", "'abcde   '"]),
+    ("kinds.price", &["2.505"]),
+];
+
+/// Whatever the type is, with a unique index and without one, and whatever the
+/// settings are.
+#[test]
+fn a_typed_key_is_the_key_in_json() {
+    let database = database();
+    let mut session = database.session();
+    session.run(
+        "CREATE SCHEMA kinds;
+         CREATE TYPE kinds.mood AS ENUM ('sad', 'it''s \"ok\"');
+         CREATE DOMAIN kinds.code AS varchar(6) CHECK (VALUE <> '');
+         CREATE DOMAIN kinds.price AS numeric(8,2)",
+    );
+    for (i, (kind, values)) in KEYS.iter().enumerate() {
+        let table = format!("kinds.t{i}");
+        session.run(&format!(
+            "CREATE TABLE {table} (id int GENERATED ALWAYS AS IDENTITY, k {kind});
+             SELECT once.define_row_lock('kinds.f{i}', '{table}', '{{k}}')"
+        ));
+        for index in ["SELECT 1", &format!("CREATE UNIQUE INDEX ON {table} (k)")] {
+            session.run(&format!("TRUNCATE {table}; {index}"));
+            let bare = kind.split('(').next().unwrap_or(kind);
+            for (j, value) in values.iter().enumerate() {
+                let typed = format!("SELECT id FROM kinds.f{i}(CAST({value} AS {bare}))");
+                let json = format!(
+                    "SELECT id FROM with_row_lock(NULL::{table}, jsonb_build_object('k', CAST({value} AS {bare})))"
+                );
+                let [first, second] = match j % 2 {
+                    0 => [&typed, &json],
+                    _ => [&json, &typed],
+                };
+                let id = session.number(first);
+                session.run(
+                    "SET datestyle = 'SQL, DMY'; SET timezone = 'Asia/Kolkata';
+                     SET extra_float_digits = 1; SET intervalstyle = 'sql_standard';
+                     SET bytea_output = 'escape'",
+                );
+                assert_eq!(session.number(second), id, "{kind}: {value}");
+                session.run("RESET ALL");
+                let stored =
+                    format!("SELECT k = CAST({value} AS {kind}) FROM {table} WHERE id = {id}");
+                assert!(session.is_true(&stored), "{kind}: {value}");
+            }
+            let rows = session.number(&format!("SELECT count(*) FROM {table}"));
+            assert_eq!(rows, values.len() as i64, "{kind}");
+        }
+    }
+}
+
+/// What a column does not take is refused as it is in JSON.
+#[test]
+fn a_typed_key_that_does_not_fit_is_refused_as_in_json() {
+    let database = database();
+    let mut session = database.session();
+    session.run("CREATE DOMAIN short AS varchar(3)");
+    for (i, (kind, given, sqlstate)) in [
+        ("varchar(3)", "'abcd'::text", "22001"),
+        ("char(3)", "'abcd'::text", "22001"),
+        ("numeric(4,2)", "100.0", "22003"),
+        ("bit(4)", "'101'", "22026"),
+        ("smallint", "70000", "22003"),
+        ("short", "'abcd'", "22001"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        session.run(&format!(
+            "CREATE TABLE fits{i} (service_id {kind}, line_item_id text, UNIQUE (service_id, line_item_id));
+             SET pg_once.payment_table = 'fits{i}'"
+        ));
+        let typed = format!(
+            "SELECT once.row_lock(NULL::fits{i}, '{{service_id,line_item_id}}', '{{}}', NULL, {given}, 'x')"
+        );
+        let payment = format!("SELECT with_payment_lock({given}, 'x')");
+        let json = format!(
+            "SELECT with_row_lock(NULL::fits{i}, jsonb_build_object('service_id', {given}, 'line_item_id', 'x'))"
+        );
+        let wanted = session.refused(&json, sqlstate);
+        for call in [typed, payment] {
+            let refusal = session.refused(&call, sqlstate);
+            assert_eq!(refusal.message(), wanted.message(), "{call}");
+            assert_eq!(refusal.detail(), wanted.detail(), "{call}");
+        }
+    }
+}
+
+/// Numbers that no double precision value is: they stay what they are, and apart.
+#[test]
+fn no_number_of_a_key_becomes_a_float() {
+    let database = database();
+    let mut session = database.session();
+    session.run(
+        "CREATE TABLE payments (service_id numeric, line_item_id bigint, n int DEFAULT 0, UNIQUE (service_id, line_item_id));
+         SELECT once.define_row_lock('lock_payment', 'payments', '{service_id,line_item_id}')",
+    );
+    let numbers = [
+        "0.1",
+        "0.1000000000000000055511151231257827",
+        "1e400",
+        "9007199254740993",
+        "9007199254740992",
+    ];
+    let big = [
+        "9007199254740992",
+        "9007199254740993",
+        "9223372036854775807",
+    ];
+    for number in numbers {
+        for integer in big {
+            session.run(&format!(
+                "DO $$ DECLARE s numeric := {number}; i bigint := {integer}; payment payments; BEGIN
+                     SELECT * INTO STRICT payment FROM lock_payment(s, i);
+                     IF payment.service_id <> {number} OR payment.line_item_id <> {integer} THEN
+                         RAISE 'became %', payment;
+                     END IF;
+                     UPDATE payments SET n = n + 1 WHERE service_id = s AND line_item_id = i;
+                     PERFORM FROM with_payment_lock(s, i) WHERE NOT created;
+                     IF NOT FOUND THEN RAISE 'another payment'; END IF;
+                     PERFORM FROM with_row_lock(NULL::payments, jsonb_build_object('service_id', s, 'line_item_id', i))
+                         WHERE n = 1;
+                     IF NOT FOUND THEN RAISE 'another row'; END IF;
+                 END $$"
+            ));
+        }
+    }
+    let rows = session.number("SELECT count(*) FROM payments WHERE n = 1");
+    assert_eq!(rows as usize, numbers.len() * big.len());
+}
+
 /// Only functions of the caller's own are replaced, however they look.
 #[test]
 fn a_function_of_another_role_is_not_replaced() {
