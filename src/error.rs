@@ -7,6 +7,7 @@ use pgrx::PgSqlErrorCode::{self, *};
 use crate::pg::owner::{Flaw, OwnTable, Unusable};
 use crate::pg::table::Generated;
 use crate::pg::{ErrorReport, Raised, Refusal, ServerError, deadline::Failure, session};
+use crate::storage_key::storage_key_columns;
 
 #[derive(Debug)]
 pub enum Error {
@@ -401,7 +402,7 @@ impl Error {
                 "table once.claim has no valid unique index on its storage key",
             )
             .detail("Without it two callers could win the same claim.".into())
-            .hint("Rebuild an invalid index with REINDEX, or restore the primary key with ALTER TABLE once.claim ADD CONSTRAINT claim_pkey PRIMARY KEY (place_high, place_low, hash_high, hash_low)."),
+            .hint(concat!("Rebuild an invalid index with REINDEX, or restore the primary key with ALTER TABLE once.claim ADD CONSTRAINT claim_pkey PRIMARY KEY (", storage_key_columns!(), ").")),
             Self::ClaimUnsettled => plain(
                 ERRCODE_T_R_SERIALIZATION_FAILURE,
                 "the claim was made and given back again and again during the call",
@@ -522,7 +523,7 @@ impl Error {
                 "table once.work_record has no valid primary key",
             )
             .detail("Without it two callers could be told to run the same work.".into())
-            .hint("Rebuild an invalid index with REINDEX, or restore the primary key with ALTER TABLE once.work_record ADD CONSTRAINT work_record_pkey PRIMARY KEY (place_high, place_low, hash_high, hash_low)."),
+            .hint(concat!("Rebuild an invalid index with REINDEX, or restore the primary key with ALTER TABLE once.work_record ADD CONSTRAINT work_record_pkey PRIMARY KEY (", storage_key_columns!(), ").")),
             Self::WorkUnsettled => plain(
                 ERRCODE_T_R_SERIALIZATION_FAILURE,
                 "the work was written again and again during the call",

@@ -7,6 +7,7 @@
 //! stand beside it in the table and are compared at every hit.
 
 use crate::digest;
+use place::Beginning;
 
 mod place;
 
@@ -14,19 +15,38 @@ mod place;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StorageKey([u8; 16]);
 
-/// The same as the columns of the primary key, in their order. The first is the same for very many
-/// neighbours: at a growing end of the index nbtree leaves full pages behind only where it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Columns {
-    pub place_high: i16,
-    pub place_low: i16,
-    pub hash_high: i32,
-    pub hash_low: i64,
+/// The columns of the primary key in their order, each with the parameter that has its value in the
+/// extension's statements: what the macro `$make` makes of them and of what follows it.
+///
+/// The first is the same for very many neighbours: at a growing end of the index nbtree leaves full
+/// pages behind only where it is.
+macro_rules! with_columns {
+    ([$($make:tt)+] $($with:tt)*) => {
+        $($make)+! {
+            [$($with)*]
+            place_high: i16 = "$1",
+            place_low: i16 = "$2",
+            hash_high: i32 = "$3",
+            hash_low: i64 = "$4",
+        }
+    };
 }
+pub(crate) use with_columns;
+
+macro_rules! columns {
+    ([] $($name:ident: $type:ty = $_:literal,)+) => {
+        /// A storage key as the columns of the primary key.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Columns {
+            $(pub $name: $type,)+
+        }
+    };
+}
+with_columns!([columns]);
 
 impl StorageKey {
     pub fn of(ns: &[u8], key: &[u8]) -> Self {
-        Self::new(place::place(ns, key), digest::name(ns, key))
+        Self::new(Beginning::of(ns).place(key), digest::name(ns, key))
     }
 
     fn new(place: u32, hash: [u8; 12]) -> Self {
@@ -48,14 +68,49 @@ impl StorageKey {
     }
 }
 
-/// The condition of SQL that a row has the storage key of the parameters $1 to $4.
+/// The columns of a storage key as SQL lists them; with the name of a table, its columns.
+macro_rules! storage_key_columns {
+    ($($table:literal)?) => {
+        $crate::storage_key::with_columns!([$crate::storage_key::listed] $($table)?)
+    };
+}
+pub(crate) use storage_key_columns;
+
+macro_rules! listed {
+    ([] $first:ident: $_:ty = $__:literal, $($name:ident: $___:ty = $____:literal,)+) => {
+        concat!(stringify!($first), $(", ", stringify!($name)),+)
+    };
+    ([$table:literal] $first:ident: $_:ty = $__:literal, $($name:ident: $___:ty = $____:literal,)+) => {
+        concat!($table, ".", stringify!($first), $(", ", $table, ".", stringify!($name)),+)
+    };
+}
+pub(crate) use listed;
+
+/// The condition of SQL that a row has the storage key of the parameters; or, of two tables, that
+/// their rows have the same.
 macro_rules! has_storage_key {
-    () => {
-        "place_high OPERATOR(pg_catalog.=) $1 AND place_low OPERATOR(pg_catalog.=) $2 \
-         AND hash_high OPERATOR(pg_catalog.=) $3 AND hash_low OPERATOR(pg_catalog.=) $4"
+    ($($table:literal = $other:literal)?) => {
+        $crate::storage_key::with_columns!([$crate::storage_key::compared] $($table = $other)?)
     };
 }
 pub(crate) use has_storage_key;
+
+macro_rules! compared {
+    ([] $first:ident: $_:ty = $value:literal, $($name:ident: $__:ty = $values:literal,)+) => {
+        concat!(
+            stringify!($first), " OPERATOR(pg_catalog.=) ", $value,
+            $(" AND ", stringify!($name), " OPERATOR(pg_catalog.=) ", $values),+
+        )
+    };
+    ([$table:literal = $other:literal]
+     $first:ident: $_:ty = $__:literal, $($name:ident: $___:ty = $____:literal,)+) => {
+        concat!(
+            $table, ".", stringify!($first), " OPERATOR(pg_catalog.=) ", $other, ".", stringify!($first),
+            $(" AND ", $table, ".", stringify!($name), " OPERATOR(pg_catalog.=) ", $other, ".", stringify!($name)),+
+        )
+    };
+}
+pub(crate) use compared;
 
 impl From<Columns> for StorageKey {
     fn from(columns: Columns) -> Self {
@@ -72,21 +127,20 @@ const SIGNS: u128 = 1 << 127 | 1 << 111 | 1 << 95 | 1 << 63;
 
 /// Makes the storage keys of many names in one namespace.
 pub struct Namespace {
-    beginning: u32,
+    beginning: Beginning,
     hashes: digest::Names,
 }
 
 impl Namespace {
     pub fn new(ns: &[u8]) -> Self {
         Self {
-            beginning: place::beginning(ns),
+            beginning: Beginning::of(ns),
             hashes: digest::Names::of(ns),
         }
     }
 
     pub fn storage_key(&mut self, key: &[u8]) -> StorageKey {
-        let place = self.beginning.wrapping_add(place::order(key) as u32);
-        StorageKey::new(place, self.hashes.name(key))
+        StorageKey::new(self.beginning.place(key), self.hashes.name(key))
     }
 }
 
@@ -115,6 +169,27 @@ mod tests {
         assert_eq!(hex(of_parts), "2b4b598ff7fa2077b0d59f6700ec4185");
         let accented = StorageKey::of(b"stripe", "\u{e9}vt".as_bytes());
         assert_eq!(hex(accented)[8..], *"81c4ec50a071403834629054");
+    }
+
+    #[test]
+    fn sql_names_every_column() {
+        assert_eq!(
+            storage_key_columns!(),
+            "place_high, place_low, hash_high, hash_low"
+        );
+        assert_eq!(
+            storage_key_columns!("claim"),
+            "claim.place_high, claim.place_low, claim.hash_high, claim.hash_low"
+        );
+        assert_eq!(
+            has_storage_key!(),
+            "place_high OPERATOR(pg_catalog.=) $1 AND place_low OPERATOR(pg_catalog.=) $2 \
+             AND hash_high OPERATOR(pg_catalog.=) $3 AND hash_low OPERATOR(pg_catalog.=) $4"
+        );
+        assert!(
+            has_storage_key!("a" = "b")
+                .starts_with("a.place_high OPERATOR(pg_catalog.=) b.place_high AND a.")
+        );
     }
 
     proptest! {

@@ -21,7 +21,7 @@ use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Answer, Call, ErrorReport, Raised, Value, latch, session};
 use crate::policy::{self, Policy};
 use crate::stats;
-use crate::storage_key::{StorageKey, has_storage_key};
+use crate::storage_key::{StorageKey, has_storage_key, storage_key_columns};
 use crate::timeout::{self, Timeout};
 
 mod lifecycle;
@@ -398,11 +398,13 @@ impl Work {
     /// The token is compared with the floor once the record is there: what a sweep removed, it
     /// removed before.
     fn insert(&self, terms: &Terms) -> Result<Option<Told>, Error> {
-        const INSERT: &str = "INSERT INTO once.work_record (place_high, place_low, hash_high, \
-                 hash_low, token, begun_at, lease_until, finished_at, expires_at, request, attempt, \
-                 state, ns, key) \
+        const INSERT: &str = concat!(
+            "INSERT INTO once.work_record (",
+            storage_key_columns!(),
+            ", token, begun_at, lease_until, finished_at, expires_at, request, attempt, state, ns, key) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
-             ON CONFLICT DO NOTHING";
+             ON CONFLICT DO NOTHING"
+        );
         let insert = || {
             let begin = terms.now()?;
             let record = Record::first(begin)?;

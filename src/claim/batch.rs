@@ -12,7 +12,7 @@ use crate::pg::claims::{self, Claims, Purpose};
 use crate::pg::owner::Access;
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Value, memory, session};
-use crate::storage_key::{Columns, Namespace, StorageKey};
+use crate::storage_key::{Columns, Namespace, StorageKey, has_storage_key, storage_key_columns};
 
 /// The most keys of one batch.
 pub const LIMIT: usize = 10_000_000;
@@ -264,10 +264,12 @@ impl<'a> Chunk<'a> {
     /// The storage keys of the claims that have expired, in order.
     fn expired(&self, entries: &[Entry]) -> Result<Vec<StorageKey>, Error> {
         const EXPIRED: &str = concat!(
-            "SELECT claim.place_high, claim.place_low, claim.hash_high, claim.hash_low FROM ",
-            storage_keys!(),
-            " AS batch (place_high, place_low, hash_high, hash_low) JOIN once.claim ON ",
-            has_key_of_batch!(),
+            "SELECT ",
+            storage_key_columns!("claim"),
+            " FROM ",
+            batch!(),
+            " JOIN once.claim ON ",
+            has_storage_key!("claim" = "batch"),
             " WHERE claim.expires_at OPERATOR(pg_catalog.<=) $5"
         );
         let mut arguments = keys_of(entries)?;
@@ -285,20 +287,20 @@ impl<'a> Chunk<'a> {
         answers: &mut Vec<Answer>,
     ) -> Result<(), Error> {
         const INSERT: &str = concat!(
-            "INSERT INTO once.claim (place_high, place_low, hash_high, hash_low, claimed_at, \
-                 expires_at, ns, key) \
-             SELECT batch.place_high, batch.place_low, batch.hash_high, batch.hash_low, $6, $7, $8, \
-                 batch.key \
-             FROM ",
-            storage_keys!(", pg_catalog.unnest($5)"),
-            " AS batch (place_high, place_low, hash_high, hash_low, key) \
-             ON CONFLICT DO NOTHING RETURNING place_high, place_low, hash_high, hash_low"
+            "INSERT INTO once.claim (",
+            storage_key_columns!(),
+            ", claimed_at, expires_at, ns, key) SELECT ",
+            storage_key_columns!("batch"),
+            ", $6, $7, $8, batch.key FROM ",
+            batch!("key", "$5"),
+            " ON CONFLICT DO NOTHING RETURNING ",
+            storage_key_columns!()
         );
         const RENEW: &str = concat!(
             "UPDATE once.claim SET claimed_at = $5, expires_at = $6 FROM ",
-            storage_keys!(),
-            " AS batch (place_high, place_low, hash_high, hash_low) WHERE ",
-            has_key_of_batch!()
+            batch!(),
+            " WHERE ",
+            has_storage_key!("claim" = "batch")
         );
         if entries.is_empty() {
             return Ok(());
@@ -336,9 +338,9 @@ impl<'a> Chunk<'a> {
     fn stand(&self, entries: &[Entry]) -> Result<(), Error> {
         const OTHERS: &str = concat!(
             "SELECT FROM ",
-            storage_keys!(", pg_catalog.unnest($5)"),
-            " AS batch (place_high, place_low, hash_high, hash_low, key) JOIN once.claim ON ",
-            has_key_of_batch!(),
+            batch!("key", "$5"),
+            " JOIN once.claim ON ",
+            has_storage_key!("claim" = "batch"),
             " WHERE claim.ns OPERATOR(pg_catalog.<>) $6 \
                 OR claim.key OPERATOR(pg_catalog.<>) batch.key"
         );
@@ -363,29 +365,21 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// The rows of a batch: the storage keys of the parameters $1 to $4, and what is named beside them.
-macro_rules! storage_keys {
-    ($($more:literal)?) => {
+/// The rows of a batch: the storage keys of the parameters $1 to $4, and a column of another one.
+macro_rules! batch {
+    ($($name:literal, $parameter:literal)?) => {
         concat!(
             "ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), \
                  pg_catalog.unnest($4)",
-            $($more,)?
+            $(", pg_catalog.unnest(", $parameter, ")",)?
+            ") AS batch (",
+            storage_key_columns!(),
+            $(", ", $name,)?
             ")"
         )
     };
 }
-use storage_keys;
-
-/// The condition that a claim has the storage key of a row of the batch.
-macro_rules! has_key_of_batch {
-    () => {
-        "claim.place_high OPERATOR(pg_catalog.=) batch.place_high \
-         AND claim.place_low OPERATOR(pg_catalog.=) batch.place_low \
-         AND claim.hash_high OPERATOR(pg_catalog.=) batch.hash_high \
-         AND claim.hash_low OPERATOR(pg_catalog.=) batch.hash_low"
-    };
-}
-use has_key_of_batch;
+use batch;
 
 fn keys_of(entries: &[Entry]) -> Result<Vec<Value<'static>>, Error> {
     let keys = entries.iter().map(|entry| entry.storage_key);

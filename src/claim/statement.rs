@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::pg::deadline::{Attempt, attempt_to_get};
 use crate::pg::spi::{self, Rows, View};
 use crate::pg::{Value, session};
-use crate::storage_key::has_storage_key;
+use crate::storage_key::{has_storage_key, storage_key_columns};
 
 /// What made up its time before a wait is written anew after it, in microseconds.
 pub const NEGLIGIBLE_WAIT: i64 = 100_000;
@@ -100,9 +100,12 @@ impl Row {
     /// The time is written as it was before a wait for a competitor. After a long one that was
     /// won it is written anew, so that no claim is born old.
     fn insert(&self, terms: &Terms) -> Result<bool, Error> {
-        const INSERT: &str = "INSERT INTO once.claim (place_high, place_low, hash_high, hash_low, \
-                 claimed_at, expires_at, owner, ns, key) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
+        const INSERT: &str = concat!(
+            "INSERT INTO once.claim (",
+            storage_key_columns!(),
+            ", claimed_at, expires_at, owner, ns, key) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING"
+        );
         const RENEW: &str = concat!(
             "UPDATE once.claim SET claimed_at = $5, expires_at = $6 WHERE ",
             has_storage_key!()

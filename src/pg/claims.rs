@@ -47,14 +47,14 @@ mod run;
 mod shape;
 mod walk;
 
-pub(super) use key::{KEY_COLUMNS, KEY_TYPES, equal_to, of_key};
+pub(super) use key::{KEY, KEY_COLUMNS, equal_to, of_key};
 
 use form::Row;
 use run::Run;
-use shape::{COLUMNS, Fitness, Indexes};
+use shape::{Fitness, Indexes};
 use walk::Walk;
 
-pub(super) use shape::{names_changed, relation_changed};
+pub(super) use shape::{COLUMNS, names_changed, relation_changed};
 
 /// What the table is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

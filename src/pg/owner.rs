@@ -21,15 +21,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{
-    self, BOOLOID, CHAROID, INT2OID, INT4OID, INT8OID, INTERVALOID, JSONBOID, NameData, Oid,
-    REGROLEOID, Relation, TEXTOID, TIMESTAMPTZOID, UUIDOID, XID8OID,
+    self, BOOLOID, CHAROID, INT4OID, INT8OID, INTERVALOID, JSONBOID, NameData, Oid, REGROLEOID,
+    Relation, TEXTOID, TIMESTAMPTZOID, UUIDOID, XID8OID,
 };
 
 use super::Call;
 use super::guard::{Raised, guard};
 use super::local::{self, Meanwhile};
 use super::role::Role;
-use super::{catalog, identity, invalidation, raw};
+use super::{catalog, claims, identity, invalidation, raw};
 
 /// A table that the extension has made in schema `once`: `MergedRows` by a merge, for the owner of the
 /// extension, all others as its members.
@@ -110,17 +110,7 @@ impl OwnTable {
                 (c"ttl", INTERVALOID),
                 (c"allowed_role", REGROLEOID),
             ],
-            Self::Claim => &[
-                (c"place_high", INT2OID),
-                (c"place_low", INT2OID),
-                (c"hash_high", INT4OID),
-                (c"hash_low", INT8OID),
-                (c"claimed_at", TIMESTAMPTZOID),
-                (c"expires_at", TIMESTAMPTZOID),
-                (c"owner", UUIDOID),
-                (c"ns", TEXTOID),
-                (c"key", TEXTOID),
-            ],
+            Self::Claim => &claims::COLUMNS,
             Self::MergedRows => &[
                 (c"id", UUIDOID),
                 (c"merged_at", TIMESTAMPTZOID),
@@ -135,10 +125,10 @@ impl OwnTable {
             ],
             Self::WorkFloor => &[(c"one", BOOLOID), (c"token", INT8OID)],
             Self::WorkRecord => &[
-                (c"place_high", INT2OID),
-                (c"place_low", INT2OID),
-                (c"hash_high", INT4OID),
-                (c"hash_low", INT8OID),
+                claims::KEY[0],
+                claims::KEY[1],
+                claims::KEY[2],
+                claims::KEY[3],
                 (c"token", INT8OID),
                 (c"begun_at", TIMESTAMPTZOID),
                 (c"lease_until", TIMESTAMPTZOID),

@@ -5,7 +5,7 @@ use std::{mem, ptr};
 
 use pgrx::pg_sys::{self, SnapshotData};
 
-use super::claims::{KEY_COLUMNS, KEY_TYPES, equal_to, of_key};
+use super::claims::{KEY, KEY_COLUMNS, equal_to, of_key};
 use super::guard::{Raised, guard};
 use super::{catalog, raw};
 use crate::storage_key::StorageKey;
@@ -53,7 +53,7 @@ pub fn insertion(table: &'static CStr, storage_key: StorageKey) -> Result<Insert
                     && (*(*index).rd_rel).relkind as u8 == pg_sys::RELKIND_INDEX
                     && (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
                     && (*(*index).rd_index).indnkeyatts as usize == KEY_COLUMNS
-                    && of_key((*index).rd_opcintype) == KEY_TYPES
+                    && of_key((*index).rd_opcintype) == KEY.map(|(_, kind)| kind)
                 {
                     let mut keys = equal_to(storage_key);
                     let slot = raw::table_slot_create(heap, ptr::null_mut());

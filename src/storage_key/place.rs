@@ -17,22 +17,28 @@
 //! is finer than a 42-bit count (Snowflake, nanoseconds); without a number the first six letters.
 //! The lowest 32 bits of that are counted from where the namespace begins, round and round.
 
-/// The place of `key` among the claims of `ns`.
-pub(super) fn place(ns: &[u8], key: &[u8]) -> u32 {
-    beginning(ns).wrapping_add(order(key) as u32)
-}
+/// Where a namespace begins.
+#[derive(Clone, Copy)]
+pub(super) struct Beginning(u32);
 
-/// Where a namespace begins: FNV-1a of its name.
-pub(super) fn beginning(ns: &[u8]) -> u32 {
-    const OFFSET: u32 = 0x811c_9dc5;
-    const PRIME: u32 = 0x0100_0193;
-    ns.iter().fold(OFFSET, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(PRIME)
-    })
+impl Beginning {
+    /// FNV-1a of its name.
+    pub(super) fn of(ns: &[u8]) -> Self {
+        const OFFSET: u32 = 0x811c_9dc5;
+        const PRIME: u32 = 0x0100_0193;
+        Self(ns.iter().fold(OFFSET, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(PRIME)
+        }))
+    }
+
+    /// The place of `key` among the claims of the namespace.
+    pub(super) fn place(self, key: &[u8]) -> u32 {
+        self.0.wrapping_add(order(key) as u32)
+    }
 }
 
 /// Rises from key to key, where they come in an order that is known here.
-pub(super) fn order(key: &[u8]) -> u64 {
+fn order(key: &[u8]) -> u64 {
     let mut longest: Option<Number> = None;
     let mut rest = key;
     while let Some(at) = rest.iter().position(u8::is_ascii_alphanumeric) {
@@ -252,14 +258,16 @@ mod tests {
         assert_eq!(order(&several(&["4711", "org/repo"])), 4711);
         assert_eq!(order(&several(&["org/repo", "4711"])), 4711);
         assert_eq!(order(&several(&["2026-11-30", "12"])), 754_043 << 20 | 12);
-        assert_eq!(beginning(b"ci_failure"), 0x2b4b_4728);
-        assert_eq!(place(b"ci_failure", b"4711"), 0x2b4b_4728 + 4711);
+        let beginning = Beginning::of(b"ci_failure");
+        assert_eq!(beginning.0, 0x2b4b_4728);
+        assert_eq!(beginning.place(b"4711"), 0x2b4b_4728 + 4711);
     }
 
     proptest! {
         #[test]
         fn every_key_has_a_place(ns in any::<Vec<u8>>(), key in any::<Vec<u8>>()) {
-            prop_assert_eq!(place(&ns, &key), beginning(&ns).wrapping_add(order(&key) as u32));
+            let beginning = Beginning::of(&ns);
+            prop_assert_eq!(beginning.place(&key).wrapping_sub(beginning.0), order(&key) as u32);
         }
 
         #[test]

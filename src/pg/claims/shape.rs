@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{self, Oid, Relation};
 
-use super::key::{INTEGER_OPS, KEY_COLUMNS, of_key};
+use super::key::{INTEGER_OPS, KEY, KEY_COLUMNS, of_key};
 use crate::pg::guard::{Raised, guard};
 use crate::pg::owner::{self, Access, OwnTable, Unusable};
 use crate::pg::{catalog, invalidation, raw};
@@ -182,11 +182,11 @@ fn look(table: Relation) -> Result<Fitness, Raised> {
 }
 
 /// The columns that the direct engine reads and writes, in order: those of the primary key first.
-pub(super) const COLUMNS: [(&CStr, Oid); 9] = [
-    (c"place_high", pg_sys::INT2OID),
-    (c"place_low", pg_sys::INT2OID),
-    (c"hash_high", pg_sys::INT4OID),
-    (c"hash_low", pg_sys::INT8OID),
+pub(in crate::pg) const COLUMNS: [(&CStr, Oid); 9] = [
+    KEY[0],
+    KEY[1],
+    KEY[2],
+    KEY[3],
     (c"claimed_at", pg_sys::TIMESTAMPTZOID),
     (c"ns", pg_sys::TEXTOID),
     (c"key", pg_sys::TEXTOID),
@@ -322,7 +322,7 @@ unsafe fn number_of(table: Relation, name: &CStr) -> Option<i16> {
 /// The table is open.
 unsafe fn key_of(table: Relation) -> Option<[i16; KEY_COLUMNS]> {
     let mut key = [0; KEY_COLUMNS];
-    for (number, (name, _)) in key.iter_mut().zip(COLUMNS) {
+    for (number, (name, _)) in key.iter_mut().zip(KEY) {
         // SAFETY: as the caller promises.
         *number = unsafe { number_of(table, name) }?;
     }
