@@ -175,7 +175,7 @@ pub fn open<T, E: From<Raised>>(
         memory,
         resources,
         cursor: &mut cursor,
-        walk: Walk::Never,
+        walk: Walk::NEVER,
         run: Run::single(resources),
     };
     if let Purpose::ClaimMany(names) = purpose {

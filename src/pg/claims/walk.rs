@@ -1,5 +1,6 @@
-//! Looking at very many names in the order of their storage keys: where the index holds not many more
-//! entries than that, one scan goes on from entry to entry instead of descending for each name.
+//! Looking at very many names in the order of their storage keys: where the entries of these names are
+//! near one another, one scan goes on from entry to entry instead of descending for each name. They are
+//! where the index holds not many more entries than that, and where keys come in order.
 //!
 //! Between two looks the scan keeps a pin on the page of the index that it has come to, which
 //! keeps vacuum from giving the rows of that page's entries to others. It is given back before
@@ -16,9 +17,21 @@ use crate::pg::guard::{Raised, guard};
 use crate::pg::raw;
 use crate::storage_key::StorageKey;
 
+/// The scan, and what it is worth.
+#[derive(Clone, Copy)]
+pub(super) struct Walk {
+    at: At,
+    /// How many entries it steps over to a name; one behind them is far away.
+    steps: u32,
+    /// How often it may go on at a name that is far away, before it is of no use.
+    jumps: u32,
+    /// How many names were near since the last jump was earned.
+    near: u32,
+}
+
 /// How far the scan has come.
 #[derive(Clone, Copy)]
-pub(super) enum Walk {
+enum At {
     /// It is of no use here.
     Never,
     /// It begins with the next name.
@@ -26,31 +39,76 @@ pub(super) enum Walk {
     /// It goes on behind the last entry.
     Next,
     /// It stands at the entry of this storage key.
-    At(StorageKey),
+    Entry(StorageKey),
     /// No entry is left.
     Over,
 }
 
+/// Where an entry came.
+enum Step {
+    There,
+    /// Its place holds none.
+    Missing,
+    /// Further on than it is worth to step.
+    Far,
+}
+
 impl Walk {
+    /// A jump costs about as much as five names that are looked up one by one. So many names for one
+    /// are a loss of a fiftieth; so many that were near have paid for it.
+    const NAMES: usize = 256;
+    const NEAR: u32 = 32;
+
+    pub(super) const NEVER: Self = Self {
+        at: At::Never,
+        steps: 0,
+        jumps: 0,
+        near: 0,
+    };
+
     /// For so many names. To step over the entries between two names must cost less than to
-    /// descend: it does where they are about 16, each page holding some 200.
+    /// descend: it does where they are about 16, each page holding some 200. Where there are more in the
+    /// whole index they may still be fewer between these names.
     pub(super) fn of(claims: &Claims, names: usize) -> Result<Self, Raised> {
-        const PAGES: usize = 16;
+        const STEPS: usize = 16;
         const ENTRIES: usize = 200;
         // The least there is: a page about the index, and one of entries.
         const LEAST: usize = 2;
-        if names * PAGES < LEAST * ENTRIES {
-            return Ok(Self::Never);
+        if names * STEPS < LEAST * ENTRIES {
+            return Ok(Self::NEVER);
         }
         let index = claims.index;
         // SAFETY: the index is open.
         let pages = unsafe {
             guard(|| raw::RelationGetNumberOfBlocksInFork(index, pg_sys::ForkNumber::MAIN_FORKNUM))
         }?;
-        Ok(match names * PAGES >= pages as usize * ENTRIES {
-            true => Self::Begin,
-            false => Self::Never,
+        let (steps, jumps) = match names * STEPS >= pages as usize * ENTRIES {
+            true => (u32::MAX, 0),
+            false if names < Self::NAMES => return Ok(Self::NEVER),
+            false => (STEPS as u32, (names / Self::NAMES) as u32),
+        };
+        Ok(Self {
+            at: At::Begin,
+            steps,
+            jumps,
+            near: 0,
         })
+    }
+
+    /// Whether the scan may go on at a name that is far away.
+    fn jump(&mut self) -> bool {
+        let may = self.jumps > 0;
+        self.at = if may { At::Begin } else { At::Never };
+        self.jumps = self.jumps.saturating_sub(1);
+        may
+    }
+
+    fn was_near(&mut self) {
+        self.near += 1;
+        if self.near == Self::NEAR {
+            self.near = 0;
+            self.jumps = self.jumps.saturating_add(1);
+        }
     }
 }
 
@@ -59,7 +117,7 @@ impl<'t> Claims<'t> {
     /// for. What others have inserted since a page of the index was read may be missing:
     /// [`Claims::insert`] says so then.
     pub fn probe_next(&mut self, name: &Name) -> Result<Found<'t>, Raised> {
-        if matches!(self.walk, Walk::Never) || self.cursor.scan.is_null() {
+        if matches!(self.walk.at, At::Never) || self.cursor.scan.is_null() {
             return self.probe(name);
         }
         let (memory, resources, mut walk) = (self.memory, self.resources, self.walk);
@@ -74,15 +132,27 @@ impl<'t> Claims<'t> {
                     raw::ProcessInterrupts();
                 }
                 let caller = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, memory);
-                if matches!(walk, Walk::Begin) {
-                    (*cursor).begin_walk(scan, name.storage_key);
-                    walk = Walk::Next;
-                }
                 let mut claim = None;
-                while claim.is_none() && step_to(scan, &mut walk, name) {
-                    claim = visible(scan, heap, name, caller);
-                    walk = Walk::Next;
+                while claim.is_none() {
+                    if matches!(walk.at, At::Begin) {
+                        (*cursor).begin_walk(scan, name.storage_key);
+                        walk.at = At::Next;
+                    }
+                    match step_to(scan, &mut walk, name) {
+                        Step::There => {
+                            claim = visible(scan, heap, name, caller);
+                            walk.at = At::Next;
+                        }
+                        Step::Missing => break,
+                        Step::Far if walk.jump() => {}
+                        Step::Far => {
+                            (*scan).xs_want_itup = false;
+                            (*cursor).rest(scan);
+                            break;
+                        }
+                    }
                 }
+                walk.was_near();
                 pg_sys::CurrentMemoryContext = caller;
                 let found = claim.map_or(Found::Nothing, |claim| (*cursor).found(claim));
                 (found, walk)
@@ -90,15 +160,18 @@ impl<'t> Claims<'t> {
         }?;
         self.cursor.scan = scan;
         self.walk = walk;
-        Ok(found)
+        match walk.at {
+            At::Never => self.probe(name),
+            _ => Ok(found),
+        }
     }
 
     /// Gives back what the walk holds, and makes the scan one for single names again.
     pub(super) fn rest(&mut self) -> Result<(), Raised> {
-        if matches!(self.walk, Walk::Never | Walk::Begin) {
+        if matches!(self.walk.at, At::Never | At::Begin) {
             return Ok(());
         }
-        self.walk = Walk::Begin;
+        self.walk.at = At::Begin;
         let scan = self.cursor.scan;
         if scan.is_null() {
             return Ok(());
@@ -135,29 +208,33 @@ impl Cursor {
     }
 }
 
-/// Goes on to the next entry of the name; false where there is none.
-unsafe fn step_to(scan: IndexScanDesc, walk: &mut Walk, name: &Name) -> bool {
-    loop {
-        let at = match *walk {
-            Walk::At(storage_key) => storage_key,
-            Walk::Over => return false,
+/// Goes on to the next entry of the name.
+unsafe fn step_to(scan: IndexScanDesc, walk: &mut Walk, name: &Name) -> Step {
+    for _ in 0..walk.steps {
+        let at = match walk.at {
+            At::Entry(storage_key) => storage_key,
+            At::Over => return Step::Missing,
             // SAFETY: the scan returns the entries, whose only columns are those of the key, not
             // NULL: they follow the header.
             _ => unsafe {
                 let forward = pg_sys::ScanDirection::ForwardScanDirection;
                 if raw::index_getnext_tid(scan, forward).is_null() {
-                    *walk = Walk::Over;
-                    return false;
+                    walk.at = At::Over;
+                    return Step::Missing;
                 }
                 key::read((*scan).xs_itup.add(1).cast())
             },
         };
-        *walk = Walk::At(at);
-        if at >= name.storage_key {
-            return at == name.storage_key;
+        walk.at = At::Entry(at);
+        if at == name.storage_key {
+            return Step::There;
         }
-        *walk = Walk::Next;
+        if at > name.storage_key {
+            return Step::Missing;
+        }
+        walk.at = At::Next;
     }
+    Step::Far
 }
 
 const _: () = assert!(size_of::<IndexTupleData>() == 8);
