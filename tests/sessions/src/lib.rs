@@ -6,6 +6,7 @@
 pub mod barrier;
 pub mod clock;
 pub mod cluster;
+pub mod family;
 pub mod history;
 pub mod pooler;
 pub mod server;

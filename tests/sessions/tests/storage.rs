@@ -2,6 +2,7 @@
 //! checkpoint, page images included, beside a hand-written table.
 
 use fastrand::Rng;
+use pg_once_sessions::family::FAMILIES;
 use pg_once_sessions::{Cluster, Session};
 
 const STORED: u64 = 20_000;
@@ -10,72 +11,8 @@ const CLAIMED: u64 = 500;
 /// The most that a claim of keys in order may write, as a multiple of the hand-written table's.
 const BOUND: f64 = 1.3;
 
-type Key = fn(u64, &mut Rng) -> String;
-
-/// A thousand keys a second, where there is a time in them.
-const IN_ORDER: &[(&str, Key)] = &[
-    ("integers", |n, _| n.to_string()),
-    ("padded", |n, _| format!("ord-{n:012}")),
-    ("prefix and integer", |n, _| format!("order-{n}")),
-    ("integer, text", |n, _| {
-        several(&[&n.to_string(), "org/repo"])
-    }),
-    ("text, integer", |n, _| {
-        several(&["org/repo", &n.to_string()])
-    }),
-    ("date, text", |n, _| {
-        several(&["2026-11-30", &format!("user-{n:07}")])
-    }),
-    ("milliseconds", |n, _| milliseconds(n).to_string()),
-    ("snowflake", |n, _| {
-        (((milliseconds(n) - 1_288_834_974_657) << 22) | 20_480).to_string()
-    }),
-    ("UUIDv7", |n, rng| {
-        let (ms, random) = (milliseconds(n), rng.u64(..));
-        let (high, low) = (ms >> 16, ms & 0xffff);
-        format!(
-            "{high:08x}-{low:04x}-7{:03x}-8000-{:012x}",
-            random & 0xfff,
-            random >> 16
-        )
-    }),
-    ("ULID", |n, rng| {
-        let random = u128::from(rng.u64(..)) << 16;
-        base(
-            u128::from(milliseconds(n)) << 80 | random,
-            &DIGITS_OF_ULID,
-            26,
-        )
-    }),
-    ("ObjectId", |n, _| {
-        format!("{:08x}5f3a9c1d2e{n:06x}", milliseconds(n) / 1000)
-    }),
-    ("Stripe", |n, rng| {
-        let seconds = base(u128::from(milliseconds(n) / 1000), &DIGITS_OF_62, 6);
-        let random = base(u128::from(rng.u64(..)), &DIGITS_OF_62, 11);
-        format!("evt_{seconds}2eZvKYlo2C{random}")
-    }),
-];
-
-const DIGITS_OF_ULID: [u8; 32] = *b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-const DIGITS_OF_62: [u8; 62] = *b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-fn milliseconds(n: u64) -> u64 {
-    1_796_000_000_000 + n
-}
-
-fn several(parts: &[&str]) -> String {
-    parts.iter().map(|part| format!("\u{1e}{part}")).collect()
-}
-
-fn base<const RADIX: usize>(mut number: u128, digits: &[u8; RADIX], length: usize) -> String {
-    let mut text = vec![digits[0]; length];
-    for place in text.iter_mut().rev() {
-        *place = digits[(number % RADIX as u128) as usize];
-        number /= RADIX as u128;
-    }
-    String::from_utf8(text).unwrap()
-}
+/// The same of keys in no order: nothing is lost.
+const BOUND_OF_RANDOM: f64 = 1.05;
 
 /// The bytes of WAL per key that `call` writes after a checkpoint, each key in a transaction of its own.
 fn wal(session: &mut Session, call: &str) -> f64 {
@@ -110,8 +47,15 @@ fn keys_in_order_write_about_what_a_table_by_hand_writes() {
     session.run("CALL claim('first')");
     session.run("CALL insert('first')");
     let mut rng = Rng::with_seed(18);
-    for (family, key) in IN_ORDER {
-        let keys = (0..STORED + CLAIMED).map(|n| format!("({n}, '{}')", key(n, &mut rng)));
+    for family in &FAMILIES {
+        let keys = family.keys(0..STORED + CLAIMED, &mut rng);
+        let keys = keys.iter().enumerate();
+        let keys = keys.map(|(n, key)| format!("({n}, '{key}')"));
+        let bound = match family.is_in_order {
+            true => BOUND,
+            false => BOUND_OF_RANDOM,
+        };
+        let family = family.name;
         session.run(&format!(
             "TRUNCATE keys, hand; INSERT INTO keys VALUES {};
              SELECT count(*) FROM claim_many('{family}', ARRAY(SELECT key FROM keys WHERE n < {STORED} ORDER BY n));
@@ -127,7 +71,7 @@ fn keys_in_order_write_about_what_a_table_by_hand_writes() {
             ours / hand
         );
         assert!(
-            ours <= BOUND * hand,
+            ours <= bound * hand,
             "{family}: {ours} and {hand} bytes by hand"
         );
         let claimed = format!("SELECT count(*) FROM once.claim WHERE ns = '{family}'");
@@ -135,27 +79,163 @@ fn keys_in_order_write_about_what_a_table_by_hand_writes() {
     }
 }
 
-/// All keys of one place are still told apart, by both engines.
+/// A hundred thousand keys of one place are still told apart: all at once, one by one, and by both engines.
 #[test]
 fn keys_of_one_place_are_told_apart() {
+    const KEYS: &str = "(SELECT '7/' || translate(n::text, '0123456789', 'abcdefghij') AS key FROM generate_series(1, 100000) n)";
     let cluster = Cluster::start(&[]);
     let database = cluster.database();
     let mut session = database.session();
-    const KEYS: &str = "ARRAY(SELECT '7/' || repeat('x', n % 9) || '/' || chr(97 + n % 26) || repeat('y', n / 26) FROM generate_series(1, 500) n)";
     for engine in ["direct", "statement"] {
         session.run(&format!("SET pg_once.claim_engine = '{engine}'"));
-        let many = format!("SELECT count(*) FROM claim_many('{engine}', {KEYS})");
-        let distinct = session.number(&format!("SELECT count(DISTINCT k) FROM unnest({KEYS}) k"));
-        assert_eq!(session.number(&many), distinct);
-        assert_eq!(session.number(&many), 0);
-        let single =
-            format!("SELECT count(*) FROM unnest({KEYS}) k WHERE claim_once('{engine}', k)");
-        assert_eq!(session.number(&single), 0);
-        assert_eq!(
-            session.number(&format!(
-                "SELECT count(DISTINCT (place_high, place_low)) FROM once.claim WHERE ns = '{engine}'"
-            )),
-            1
+        let many = |which: &str| {
+            format!(
+                "SELECT count(*) FROM claim_many('{engine}', ARRAY(SELECT key FROM {KEYS} keys {which}))"
+            )
+        };
+        let single = |function: &str| {
+            format!(
+                "SELECT count(*) FROM (SELECT key FROM {KEYS} keys LIMIT 2000) keys WHERE {function}('{engine}', key)"
+            )
+        };
+        assert_eq!(session.number(&many("WHERE key LIKE '%a'")), 10_000);
+        assert_eq!(session.number(&many("ORDER BY md5(key)")), 90_000);
+        assert_eq!(session.number(&many("ORDER BY md5(key)")), 0);
+        assert_eq!(session.number(&single("claim_once")), 0);
+        assert_eq!(session.number(&single("is_claimed")), 2000);
+        assert_eq!(session.number(&single("unclaim")), 2000);
+        assert_eq!(session.number(&single("claim_once")), 2000);
+        assert!(session.is_true(&format!(
+            "SELECT count(DISTINCT (place_high, place_low)) = 1 AND count(DISTINCT key) = 100000 AND count(*) = 100000
+             FROM once.claim WHERE ns = '{engine}'"
+        )));
+    }
+}
+
+/// A batch in a table much larger than itself: keys that are neighbours, keys that are far apart, and some of both.
+#[test]
+fn a_batch_in_a_large_table_tells_each_key_apart() {
+    let cluster = Cluster::start(&[]);
+    let database = cluster.database();
+    let mut session = database.session();
+    session.run("SET pg_once.claim_engine = 'direct'");
+    let claim = |ns: &str, numbers: &str| {
+        format!(
+            "SELECT count(*) FROM claim_many('{ns}', ARRAY(SELECT 'order-' || n FROM {numbers} numbers(n)))"
+        )
+    };
+    for (ns, numbers) in [
+        ("near", "generate_series(20001, 22000)"),
+        ("far", "generate_series(1, 99999, 97)"),
+        ("behind", "generate_series(99001, 103000)"),
+        (
+            "both",
+            "(SELECT generate_series(a, a + 39) FROM generate_series(1, 99001, 1000) a)",
+        ),
+        (
+            "now and then",
+            "(SELECT generate_series(1, 2000) UNION SELECT generate_series(3001, 99999, 499))",
+        ),
+    ] {
+        let even = claim(ns, "generate_series(2, 100000, 2)");
+        assert_eq!(session.number(&even), 50_000);
+        let new =
+            format!("SELECT count(*) FROM {numbers} numbers(n) WHERE n % 2 = 1 OR n > 100000");
+        let new = session.number(&new);
+        assert_eq!(session.number(&claim(ns, numbers)), new, "{ns}");
+        assert_eq!(session.number(&claim(ns, numbers)), 0, "{ns}");
+        let stored = format!(
+            "SELECT count(DISTINCT key) = {} AND count(*) = {0} FROM once.claim WHERE ns = '{ns}'",
+            50_000 + new
         );
+        assert!(session.is_true(&stored), "{ns}");
+    }
+}
+
+/// Keys of which the place says little or nothing, in databases of many encodings.
+#[test]
+fn strange_keys_are_told_apart() {
+    const EVERYWHERE: &[&str] = &[
+        "'0'",
+        "'00'",
+        "repeat('0', 2000)",
+        "repeat('0', 1999)",
+        "'-'",
+        "'--'",
+        "repeat('-/:', 600)",
+        "' '",
+        "E'\\n'",
+        "E'\\x1e'||E'\\x1e'",
+        "E'\\x1e'||E'\\x1e'||E'\\x1e'",
+        "E'\\x1e0\\x1e00'",
+        "'a'",
+        "'A'",
+        "repeat('9', 2000)",
+        "repeat('f', 2000)",
+        "repeat('Z', 2000)",
+        "'0000-00-00'",
+        "'9999-99-99T99:99:99.999'",
+        "'2026-11-30T'",
+        "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
+        "'ffffffff-ffff-ffff-ffff-fffffffffff'",
+        "repeat('z', 26)",
+        "'7' || repeat('Z', 25)",
+        "'7' || repeat('U', 25)",
+    ];
+    let accented: &[&str] = &["chr(233)", "repeat(chr(233), 1000)", "'4711' || chr(233)"];
+    let not_text: &[&str] = &[
+        "E'\\xff'",
+        "E'\\xc3'",
+        "E'\\xc3\\x28'",
+        "E'4711\\xff'",
+        "E'\\xff4711'",
+        "repeat(E'\\xff', 2000)",
+    ];
+    let kanji: &[&str] = &[
+        "convert_from('\\xb4c1', 'EUC_JP')",
+        "convert_from('\\xb4c1b4c1', 'EUC_JP')",
+    ];
+    let cluster = Cluster::start(&[]);
+    for (encoding, more) in [
+        ("UTF8", [accented, kanji].concat()),
+        ("SQL_ASCII", not_text.to_vec()),
+        ("LATIN1", accented.to_vec()),
+        ("WIN1252", accented.to_vec()),
+        ("EUC_JP", kanji.to_vec()),
+        ("KOI8R", vec!["convert_from('\\xc1', 'KOI8R')"]),
+    ] {
+        let database = cluster.database_like(&format!(
+            "TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+        ));
+        let mut session = database.session();
+        session.run("CREATE EXTENSION pg_once");
+        // The driver reads UTF-8 only; no key is among what it reads.
+        session.run(&format!("SET client_encoding = '{encoding}'"));
+        let keys = [EVERYWHERE, &more].concat();
+        let all = format!("ARRAY[{}]", keys.join(", "));
+        for (engine, other) in [("direct", "statement"), ("statement", "direct")] {
+            session.run(&format!("SET pg_once.claim_engine = '{engine}'"));
+            let claim = |key: &str| format!("SELECT claim_once('{engine}', {key})");
+            for key in &keys {
+                assert!(session.is_true(&claim(key)), "{encoding}, {engine}: {key}");
+            }
+            session.run(&format!("SET pg_once.claim_engine = '{other}'"));
+            for key in &keys {
+                assert!(!session.is_true(&claim(key)), "{encoding}, {other}: {key}");
+                let is_claimed = format!("SELECT is_claimed('{engine}', {key})");
+                assert!(session.is_true(&is_claimed), "{encoding}, {other}: {key}");
+            }
+            let many = format!("SELECT count(*) FROM claim_many('{engine}', {all})");
+            assert_eq!(session.number(&many), 0, "{encoding}");
+            assert!(session.is_true(&format!("SELECT unclaim('{engine}', {})", keys[0])));
+            assert_eq!(session.number(&many), 1, "{encoding}");
+            assert!(
+                session.is_true(&format!(
+                    "SELECT array_agg(key ORDER BY key) = (SELECT array_agg(key ORDER BY key) FROM unnest({all}) AS key(key))
+                     FROM once.claim WHERE ns = '{engine}'"
+                )),
+                "{encoding}"
+            );
+        }
     }
 }
