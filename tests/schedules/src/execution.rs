@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How long sessions may wait when nobody is left who could end that.
 const HANG: Duration = Duration::from_secs(5);
 
+/// The pauses between two looks at the locks grow from the first to the second.
+const LOOK: (Duration, Duration) = (Duration::from_micros(300), Duration::from_millis(20));
+
 /// How long a step usually takes.
 const SOON: Duration = Duration::from_micros(700);
 
@@ -251,9 +254,16 @@ impl<S: Subject> Execution<'_, S> {
             if busy.is_empty() {
                 return Ok((answers, Waits::new()));
             }
+            // The model has not heard yet that it is over.
+            let is_alone_over = answers.iter().any(|(answered, _)| {
+                let call = &self.sessions[*answered].call;
+                call.as_ref().is_some_and(S::Model::is_alone)
+            });
             let ends_itself = |session: &usize| {
                 let one = &self.sessions[*session];
-                let gives_up = |call: &S::Call| self.model.gives_up(*session, call);
+                let gives_up = |call: &S::Call| {
+                    self.model.gives_up(*session, call) || is_alone_over && S::Model::is_brief(call)
+                };
                 one.cancelled || one.call.as_ref().is_some_and(gives_up)
             };
             // One that waits for nobody any more was let go between the two looks; for another process it
@@ -271,19 +281,22 @@ impl<S: Subject> Execution<'_, S> {
                 return Ok((answers, waits));
             }
             if started.elapsed() > HANG {
-                let doing: Vec<String> = busy
-                    .iter()
-                    .filter_map(|session| {
-                        let call = self.sessions[*session].call.as_ref()?;
-                        let of = waits.get(session).map(|blockers| shown(blockers));
-                        Some(format!("session {session} in {call}, waiting for {of:?}"))
-                    })
-                    .collect();
+                let mut doing = Vec::new();
+                for session in busy {
+                    if let Some(call) = self.sessions[session].call.clone() {
+                        let of = waits.get(&session).map(|blockers| shown(blockers));
+                        let activity = self.stage.activity(session);
+                        doing.push(format!(
+                            "session {session} in {call}, waiting for {of:?} ({activity})"
+                        ));
+                    }
+                }
                 return Err(format!("no end of {}", doing.join("; ")));
             }
-            patience = Duration::from_micros(300);
-            if all_wait {
-                thread::sleep(Duration::from_millis(1));
+            // Each look keeps the sessions from their locks: on a busy machine frequent ones would for seconds.
+            patience = (started.elapsed() / 8).clamp(LOOK.0, LOOK.1);
+            if all_wait || recent.is_none_or(|recent| !self.busy(&answers).contains(&recent)) {
+                thread::sleep(patience);
             }
         }
     }

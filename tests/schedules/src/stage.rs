@@ -95,6 +95,17 @@ impl Stage {
         waits
     }
 
+    /// What the server says that a session does.
+    pub fn activity(&mut self, session: usize) -> String {
+        let pid = self.sessions[session].pid();
+        let rows = self.observer.rows(&format!(
+            "SELECT state, wait_event, ARRAY(SELECT locktype || ' ' || mode || ' ' || granted FROM pg_locks WHERE pid = {pid})
+             FROM pg_stat_activity WHERE pid = {pid}"
+        ));
+        let columns = rows.into_iter().flatten().map(Option::unwrap_or_default);
+        columns.collect::<Vec<String>>().join(", ")
+    }
+
     pub fn cancel(&mut self, session: usize) {
         let pid = self.sessions[session].pid();
         self.observer
