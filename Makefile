@@ -118,7 +118,7 @@ lint: ## the layout of the code, clippy, and shellcheck for the scripts
 	@pgrx-config/suites/scripts.sh
 
 .PHONY: bench
-bench: ## compares it with what one would pick instead, half an hour; writes docs/benchmarks
+bench: ## compares it with what one would pick instead, 45 minutes; writes docs/benchmarks
 	@pgrx-config/bench.sh $(or $(PART),all) $(lastword $(NAMED))
 
 .PHONY: bench-gates

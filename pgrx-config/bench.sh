@@ -1,6 +1,6 @@
 #!/bin/sh
-# bench.sh all|gates|baseline|PART NN compares pg_once on PostgreSQL NN with what a user would pick instead, on a private
-# cluster. "all" takes up to half an hour and writes docs/benchmarks; "gates" counts instructions and bytes, takes minutes,
+# bench.sh all|gates|baseline|PART,... NN compares pg_once on PostgreSQL NN with what a user would pick instead, on a private
+# cluster. "all" takes up to 45 minutes and writes docs/benchmarks; "gates" counts instructions and bytes, takes minutes,
 # and compares turns at rows with benches/baseline.json, which "baseline" writes.
 # SCALE=0.1 makes it shorter and coarser.
 set -eu

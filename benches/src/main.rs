@@ -5,21 +5,23 @@ mod baseline;
 mod batch;
 mod claim;
 mod document;
-mod growth;
 mod herd;
 mod instruction;
 mod key;
 mod load;
 mod lock;
+mod order;
 mod plot;
 mod redis;
 mod report;
 mod row;
 mod run;
+mod scale;
 mod server;
 mod statistics;
 mod storage;
 mod throughput;
+mod turnover;
 mod wire;
 
 use report::Report;
@@ -46,6 +48,7 @@ type Part = fn(&Run, &Server, &mut Report) -> Result<(), String>;
 /// What is measured, in this order.
 const PARTS: &[(&str, Part)] = &[
     ("storage", storage::measure),
+    ("order", order::measure),
     ("instructions", instruction::measure),
     ("claims", throughput::measure),
     ("batches", batch::measure),
@@ -54,11 +57,12 @@ const PARTS: &[(&str, Part)] = &[
     ("locks", lock::measure),
     ("herd", herd::measure),
     ("redis", redis::measure),
-    ("growth", growth::measure),
+    ("scale", scale::measure),
+    ("turnover", turnover::measure),
 ];
 
 /// The parts that repeat on any machine.
-const GATES: &[&str] = &["storage", "instructions", "turns"];
+const GATES: &[&str] = &["storage", "order", "instructions", "turns"];
 
 fn main() -> ExitCode {
     match bench() {
@@ -106,7 +110,7 @@ fn bench() -> Result<usize, String> {
 
 /// pg_once_bench NN WHAT, with SCALE in the environment.
 fn arguments() -> Result<(Run, String), String> {
-    let usage = || "usage: [SCALE=0.2] pg_once_bench NN all|gates|baseline|PART".to_owned();
+    let usage = || "usage: [SCALE=0.2] pg_once_bench NN all|gates|baseline|PART,…".to_owned();
     let mut arguments = std::env::args().skip(1);
     let major = arguments.next().and_then(|major| major.parse().ok());
     let what = arguments.next().ok_or_else(usage)?;
@@ -133,7 +137,7 @@ fn chosen(what: &str) -> Result<Vec<&'static (&'static str, Part)>, String> {
             "all" => true,
             "gates" => GATES.contains(name),
             "baseline" => *name == "turns",
-            part => part == *name,
+            parts => parts.split(',').any(|part| part == *name),
         })
         .collect();
     match parts.is_empty() {

@@ -80,6 +80,22 @@ impl Server {
         self.configure(&format!("ALTER SYSTEM RESET {setting}"))
     }
 
+    /// Starts the server again with this setting, without any client.
+    pub fn restart_with(&self, setting: &str, value: &str) -> Result<(), String> {
+        self.set(setting, value)?;
+        self.restart()
+    }
+
+    pub fn reset_and_restart(&self, setting: &str) -> Result<(), String> {
+        self.reset(setting)?;
+        self.restart()
+    }
+
+    fn restart(&self) -> Result<(), String> {
+        cluster(&["stop", NAME])?;
+        cluster(&["start", NAME, &self.major]).map(drop)
+    }
+
     fn configure(&self, sql: &str) -> Result<(), String> {
         let mut client = self.connect("postgres")?;
         client.run(sql)?;
