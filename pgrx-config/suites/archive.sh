@@ -1,5 +1,6 @@
 #!/bin/sh
-# archive.sh looks at the archive for PGXN: META.json by PGXN's own validator, and that what it names is there.
+# archive.sh looks at the archive for PGXN: META.json by PGXN's own validator, and that what it names is there; and that
+# the workflow tests the versions that are tested here.
 set -eu
 . "$(dirname "$0")/suite.sh"
 
@@ -30,4 +31,7 @@ expect [ "$(field version | sort -u)" = "$(printf '1.0.0\n%s' "$version" | sort 
 for file in $(field file) $(field docfile) Makefile LICENSE; do
     expect [ -f "$file" ]
 done
+tested=$(sed -n 's/^ *postgresql: \[\(.*\)\]$/\1/p' "$ROOT/.github/workflows/test.yml" | tr -d ,)
+expect [ "$tested" = "$PG_VERSIONS" ]
+
 outcome $passed $failed
