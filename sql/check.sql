@@ -36,8 +36,11 @@ indexed AS (
         WHERE l.relation = c.oid AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
           AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
 ),
-claim AS (
-    SELECT oid FROM tables WHERE name = 'claim'
+/* What a transaction keeps from others, by the locks with which it was made. */
+made (oid, what) AS (
+    SELECT t.oid, m.what
+    FROM (VALUES ('claim', 'claims'), ('work_record', 'work'), ('work_floor', 'work'), ('access_policy', 'policies')) AS m (name, what)
+    JOIN tables t USING (name)
 ),
 stored AS (
     SELECT * FROM once.backlog()
@@ -75,13 +78,17 @@ faulty AS (
     FROM (VALUES (15, 20, 18), (16, 16, 14), (17, 12, 10), (18, 7, 4), (19, 0, -1)) AS v (major, minor, row_locks)
     JOIN server s ON s.major = v.major AND s.minor < v.minor
 ),
-open AS (
-    SELECT a.pid, a.usename, age(clock_timestamp(), a.xact_start) AS age
-    FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-    WHERE l.locktype = 'relation' AND l.relation IN (SELECT oid FROM claim)
+kept_open AS (
+    SELECT l.pid, l.virtualtransaction, string_agg(DISTINCT m.what, ', ' ORDER BY m.what) AS what
+    FROM pg_locks l JOIN made m ON m.oid = l.relation
+    WHERE l.locktype = 'relation' AND l.mode IN ('RowExclusiveLock', 'RowShareLock') AND l.granted
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND l.mode = 'RowExclusiveLock' AND l.granted AND a.backend_type <> 'pg_once sweeper'
-      AND a.xact_start < clock_timestamp() - interval '5 minutes'
+    GROUP BY l.pid, l.virtualtransaction
+),
+open AS (
+    SELECT a.pid, a.usename, k.what, age(clock_timestamp(), a.xact_start) AS age
+    FROM kept_open k JOIN pg_stat_activity a ON a.pid = k.pid
+    WHERE a.backend_type <> 'pg_once sweeper' AND a.xact_start < clock_timestamp() - interval '5 minutes'
 )
 SELECT 'error', format('once.%s has no usable primary key', t.name),
        'Duplicates are possible now. Rebuild it: REINDEX TABLE CONCURRENTLY, or restore the constraint.'
@@ -120,17 +127,22 @@ UNION ALL
 SELECT 'warning', format('the worker''s last sweep of database %I: %s', t.database, t.trouble), t.advice
 FROM (SELECT * FROM once.worker_troubles() ORDER BY 1 LIMIT 20) t
 UNION ALL
-SELECT 'warning', format('backend %s (%s) has had claims open for %s', o.pid, o.usename, date_trunc('second', o.age)),
+SELECT 'warning', format('backend %s (%s) has had %s open for %s', o.pid, o.usename, o.what, date_trunc('second', o.age)),
        format('Who asks for the same keys waits for it. Look at its query, let it end, or SELECT pg_terminate_backend(%s)', o.pid)
 FROM open o
 UNION ALL
-SELECT 'warning', format('prepared transaction %L has had claims open for %s', p.gid, date_trunc('second', age(clock_timestamp(), p.prepared))),
-       format('COMMIT PREPARED %L or ROLLBACK PREPARED it.', p.gid)
+SELECT 'warning', format('prepared transaction %L has had %s open for %s', p.gid, k.what, date_trunc('second', age(clock_timestamp(), p.prepared))),
+       format('COMMIT PREPARED %L or ROLLBACK PREPARED it. Who asks for the same keys waits for it, or is told in_progress.', p.gid)
 FROM pg_prepared_xacts p
+JOIN pg_locks x ON x.locktype = 'transactionid' AND x.transactionid = p.transaction
+JOIN kept_open k ON k.pid IS NULL AND k.virtualtransaction = x.virtualtransaction
 WHERE p.database = current_database() AND p.prepared < clock_timestamp() - interval '5 minutes'
-  AND EXISTS (
-    SELECT FROM pg_locks l JOIN pg_locks x ON x.virtualtransaction = l.virtualtransaction
-    WHERE l.pid IS NULL AND l.relation IN (SELECT oid FROM claim) AND x.locktype = 'transactionid' AND x.transactionid = p.transaction)
+UNION ALL
+SELECT 'warning', format('once.%s is replicated to this database, and the worker sweeps it here too', t.name),
+       'What is removed here and renewed at the publisher is missing for good. SET pg_once.sweep_interval = 0 on this server until it is the primary.'
+FROM tables t, once.worker_state() w
+WHERE w.preloaded AND current_setting('pg_once.sweep_interval', true) <> '0'
+  AND t.name IN ('claim', 'work_record') AND EXISTS (SELECT FROM pg_subscription_rel s WHERE s.srrelid = t.oid)
 UNION ALL
 SELECT 'warning', format('the shared lock table is %s %% full', 100 * u.entries / r.entries),
        format('%s holds %s of its entries. When it is full every session gets 53200. Raise max_locks_per_transaction, or ask that session to commit more often.',

@@ -69,6 +69,51 @@ fn rights_that_stayed_with_a_former_owner_are_found() {
         .refused("SELECT * FROM once.claim", "42501");
 }
 
+/// The same of work and policies, also where a fence alone is open: begin_once tells others in_progress
+/// for as long.
+#[test]
+fn work_that_is_open_for_long_is_found() {
+    let database = database();
+    let [
+        mut fenced,
+        mut prepared,
+        mut policy,
+        mut reader,
+        mut witness,
+    ] = database.sessions();
+    quiet(&mut witness);
+    impatient(&mut witness);
+    witness.run("SELECT begin_once('ns', 'fenced', '1 hour')");
+    fenced.begin();
+    fenced.run("SELECT fence_once('ns', 'fenced', (SELECT token FROM once.work))");
+    prepared.run(&format!(
+        "BEGIN; SELECT begin_once('ns', 'k'), claim_once('ns', 'k'); PREPARE TRANSACTION '{}'",
+        database.name
+    ));
+    policy.run("BEGIN; SELECT once.configure('ns', ttl => '1 day')");
+    reader.run("BEGIN; SELECT * FROM once.work; SELECT begin_once('ns', 'fenced')");
+    thread::sleep(Duration::from_millis(600));
+    let mut found: Vec<String> = soon(&mut witness)
+        .into_iter()
+        .filter_map(|row| {
+            let finding = row[1].clone()?;
+            Some(finding.split_once(" for ")?.0.to_owned())
+        })
+        .collect();
+    found.sort();
+    let mut expected = [
+        format!("backend {} (postgres) has had work open", fenced.pid()),
+        format!("backend {} (postgres) has had policies open", policy.pid()),
+        format!(
+            "prepared transaction '{}' has had claims, work open",
+            database.name
+        ),
+    ];
+    expected.sort();
+    assert_eq!(found, expected);
+    witness.run(&format!("ROLLBACK PREPARED '{}'", database.name));
+}
+
 /// The backend and the prepared transaction are named, and the advice ends them.
 #[test]
 fn claims_that_are_open_for_long_are_found() {

@@ -16,6 +16,8 @@ fn in_a_pair(test: impl FnOnce(Pair)) {
         Cluster::start(&[
             "wal_level = logical",
             "wal_retrieve_retry_interval = '200ms'",
+            "shared_preload_libraries = 'pg_once'",
+            "pg_once.sweep_interval = 0",
         ])
     });
     let (source, target) = (publisher.database(), subscriber.database());
@@ -165,5 +167,22 @@ fn a_subscriber_that_sweeps_misses_takeovers() {
         );
         assert!(!there.is_true("SELECT is_claimed('ns', 'over')"));
         assert!(!pair.apply_worker_failed());
+    });
+}
+
+/// once.check names the worker of a subscriber.
+#[test]
+fn the_worker_of_a_subscriber_is_found() {
+    in_a_pair(|pair| {
+        const FOUND: &str = "SELECT EXISTS (SELECT FROM once.check() WHERE finding LIKE
+            'once.claim is replicated to this database, and the worker sweeps it%')";
+        let (mut here, mut there) = (pair.source.session(), pair.target.session());
+        assert!(!there.is_true(FOUND));
+        for session in [&mut here, &mut there] {
+            session.run("ALTER SYSTEM SET pg_once.sweep_interval = '1h'");
+            session.run("SELECT pg_reload_conf()");
+        }
+        until(|| there.is_true(FOUND), "it is found");
+        assert!(!here.is_true(FOUND));
     });
 }
