@@ -5,7 +5,7 @@
 //! lets it write does it lock the record, and then decides on what it has locked.
 
 use std::ffi::CStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgrx::datum::AnyElement;
 use pgrx::pg_extern;
@@ -89,8 +89,8 @@ const TABLE: &CStr = c"work_record";
 /// How often a call looks again when others write the record under its eyes.
 const ROUNDS: usize = 100;
 
-/// The longest wait for somebody else's work, in microseconds.
-const LONGEST_WAIT: i64 = 60_000_000;
+/// The longest wait for somebody else's work.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The pauses between the looks of a waiting call grow from the first to the last of these.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
@@ -127,30 +127,37 @@ fn as_owner<T, E: From<Raised> + From<Unusable>>(
 }
 
 fn begin(call: Call) -> Result<Told, Error> {
-    let end = session::now() + wait(call.interval(4)?)?;
+    let (begun, wait) = (Instant::now(), wait(call.interval(4)?)?);
+    // By the clock of the machine, which may be set meanwhile: so anew for each look.
+    let left = || wait.saturating_sub(begun.elapsed());
     let terms = Terms {
         lease: lease(call, 2)?,
         request: request(call)?,
     };
-    let Some(work) = open_in_time(call, c"begin_once()", Timeout::At(end))? else {
+    let timeout = Timeout::At(after(left()));
+    let Some(work) = open_in_time(call, c"begin_once()", timeout)? else {
         return Ok(Told::nothing_but(Outcome::InProgress));
     };
     let mut pause = PAUSES.0;
     loop {
-        let told = work.begin(&terms, end)?;
-        let now = session::now();
-        if told.outcome != Outcome::InProgress || now >= end {
+        let told = work.begin(&terms, after(left()))?;
+        let left = left();
+        if told.outcome != Outcome::InProgress || left.is_zero() {
             return Ok(told);
         }
-        let next = [told.lease_until, Some(end)]
-            .into_iter()
-            .flatten()
-            .filter(|at| *at > now)
-            .map(|at| Duration::from_micros((at - now).unsigned_abs()))
-            .fold(pause, Duration::min);
-        latch::sleep(next)?;
+        let now = session::now();
+        let lease = told.lease_until.map(|until| until.saturating_sub(now));
+        let next = lease.filter(|lease| *lease > 0).map_or(pause, |lease| {
+            pause.min(Duration::from_micros(lease.unsigned_abs()))
+        });
+        latch::sleep(next.min(left))?;
         pause = (2 * pause).min(PAUSES.1);
     }
+}
+
+/// The time after this one from now.
+fn after(time: Duration) -> i64 {
+    session::now().saturating_add(time.as_micros() as i64)
 }
 
 fn answer(call: Call, told: Told) -> Result<Answer, Raised> {
@@ -201,11 +208,10 @@ fn not_before(pause: Interval) -> Result<i64, Error> {
     }
 }
 
-/// How long a begin waits, in microseconds.
-fn wait(wait: Option<Interval>) -> Result<i64, Error> {
+fn wait(wait: Option<Interval>) -> Result<Duration, Error> {
     match timeout::longest(wait) {
         Ok(None) => Ok(LONGEST_WAIT),
-        Ok(Some(length)) => Ok(length.min(LONGEST_WAIT)),
+        Ok(Some(length)) => Ok(LONGEST_WAIT.min(Duration::from_micros(length.unsigned_abs()))),
         Err(Error::TimeoutOutOfRange) => Err(Error::WaitOutOfRange),
         Err(error) => Err(error),
     }

@@ -41,6 +41,11 @@ pub fn attempt(
                 if table.insert(claim, &terms.entry()?)? {
                     return Ok(Some(Answer::Won));
                 }
+                if let Some(rival) = table.rival(claim)?
+                    && !has_ended(table, rival, timeout)?
+                {
+                    return Ok(None);
+                }
                 rounds += 1;
                 continue;
             }

@@ -280,6 +280,39 @@ impl<'t> Claims<'t> {
         Ok(found)
     }
 
+    /// Who has inserted the name, as any of the indexes says, where an insertion failed though the one that
+    /// decides shows nothing. While REINDEX CONCURRENTLY puts an index in the place of another, sessions
+    /// differ in which one decides, and so in which one they insert first.
+    pub fn rival(&mut self, name: &Name) -> Result<Option<Holder>, Raised> {
+        self.rest()?;
+        let (heap, indexes) = (self.heap, self.open_indexes()?);
+        let cursor = ptr::from_mut(&mut *self.cursor);
+        // SAFETY: the relations are open, and the cursor outlives the scans.
+        let rival = unsafe {
+            guard(|| {
+                let mut rival = None;
+                for index in indexes {
+                    if index.is_null() || rival.is_some() {
+                        continue;
+                    }
+                    let own = memory::of_scan();
+                    let caller = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, own);
+                    let scan = Cursor::scan_dirty(cursor, heap, index, name.storage_key);
+                    if let Some(claim) = next(scan, heap, name, caller)
+                        && let Found::Held(holder) = (*cursor).found(claim)
+                    {
+                        rival = Some(holder);
+                    }
+                    raw::index_endscan(scan);
+                    pg_sys::CurrentMemoryContext = caller;
+                }
+                rival
+            })
+        }?;
+        self.close_indexes(indexes)?;
+        Ok(rival)
+    }
+
     /// Waits for the end of the transaction.
     pub fn wait(&mut self, holder: Holder) -> Result<(), Raised> {
         self.end_run()?;
