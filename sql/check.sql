@@ -1,8 +1,8 @@
-CREATE FUNCTION once.backlog() RETURNS TABLE (total pg_catalog.int8, expired pg_catalog.int8, endless pg_catalog.int8, crowd pg_catalog.text)
+CREATE FUNCTION once.backlog() RETURNS TABLE (total pg_catalog.int8, expired pg_catalog.int8, endless pg_catalog.int8, crowd pg_catalog.text, damage pg_catalog.text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'backlog_wrapper';
 COMMENT ON FUNCTION once.backlog() IS
-    'How many claims and works there are, how many of them expired more than a minute ago, and how many never expire, in namespaces that nobody has configured; in which of these is most. Of a table with more than 1000 pages, estimated from a sample of its pages. For once.check.';
+    'How many claims and works there are, how many of them expired more than a minute ago, and how many never expire, in namespaces that nobody has configured; in which of these is most; which table cannot be read, and why. Of a table with more than 1000 pages, estimated from a sample of its pages. For once.check.';
 
 CREATE FUNCTION once.worker_state() RETURNS TABLE (
     preloaded pg_catalog.bool, finding pg_catalog.text, advice pg_catalog.text, awake_at pg_catalog.timestamptz, visited_at pg_catalog.timestamptz
@@ -100,6 +100,10 @@ UNION ALL
 SELECT 'error', format('once.%s is not logged', c.relname),
        format('What it holds is lost in a crash, and is not on standbys: ALTER TABLE once.%I SET LOGGED', c.relname)
 FROM pg_class c JOIN tables t ON t.oid = c.oid WHERE c.relpersistence <> 'p'
+UNION ALL
+SELECT 'error', format('a table cannot be read: %s', s.damage),
+       'The disk or the server has damaged it. Take a copy of the data directory, and restore from a backup; the log has what else is said of it.'
+FROM stored s WHERE s.damage IS NOT NULL
 UNION ALL
 SELECT 'warning', format('index %s is invalid', i.indexrelid::regclass),
        format('A REINDEX CONCURRENTLY or CREATE INDEX CONCURRENTLY has left it: DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass)

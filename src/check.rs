@@ -3,9 +3,10 @@
 use pgrx::pg_extern;
 
 use crate::error::Error;
+use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::spi::{self, View};
-use crate::pg::{Answer, Call, ErrorReport, Value, session};
+use crate::pg::{Answer, Call, ErrorReport, Value, session, text};
 
 /// Those of all namespaces: a number tells nobody a key. A name is of a namespace that is open to all.
 #[pg_extern(sql = false)]
@@ -23,11 +24,16 @@ fn estimate(call: Call) -> Result<Answer, Error> {
         Access::Read,
         count,
     )?;
+    let damage = match &backlog.damage {
+        Some(damage) => text::value(damage)?,
+        None => Value::text_or_null(None)?,
+    };
     Ok(call.answer_columns(Some([
         Value::integer(backlog.total),
         Value::integer(backlog.expired),
         Value::integer(backlog.endless),
         Value::text_or_null(backlog.crowd.as_deref())?,
+        damage,
     ]))?)
 }
 
@@ -41,6 +47,19 @@ struct Backlog {
     /// What never expires, in namespaces that nobody has configured; and in which of them is most.
     endless: i64,
     crowd: Option<Vec<u8>>,
+    /// Which table cannot be read, and why. It keeps nobody from the other findings.
+    damage: Option<String>,
+}
+
+impl Backlog {
+    fn add(&mut self, other: Self) {
+        self.total += other.total;
+        self.expired += other.expired;
+        if self.endless < other.endless {
+            self.crowd = other.crowd;
+        }
+        self.endless += other.endless;
+    }
 }
 
 /// Of about 1000 pages of each table, multiplied.
@@ -68,23 +87,32 @@ fn count() -> Result<Backlog, Error> {
         };
     }
     let before = Value::timestamp(Some(session::now() - GRACE));
+    let read = |statement| {
+        let before = std::slice::from_ref(&before);
+        spi::run(statement, before, View::Isolated, |rows| {
+            let number = |column| Ok::<_, Error>(rows.integer(0, column)?.unwrap_or(0));
+            Ok::<_, Error>(Backlog {
+                total: number(0)?,
+                expired: number(1)?,
+                endless: number(2)?,
+                crowd: rows.bytes(0, 3)?,
+                damage: None,
+            })
+        })
+    };
     let mut all = Backlog::default();
-    for statement in [counted!("once.claim"), counted!("once.work_record")] {
-        spi::run(
-            statement,
-            std::slice::from_ref(&before),
-            View::Isolated,
-            |rows| {
-                let number = |column| Ok::<_, Error>(rows.integer(0, column)?.unwrap_or(0));
-                all.total += number(0)?;
-                all.expired += number(1)?;
-                if all.endless < number(2)? {
-                    all.crowd = rows.bytes(0, 3)?;
-                }
-                all.endless += number(2)?;
-                Ok::<_, Error>(())
-            },
-        )?;
+    for (table, statement) in [
+        ("once.claim", counted!("once.claim")),
+        ("once.work_record", counted!("once.work_record")),
+    ] {
+        match attempt(None, || read(statement)) {
+            Ok(Attempt::Done(part)) => all.add(part),
+            Ok(Attempt::TimedOut | Attempt::Moved) => {}
+            Err(Error::Postgres(raised)) if raised.is_damage() => {
+                all.damage = Some(format!("{table}: {}", raised.message()));
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(all)
 }

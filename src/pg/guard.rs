@@ -60,6 +60,17 @@ impl ServerError {
         self.code() == code as i32
     }
 
+    /// Whether what is stored is damaged or cannot be read.
+    pub fn is_damage(&self) -> bool {
+        const DAMAGE: [PgSqlErrorCode; 4] = [
+            PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+            PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
+            PgSqlErrorCode::ERRCODE_IO_ERROR,
+            PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
+        ];
+        DAMAGE.into_iter().any(|code| self.is(code))
+    }
+
     /// The five characters of the SQLSTATE.
     pub fn state(&self) -> String {
         let digit = |place: i32| char::from(b'0' + ((self.code() >> (6 * place)) & 0x3F) as u8);

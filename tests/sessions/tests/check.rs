@@ -2,8 +2,8 @@
 //! what its advice does, and that nothing is found on one in use.
 
 use pg_once_sessions::{Cluster, Rows, Session, database};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 /// A REINDEX that is stopped leaves an index, also of what holds the large
 /// values of the table. While it runs they are as they should be.
@@ -35,6 +35,36 @@ fn leftovers_of_a_reindex_are_found_once_it_is_over() {
     }
     assert_eq!(witness.number(invalid), 0);
     assert_eq!(findings(&mut witness), no_rows());
+}
+
+/// A damaged page is a finding, and hides no other one.
+#[test]
+fn a_damaged_table_is_found_beside_the_rest() {
+    for table in ["once.claim", "once.work_record"] {
+        let cluster = Cluster::start(&["synchronous_commit = off"]);
+        let database = cluster.database();
+        let mut session = database.session();
+        session.run("SELECT claim_once('ns', 'k'), begin_once('ns', 'k')");
+        let file = cluster.path(&session.value(&format!(
+            "SELECT 'data/' || pg_relation_filepath('{table}')"
+        )));
+        cluster.stop_fast();
+        fs::write(file, [0xFF; 8192]).unwrap();
+        cluster.restart();
+        let findings = database.session().rows("SELECT finding FROM once.check()");
+        let has = |what: &str| {
+            findings
+                .iter()
+                .flatten()
+                .flatten()
+                .any(|row| row.contains(what))
+        };
+        assert!(
+            has(&format!("a table cannot be read: {table}: ")),
+            "{findings:?}"
+        );
+        assert!(has("synchronous_commit is off"), "{findings:?}");
+    }
 }
 
 /// REASSIGN OWNED leaves the rights with the former owner.
