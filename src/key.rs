@@ -122,9 +122,14 @@ fn part_text<'a>(value: Value<'a>, is_one: bool) -> Result<Cow<'a, [u8]>, Error>
     }
 }
 
-/// The text by which an identifier of any scalar type is handed to a column of another type.
-pub fn scalar_text(value: Value, argument: &'static str) -> Result<Option<String>, Error> {
-    let text = match value.part(usize::MAX)? {
+/// The text by which an identifier of any scalar type is handed to a column of another type; refused where it
+/// has more than `limit` bytes.
+pub fn scalar_text(
+    value: Value,
+    argument: &'static str,
+    limit: usize,
+) -> Result<Option<String>, Error> {
+    let text = match value.part(limit)? {
         Part::Null => return Ok(None),
         Part::Array(kind) | Part::Row(kind) => {
             return Err(Error::PaymentIdNotScalar { argument, kind });

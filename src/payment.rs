@@ -52,7 +52,7 @@ fn identifier<'a>(
     }
     let value = match value.assigned(column.kind)? {
         Some(value) => value,
-        None => match scalar_text(value, name)? {
+        None => match scalar_text(value, name, usize::MAX)? {
             Some(text) if column.kind.is_integer() => Value::parse(whole(&text), column.kind)?,
             Some(text) => Value::parse(&text, column.kind)?,
             None => return Err(Error::Null { argument: name }),

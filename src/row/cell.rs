@@ -62,8 +62,17 @@ fn structured(column: &Column, json: &str) -> Result<Value<'static>, Error> {
         what: "the name of a type",
     })?;
     let statement = format!("SELECT r.v FROM pg_catalog.jsonb_to_record($1) AS r(v {kind})");
-    let argument = text::jsonb(&format!("{{\"v\":{json}}}"))?;
+    let argument = text::jsonb(&member("v", json)?)?;
     spi::run(&statement, &[argument], View::Isolated, |rows| {
         Ok::<_, Error>(rows.keep(0, 0)?.unwrap_or(Value::null(column.kind)))
     })
+}
+
+/// A JSON object of one member.
+fn member(name: &str, json: &str) -> Result<String, Error> {
+    let mut object = String::new();
+    let room = object.try_reserve_exact(name.len() + json.len() + r#"{"":}"#.len());
+    room.map_err(|_| Error::OutOfMemory)?;
+    object.extend(["{\"", name, "\":", json, "}"]);
+    Ok(object)
 }

@@ -34,12 +34,15 @@ pub fn of_duplicates(table: &Table, key: &[Cell]) -> Result<Option<String>, Erro
     Ok(None)
 }
 
-/// The value as JSON; none where it has no single text.
+/// Up to how many bytes a value is shown.
+const SHOWN: usize = 2_000;
+
+/// The value as JSON; none where it has no single text, or a long one.
 fn json(column: &Column, value: &Value) -> Result<Option<Json>, Error> {
     if value.is_null() {
         return Ok(Some(Json::Null));
     }
-    let text = match scalar_text(value.clone(), "a condition") {
+    let text = match scalar_text(value.clone(), "a condition", SHOWN) {
         Ok(text) => text,
         Err(error @ (Error::Postgres(_) | Error::Refused(_))) => return Err(error),
         Err(_) => None,

@@ -830,11 +830,14 @@ pub fn turn_of(
     Ok(())
 }
 
-/// The key as people read it in `once.locks`: a JSON object.
+/// Up to how many bytes a value of the key is shown.
+const SHOWN: usize = 2_000;
+
+/// The key as people read it in `once.locks`: a JSON object, with a question mark for a value that is too long.
 fn shown(key: &[Cell]) -> Result<String, Error> {
     let mut object = serde_json::Map::new();
     for Cell { column, value } in key {
-        let text = match scalar_text(value.clone(), "key") {
+        let text = match scalar_text(value.clone(), "key", SHOWN) {
             Ok(text) => text,
             Err(error @ (Error::Postgres(_) | Error::Refused(_))) => return Err(error),
             Err(_) => Some("?".to_owned()),
