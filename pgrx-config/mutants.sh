@@ -108,6 +108,7 @@ in_tree() {
 }
 
 install() {
+    rm -rf "$scratch/package"
     in_tree cargo pgrx package --debug --pg-config "$built_for" --no-default-features --features "pg$major" \
         --out-dir "$scratch/package" >"$1" 2>&1 </dev/null || return
     find "$scratch/package" -name 'pg_once.so' -exec cp {} "$("$PG_CONFIG" --pkglibdir)/" \;

@@ -308,8 +308,12 @@ impl Rows {
     /// from an earlier statement. One that has nothing may stand between them in a queue. Where the
     /// constraint is deferrable a row is there before its statement waits, so one of them is enough.
     fn may_deadlock(&self) -> bool {
+        // An UPDATE into a key that a unique index guards has its row locked when it waits for the key.
+        let has_row_and_waits =
+            |session: &usize| self.scene.table.is_unique && self.writes_key(*session).is_some();
         let has_something = |session: &usize| {
             self.is_detaching(*session)
+                || has_row_and_waits(session)
                 || self.transactions[*session]
                     .levels()
                     .any(|level| !level.is_nothing())
