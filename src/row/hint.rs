@@ -35,7 +35,7 @@ pub fn of_duplicates(table: &Table, key: &[Cell]) -> Result<Option<String>, Erro
 }
 
 /// Up to how many bytes a value is shown.
-const SHOWN: usize = 2_000;
+const SHOWN: usize = 1 << 20;
 
 /// The value as JSON; none where it has no single text, or a long one.
 fn json(column: &Column, value: &Value) -> Result<Option<Json>, Error> {

@@ -830,15 +830,18 @@ pub fn turn_of(
     Ok(())
 }
 
-/// Up to how many bytes a value of the key is shown.
-const SHOWN: usize = 2_000;
+/// How many bytes of a value of the key are shown at most: more than there is room for.
+const SHOWN: usize = 4_000;
 
-/// The key as people read it in `once.locks`: a JSON object, with a question mark for a value that is too long.
+/// The key as people read it in `once.locks`: a JSON object.
 fn shown(key: &[Cell]) -> Result<String, Error> {
     let mut object = serde_json::Map::new();
     for Cell { column, value } in key {
-        let text = match scalar_text(value.clone(), "key", SHOWN) {
-            Ok(text) => text,
+        let text = match scalar_text(value.clone(), "key", usize::MAX) {
+            Ok(text) => text.map(|mut text| {
+                text.truncate(text.floor_char_boundary(SHOWN));
+                text
+            }),
             Err(error @ (Error::Postgres(_) | Error::Refused(_))) => return Err(error),
             Err(_) => Some("?".to_owned()),
         };
