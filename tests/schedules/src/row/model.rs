@@ -266,8 +266,14 @@ impl Rows {
         if reads_only && !pending.always.is_empty() {
             return Err("no row in time, where there is one to be found".to_owned());
         }
+        // With a deferrable constraint whoever creates a row has the turn, and waits in the INSERT.
+        let may_be_inserting = |other: usize| {
+            let asks = |pending: &Pending| pending.call.asks_for() == Some(key);
+            self.scene.table.is_deferrable && self.pending[other].as_ref().is_some_and(asks)
+        };
         let is_held = |other: usize| {
             self.is_involved(other, key)
+                || may_be_inserting(other)
                 || self.is_detaching(other)
                 || self.writes_key(other).is_some_and(|of| of == key)
         };
