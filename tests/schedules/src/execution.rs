@@ -364,6 +364,13 @@ impl<S: Subject> Execution<'_, S> {
         }
     }
 
+    /// Whether a wait for what was undone, as core has it, may be a part of a circle: both were at work.
+    fn may_deadlock_by_stuck(&self) -> bool {
+        let is_at_work = |session: &usize| self.sessions[*session].call.is_some();
+        let mut stuck = self.stuck.iter();
+        stuck.any(|(waiting, other)| is_at_work(waiting) && is_at_work(other))
+    }
+
     fn accept(&self, answers: &[&(usize, Answer)]) -> Result<S::Model, String> {
         let mut model = self.model.clone();
         for (session, answer) in answers {
@@ -379,11 +386,11 @@ impl<S: Subject> Execution<'_, S> {
                 };
                 return Err(named(what.to_owned()));
             }
-            // A wait for what was undone, as core has it, may be a part of a circle.
-            let may_deadlock = !self.stuck.is_empty() && *answer == Err("40P01".to_owned());
-            if !may_deadlock {
-                model.answered(*session, call, answer).map_err(named)?;
-            }
+            // To the model a deadlock by a wait for what was undone is as a cancel.
+            let canceled = Err("57014".to_owned());
+            let is_of_core = *answer == Err("40P01".to_owned()) && self.may_deadlock_by_stuck();
+            let answer = if is_of_core { &canceled } else { answer };
+            model.answered(*session, call, answer).map_err(named)?;
             if answer.is_err() {
                 model.transaction(*session).fail();
                 model.changed();
