@@ -50,6 +50,13 @@ impl Failure {
             Failure::Lost(_) => "lost",
         }
     }
+
+    pub fn message(&self) -> &str {
+        match self {
+            Failure::Refused(error) => error.message(),
+            Failure::Lost(message) => message,
+        }
+    }
 }
 
 impl From<postgres::Error> for Failure {

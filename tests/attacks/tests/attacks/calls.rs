@@ -72,7 +72,7 @@ fn hostile_calls_crash_nothing() {
             .sum()
     });
     for scene in &scenes {
-        scene.server_is_whole();
+        scene.server_is_whole(&[]);
         strange_lines(scene);
     }
     count("hostile calls", made);

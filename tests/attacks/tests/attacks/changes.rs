@@ -171,6 +171,10 @@ fn tables_that_change_under_a_call_raise_no_internal_error() {
     count("tables that change under a call", attacks);
 }
 
+/// What core raises itself, before it calls any function, where a function that it has just looked up by name
+/// is dropped by another session: func_get_detail, fmgr_info and others, with XX000.
+const DROPPED_BEFORE_THE_CALL: &str = "cache lookup failed for function";
+
 /// DROP EXTENSION and CREATE EXTENSION while others call.
 #[test]
 fn the_extension_comes_and_goes_under_load() {
@@ -191,8 +195,9 @@ fn the_extension_comes_and_goes_under_load() {
                         let answer = eve.try_run(&format!("SELECT {call}"));
                         if let Err(failure) = &answer {
                             let told = failure.sqlstate();
+                            let cores = failure.message().starts_with(DROPPED_BEFORE_THE_CALL);
                             assert!(
-                                told != "lost" && !told.starts_with("XX"),
+                                told != "lost" && (cores || !told.starts_with("XX")),
                                 "{call}: {answer:?}"
                             );
                         }
@@ -225,6 +230,7 @@ fn the_extension_comes_and_goes_under_load() {
     });
     let _ = tenant.try_run("CREATE EXTENSION IF NOT EXISTS pg_once");
     assert!(tenant.is_true("SELECT claim_once('after', 'all')"));
-    scene.nobody_got_in(&[]);
+    scene.nobody_got_more(&[]);
+    scene.server_is_whole(&[DROPPED_BEFORE_THE_CALL]);
     count("calls while the extension comes and goes", calls);
 }

@@ -149,7 +149,7 @@ fn attack(scene: &Scene, caller: &mut Actor) -> usize {
         let _ = caller.try_run("SET CONSTRAINTS ALL IMMEDIATE");
         let _ = caller.try_run("ROLLBACK");
     }
-    scene.server_is_whole();
+    scene.server_is_whole(&[]);
     CALLS.len()
 }
 

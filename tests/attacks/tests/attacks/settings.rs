@@ -145,7 +145,7 @@ fn a_setting_of_the_caller_does_not_reach_a_security_definer_function() {
         .collect();
     let by_the_owner_of_the_database = ran.len();
     assert!(by_the_owner_of_the_database <= 1, "{ran:?}");
-    scene.server_is_whole();
+    scene.server_is_whole(&[]);
     count("settings that reach into other functions", attacks + 1);
 }
 

@@ -92,7 +92,7 @@ fn a_database_that_is_swept_can_be_dropped() {
                 ),
             }
         }
-        scene.server_is_whole();
+        scene.server_is_whole(&[]);
     }
     count("databases dropped while they are swept", rounds as usize);
 }
