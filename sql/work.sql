@@ -87,7 +87,7 @@ CREATE FUNCTION fence_once(ns pg_catalog.text, key pg_catalog.text, token pg_cat
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'fence_once_wrapper';
 COMMENT ON FUNCTION fence_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8) IS
-    'For the transaction that writes the effect: raises 55000 (lease lost) unless the token is current, and holds off a takeover until the transaction ends. Calls with the same token are not held off. Waits for an open takeover. Errors: 55000, 22004, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
+    'For the transaction that writes the effect: raises 55000 (lease lost) unless the token is current, and holds off a takeover until the transaction ends. Calls with the same token are not held off. Waits for an open transaction that changes the work. Errors: 55000, 22004, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
 
 CREATE FUNCTION forget_once(ns pg_catalog.text, key pg_catalog.text) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000

@@ -17,7 +17,7 @@ use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, Failure, attempt};
 use crate::pg::owner::{self, Access, OwnTable, Unusable};
 use crate::pg::probe::{self, Insertion};
-use crate::pg::spi::{self, Rows, View};
+use crate::pg::spi::{self, Place, Rows, View};
 use crate::pg::{Answer, Call, ErrorReport, Raised, Value, latch, session};
 use crate::policy::{self, Policy};
 use crate::stats;
@@ -345,6 +345,7 @@ struct Work {
 struct Found {
     record: Record,
     result: Option<Value<'static>>,
+    place: Option<Place>,
 }
 
 /// What a begin sees.
@@ -506,17 +507,29 @@ impl Work {
     /// the record over or removing it. It does not say that the token is current: a version that
     /// another transaction has updated since, without changing the key, is locked and returned as
     /// it was (heap_lock_tuple). So the newest version is looked at behind the lock.
+    ///
+    /// Nor does it say that a version which another transaction is about to commit is locked: where
+    /// heap_lock_tuple, on its way along the versions of a transaction, waits until that one is rolled back,
+    /// it misses those that a third one has made meanwhile (PostgreSQL 15 to 19). So the lock counts only
+    /// where nobody is changing the record behind it; whoever changes it then takes the lock along.
     fn fence(&self, token: i64) -> Result<(), Error> {
         const FENCE: &str = select!(
             "AND token OPERATOR(pg_catalog.=) $7 AND state OPERATOR(pg_catalog.=) 'r' FOR KEY SHARE"
         );
         let is_current =
-            |found: Found| found.record.token == token && found.record.state == State::Running;
-        let locked = self.select(FENCE, &[Value::integer(token)])?;
-        match locked.is_some() && self.look()?.is_some_and(is_current) {
-            true => Ok(()),
-            false => Err(Error::LeaseLost),
+            |found: &Found| found.record.token == token && found.record.state == State::Running;
+        for _ in 0..ROUNDS {
+            let locked = self.select(FENCE, &[Value::integer(token)])?;
+            let locked = locked.ok_or(Error::LeaseLost)?;
+            if probe::await_change(TABLE, self.storage_key)? {
+                continue;
+            }
+            let newest = self.look()?.filter(is_current).ok_or(Error::LeaseLost)?;
+            if newest.place == locked.place {
+                return Ok(());
+            }
         }
+        Err(Error::WorkUnsettled)
     }
 
     fn forget(&self) -> Result<bool, Error> {
@@ -566,6 +579,7 @@ impl Work {
                 (Some(true), Some(record)) => Ok(Some(Found {
                     record,
                     result: rows.jsonb(0, RESULT)?,
+                    place: rows.place(0, PLACE)?,
                 })),
                 (Some(true), None) => Err(Error::WorkRecordInvalid),
                 _ => Err(Error::StorageKeyCollision),
@@ -608,7 +622,7 @@ macro_rules! select {
     ($tail:literal) => {
         concat!(
             "SELECT ns OPERATOR(pg_catalog.=) $5 AND key OPERATOR(pg_catalog.=) $6, \
-             token, begun_at, lease_until, finished_at, expires_at, request, attempt, state, result \
+             token, begun_at, lease_until, finished_at, expires_at, request, attempt, state, result, ctid \
              FROM once.work_record WHERE ",
             has_storage_key!(),
             " ",
@@ -618,8 +632,9 @@ macro_rules! select {
 }
 use select;
 
-/// Where the result stands in what is selected.
+/// Where the result and the place of the row stand in what is selected.
 const RESULT: usize = 9;
+const PLACE: usize = 10;
 
 /// None where something is NULL that must not be, or the state is none.
 fn record(rows: &Rows) -> Result<Option<Record>, Raised> {

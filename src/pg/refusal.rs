@@ -84,6 +84,7 @@ pub(super) mod types {
         SMALLINT = INT2OID "smallint";
         TEXT = TEXTOID "text";
         TEXTS = TEXTARRAYOID "text[]";
+        TID = TIDOID "tid";
         TIMESTAMPTZ = TIMESTAMPTZOID "timestamp with time zone";
         UUID = UUIDOID "uuid";
         XID = XIDOID "xid";

@@ -29,6 +29,10 @@ pub enum View {
     Newest,
 }
 
+/// Where a version of a row stands in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place([u8; size_of::<pg_sys::ItemPointerData>()]);
+
 /// The rows that a statement returned; gone when the closure that reads them ends.
 pub struct Rows {
     pub(super) processed: usize,
@@ -104,6 +108,13 @@ impl Rows {
         let datum = self.datum(row, column, types::UUID)?;
         // SAFETY: the column is a uuid, which is 16 bytes passed by reference.
         Ok(datum.map(|datum| unsafe { *datum.cast_mut_ptr::<[u8; 16]>() }))
+    }
+
+    /// A column of type tid.
+    pub fn place(&self, row: usize, column: usize) -> Result<Option<Place>, Raised> {
+        let datum = self.datum(row, column, types::TID)?;
+        // SAFETY: the column is a tid, which is passed by reference.
+        Ok(datum.map(|datum| unsafe { *datum.cast_mut_ptr::<Place>() }))
     }
 
     /// Whether a column of type xid is the transaction in progress, or a subtransaction of it.

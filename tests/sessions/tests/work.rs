@@ -151,6 +151,46 @@ fn the_fence_is_closed_to_a_token_that_was_overtaken_while_it_waited() {
     }
 }
 
+/// A third session gives the work back and begins it again, which keeps the record locked, and is rolled back. Both
+/// who waited for it go on: one gives the work back, the other passes the fence. PostgreSQL's own lock of
+/// the second misses the version that the first has made meanwhile.
+#[test]
+fn the_fence_holds_off_a_takeover_beside_a_change_that_was_rolled_back() {
+    for level in ["READ COMMITTED", "REPEATABLE READ"] {
+        for _ in 0..5 {
+            let database = database();
+            let [mut taker, mut fencer, mut third] = database.sessions();
+            let token = begin(&mut fencer, "k", "'1 ms'").token.unwrap();
+            third.run(&format!(
+                "SELECT pg_sleep(0.01); BEGIN; SELECT fail_once('ns', 'k', {token})"
+            ));
+            taker.begin();
+            taker.send(&format!("SELECT fail_once('ns', 'k', {token})"));
+            taker.waits_for(&third);
+            assert_eq!(begin(&mut third, "k", "'1 ms'").outcome, "run");
+            fencer.begin_at(level);
+            fencer.send(&format!("SELECT fence_once('ns', 'k', {token})"));
+            fencer.waits_for(&third);
+            third.rollback();
+            taker.answered_rows();
+            // Whoever comes first keeps the other one off.
+            let observer = &mut database.session();
+            let fenced = fencer.answer_or_wait(observer);
+            let has_passed = fenced.as_ref().is_some_and(Result::is_ok);
+            let taken = begin(&mut taker, "k", "'1 hour'").outcome == "run";
+            assert!(
+                !(has_passed && taken),
+                "{level}: the fence was passed and the work taken"
+            );
+            taker.commit();
+            if fenced.is_none() {
+                let _ = fencer.answer();
+            }
+            fencer.rollback();
+        }
+    }
+}
+
 /// Seven wait, and all are told the result of the one.
 #[test]
 fn those_who_wait_are_told_the_result() {

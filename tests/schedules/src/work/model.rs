@@ -138,8 +138,13 @@ impl Work {
             levels.any(|level| level.fences.iter().any(|(of, _)| *of == key))
         };
         let is_fenced = self.others(session).any(has_fenced);
+        // A fence that waits for somebody's change has the record locked meanwhile.
+        let fences = |other: usize| {
+            self.pending[other].is_some_and(|(call, _)| call.act == Act::Fence && call.key == key)
+        };
+        let is_being_fenced = self.others(session).any(fences);
         let right = match outcome {
-            "in_progress" => is_held || is_fenced || free == "in_progress",
+            "in_progress" => is_held || is_fenced || is_being_fenced || free == "in_progress",
             "run" => !is_held && !is_fenced && free == "run",
             other => other == free,
         };
@@ -212,13 +217,8 @@ impl Work {
             }
             Act::Fence => {
                 current.ok_or_else(|| format!("it passes where the record is {record:?}"))?;
-                // It may pass beside a call of the same token that is not committed: no begin can follow.
-                let is_taken = |other: usize| {
-                    let record = self.own(other, key).flatten();
-                    record.is_some_and(|record| record.token != token)
-                };
-                if changer.is_some_and(is_taken) {
-                    return Err("it passes while another transaction takes the work".to_owned());
+                if changer.is_some() {
+                    return Err("it passes while another transaction changes the work".to_owned());
                 }
                 self.transactions[session]
                     .newest()
