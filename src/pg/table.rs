@@ -1,6 +1,7 @@
 //! A user's table, as far as finding and creating one of its rows goes.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 use std::rc::Rc;
@@ -749,6 +750,7 @@ struct Indexes {
 unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Raised> {
     let lock = pg_sys::AccessShareLock as i32;
     let mut indexes = Indexes::default();
+    let mut deferrable = Vec::new();
     // SAFETY: the caller holds the relation open; each index is open and locked while it is read.
     unsafe {
         for oid in oids(guard(|| raw::RelationGetIndexList(relation))?) {
@@ -759,6 +761,9 @@ unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Rai
                 (form.indisunique || form.indisexclusion) && !form.indimmediate;
             let numbers =
                 slice::from_raw_parts(form.indkey.values.as_ptr(), form.indnkeyatts as usize);
+            if form.indisunique && !form.indimmediate {
+                deferrable.push(BTreeSet::from_iter(numbers.iter().copied()));
+            }
             let key: Option<Vec<&Column>> = numbers
                 .iter()
                 .map(|number| columns.iter().find(|column| column.number == *number))
@@ -799,6 +804,11 @@ unsafe fn indexes(relation: Relation, columns: &[Column]) -> Result<Indexes, Rai
             guard(|| raw::index_close(index, lock))?;
         }
     }
+    // ON CONFLICT with these columns would take the deferrable constraint too, and refuse it.
+    indexes.uniques.retain(|unique| {
+        let columns = unique.parts.iter().map(|part| part.column);
+        !deferrable.contains(&columns.collect())
+    });
     Ok(indexes)
 }
 

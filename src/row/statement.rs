@@ -116,7 +116,7 @@ fn defaults_hint(column: &Column) -> CString {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Conflict {
     Nothing,
-    /// Looks at the index that covers the key only: for tables with a deferrable constraint.
+    /// Looks at the index that covers the key only: for tables with a deferrable constraint on other columns.
     NothingOnKey,
     Error,
     /// Raises; and returns nothing, since rules on the table rule RETURNING out.

@@ -576,7 +576,8 @@ impl<'a> Turn<'a> {
     fn conflict(&self) -> Conflict {
         match self.guard {
             _ if self.table.has_rules => Conflict::Rules,
-            _ if !self.table.has_deferrable => Conflict::Nothing,
+            // Partitions may have deferrable constraints of their own.
+            _ if !self.table.has_deferrable && !self.table.is_partitioned => Conflict::Nothing,
             Some(guard) if !guard.index.is_partial() => Conflict::NothingOnKey,
             // A target would have to repeat the predicate, as text.
             Some(_) | None => Conflict::Error,

@@ -94,6 +94,24 @@ SELECT * FROM with_row_lock(NULL::beside, '{"a": 2}', '{"late": 1}');
 COMMIT;
 SELECT * FROM beside;
 
+-- So it does on the very columns of the key, beside an index that is none; and in a partition alone.
+CREATE TABLE twofold (a int, b int, UNIQUE (a, b) DEFERRABLE INITIALLY DEFERRED);
+CREATE UNIQUE INDEX ON twofold (b, a);
+SELECT * FROM with_row_lock(NULL::twofold, '{"a": 1, "b": 1}');
+SELECT created, (entity).* FROM find_or_create(NULL::twofold, '{"b": 1, "a": 2}', timeout => '1 s');
+SELECT created, (entity).* FROM find_or_create(NULL::twofold, '{"b": 1, "a": 2}', lock => true);
+CREATE TABLE parted (k int UNIQUE, pos int, span int4range) PARTITION BY RANGE (k);
+CREATE TABLE parted_low PARTITION OF parted FOR VALUES FROM (0) TO (10);
+CREATE TABLE parted_high PARTITION OF parted FOR VALUES FROM (10) TO (20);
+ALTER TABLE parted_high ADD CONSTRAINT one_pos UNIQUE (pos) DEFERRABLE, ADD CONSTRAINT apart EXCLUDE USING gist (span WITH &&) DEFERRABLE;
+SELECT * FROM with_row_lock(NULL::parted, '{"k": 1}', '{"pos": 1}');
+SELECT * FROM with_row_lock(NULL::parted, '{"k": 11}', '{"pos": 1, "span": "[1,3)"}');
+SELECT * FROM with_row_lock(NULL::parted_high, '{"k": 12}', '{"pos": 2}', timeout => '1 s');
+SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::parted, '{"k": 13}', '{"pos": 2}') $$);
+SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::parted, '{"k": 13}', '{"span": "[2,4)"}') $$);
+SELECT * FROM with_row_lock(NULL::parted, '{"pos": 5}', '{"k": 14}');
+SELECT * FROM with_row_lock(NULL::parted, '{"k": 11}');
+
 -- 20,000 keys in one transaction, all of them held at once.
 BEGIN;
 SELECT count(*) FROM generate_series(1, 20000) AS number, LATERAL with_row_lock(NULL::primary_key, jsonb_build_object('a', number, 'b', 0));
@@ -110,4 +128,4 @@ SELECT count(*), count(DISTINCT (a, b)) FROM partial;
 SELECT count(*), count(DISTINCT (a, b)) FROM deferred;
 
 DROP TABLE no_index, plain_index, primary_key, unique_constraint, nulls_not_distinct, including, included, partial, expression,
-	immediate, deferred, invalid, excluding, operators, two_keys, excluded, beside;
+	immediate, deferred, invalid, excluding, operators, two_keys, excluded, beside, twofold, parted;

@@ -74,6 +74,15 @@ pub const ALL: &[Table] = &[
         ..PLAIN
     },
     Table {
+        name: "twofold_key",
+        create: "CREATE TABLE @ (id bigint PRIMARY KEY DEFAULT nextval('@_id'), k int UNIQUE DEFERRABLE,
+                                 s text NOT NULL DEFAULT 'open', v int NOT NULL DEFAULT 0);
+                 CREATE UNIQUE INDEX ON @ (k)",
+        is_unique: true,
+        is_deferrable: true,
+        ..PLAIN
+    },
+    Table {
         name: "triggers",
         create: "CREATE TABLE @ (id bigint PRIMARY KEY DEFAULT nextval('@_id'), k int UNIQUE,
                                  s text NOT NULL DEFAULT 'open', v int NOT NULL DEFAULT 0);
