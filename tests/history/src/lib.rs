@@ -4,6 +4,7 @@
 //!
 //! `PG_ONCE_SEED` replays what the clients ask and when what happens, though not how they meet.
 
+pub mod checker;
 pub mod claim;
 mod client;
 pub mod counter;
