@@ -7,4 +7,6 @@ set -eu
 . "$CONFIG/session_tools.sh"
 "$CONFIG/packages.sh" iproute2:ip
 cd "$ROOT"
-cargo_test cargo test --package pg_once_history --no-fail-fast -- --nocapture --test-threads=2
+# That the checkers find planted defects is a part of make proof.
+cargo_test cargo test --package pg_once_history --no-fail-fast --lib --test broken --test scenarios \
+    -- --nocapture --test-threads=2

@@ -3,6 +3,7 @@
 //! through the orders in its own way.
 
 use crate::order::Operation;
+use crate::record::Moment;
 use std::fmt::{self, Debug};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -74,7 +75,7 @@ impl fmt::Display for Checker {
 
 /// The ends of all operations in the order of time: the number of the operation, and whether it is
 /// the call. Of equal times the call comes first, so that the two overlap.
-fn events<A>(operations: &[Operation<A>]) -> Vec<(usize, bool)> {
+pub fn events<A>(operations: &[Operation<A>]) -> Vec<(usize, bool)> {
     let mut events = Vec::new();
     for (number, Operation { span, .. }) in operations.iter().enumerate() {
         events.push((span.from, false, number));
@@ -83,6 +84,22 @@ fn events<A>(operations: &[Operation<A>]) -> Vec<(usize, bool)> {
     events.sort_by_key(|(time, is_answer, _)| (*time, *is_answer));
     let event = |(_, is_answer, number): (_, bool, usize)| (number, !is_answer);
     events.into_iter().map(event).collect()
+}
+
+/// A thread for each operation, none of which has two at a time: few threads are few orders.
+pub fn threads<A>(operations: &[Operation<A>]) -> Vec<usize> {
+    let mut free_from: Vec<Moment> = Vec::new();
+    let place = |operation: &Operation<A>| {
+        let span = operation.span;
+        let thread = free_from.iter().position(|free| *free < span.from);
+        let thread = thread.unwrap_or_else(|| {
+            free_from.push(span.until);
+            free_from.len() - 1
+        });
+        free_from[thread] = span.until;
+        thread
+    };
+    operations.iter().map(place).collect()
 }
 
 #[cfg(test)]

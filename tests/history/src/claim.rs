@@ -80,7 +80,32 @@ struct Told {
 /// For each key there must be an order of all answers and all commits that a register could have
 /// had, and no two transactions may hold it at a time.
 pub fn check(history: &[Transaction], left: &BTreeSet<Key>) -> Result<usize, String> {
+    let (keys, contradictions) = told(history, left);
+    if let Some(reason) = contradictions.into_iter().next() {
+        return Err(reason);
+    }
+    let mut count = 0;
+    for (key, told) in keys {
+        // The last look is not counted.
+        count += told.operations.len() - 1;
+        if let Some(pair) = overlapping(&told.holds) {
+            return Err(format!("claim {key}: two held it at a time: {pair:#?}"));
+        }
+        explain::<Register>(told.operations).map_err(|reason| format!("claim {key}: {reason}"))?;
+    }
+    Ok(count)
+}
+
+/// The operations on each claim of a history, and last what is left in the table.
+pub fn operations(history: &[Transaction], left: &BTreeSet<Key>) -> Vec<Vec<Operation<Act>>> {
+    let (keys, _) = told(history, left);
+    keys.into_values().map(|told| told.operations).collect()
+}
+
+/// What is known of each key, and the transactions whose answers contradict one another.
+fn told(history: &[Transaction], left: &BTreeSet<Key>) -> (BTreeMap<Key, Told>, Vec<String>) {
     let mut keys: BTreeMap<Key, Told> = BTreeMap::new();
+    let mut contradictions = Vec::new();
     for key in left {
         keys.entry(key.clone()).or_default();
     }
@@ -95,25 +120,20 @@ pub fn check(history: &[Transaction], left: &BTreeSet<Key>) -> Result<usize, Str
         }
         for key in touched {
             let told = keys.entry(key.clone()).or_default();
-            read(transaction, key, told)
-                .map_err(|reason| format!("claim {key}: {reason}: {transaction:#?}"))?;
+            if let Err(reason) = read(transaction, key, told) {
+                contradictions.push(format!("claim {key}: {reason}: {transaction:#?}"));
+            }
         }
     }
-    let mut count = 0;
-    for (key, mut told) in keys {
-        count += told.operations.len();
-        if let Some(pair) = overlapping(&told.holds) {
-            return Err(format!("claim {key}: two held it at a time: {pair:#?}"));
-        }
-        let last = if left.contains(&key) {
+    for (key, told) in &mut keys {
+        let last = if left.contains(key) {
             Before::Claimed
         } else {
             Before::Free
         };
         told.operations.push(last_look(last));
-        explain::<Register>(told.operations).map_err(|reason| format!("claim {key}: {reason}"))?;
     }
-    Ok(count)
+    (keys, contradictions)
 }
 
 /// The claims for ever that were acknowledged, and of them those that are not there in the end.

@@ -74,26 +74,14 @@ struct Told {
 /// For each row there must be an order of all turns that a counter could have had, no two
 /// transactions may have the turn at a time, and the increments add up.
 pub fn check(history: &[Transaction], left: &BTreeMap<Key, i64>) -> Result<usize, String> {
-    let mut rows: BTreeMap<Key, Told> = BTreeMap::new();
-    for row in left.keys() {
-        rows.entry(row.clone()).or_default();
-    }
-    for transaction in history {
-        let mut touched: BTreeSet<&Key> = BTreeSet::new();
-        for step in &transaction.steps {
-            if let Deed::Turn { row, .. } = &step.deed {
-                touched.insert(row);
-            }
-        }
-        for row in touched {
-            let told = rows.entry(row.clone()).or_default();
-            read(transaction, row, told)
-                .map_err(|reason| format!("row {row}: {reason}: {transaction:#?}"))?;
-        }
+    let (rows, contradictions) = told(history, left);
+    if let Some(reason) = contradictions.into_iter().next() {
+        return Err(reason);
     }
     let mut count = 0;
-    for (row, mut told) in rows {
-        count += told.operations.len();
+    for (row, told) in rows {
+        // What is left is not counted.
+        count += told.operations.len() - 1;
         if let Some(pair) = overlapping(&told.holds) {
             return Err(format!("row {row}: two had the turn at a time: {pair:#?}"));
         }
@@ -106,11 +94,44 @@ pub fn check(history: &[Transaction], left: &BTreeMap<Key, i64>) -> Result<usize
                 told.certain, told.perhaps
             ));
         }
-        let last = Operation::new(LAST_LOOK, LAST_LOOK, Act::Left(found));
-        told.operations.push(last);
         explain::<Counter>(told.operations).map_err(|reason| format!("row {row}: {reason}"))?;
     }
     Ok(count)
+}
+
+/// The operations on each row of a history, and last what is left in the table.
+pub fn operations(history: &[Transaction], left: &BTreeMap<Key, i64>) -> Vec<Vec<Operation<Act>>> {
+    let (rows, _) = told(history, left);
+    rows.into_values().map(|told| told.operations).collect()
+}
+
+/// What is known of each row, and the transactions whose answers contradict one another.
+fn told(history: &[Transaction], left: &BTreeMap<Key, i64>) -> (BTreeMap<Key, Told>, Vec<String>) {
+    let mut rows: BTreeMap<Key, Told> = BTreeMap::new();
+    let mut contradictions = Vec::new();
+    for row in left.keys() {
+        rows.entry(row.clone()).or_default();
+    }
+    for transaction in history {
+        let mut touched: BTreeSet<&Key> = BTreeSet::new();
+        for step in &transaction.steps {
+            if let Deed::Turn { row, .. } = &step.deed {
+                touched.insert(row);
+            }
+        }
+        for row in touched {
+            let told = rows.entry(row.clone()).or_default();
+            if let Err(reason) = read(transaction, row, told) {
+                contradictions.push(format!("row {row}: {reason}: {transaction:#?}"));
+            }
+        }
+    }
+    for (row, told) in &mut rows {
+        let act = Act::Left(left.get(row).copied());
+        let last = Operation::new(LAST_LOOK, LAST_LOOK, act);
+        told.operations.push(last);
+    }
+    (rows, contradictions)
 }
 
 /// What a transaction was shown first, and the count that it has written last.

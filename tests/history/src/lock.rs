@@ -77,11 +77,8 @@ impl Told {
 /// For each name there must be an order of all that was taken and let go that a mutex could have
 /// had, and the times in which it certainly was held exclusively are disjoint from all others.
 pub fn check(history: &[Transaction]) -> Result<usize, String> {
-    let mut names: BTreeMap<Key, Told> = BTreeMap::new();
-    of_transactions(history, &mut names);
-    of_sessions(history, &mut names);
     let mut count = 0;
-    for (name, told) in names {
+    for (name, told) in told(history) {
         count += told.operations.len();
         if let Some(pair) = overlapping(&told.holds) {
             return Err(format!("lock {name}: two held it at a time: {pair:#?}"));
@@ -89,6 +86,19 @@ pub fn check(history: &[Transaction]) -> Result<usize, String> {
         explain::<Mutex>(told.operations).map_err(|reason| format!("lock {name}: {reason}"))?;
     }
     Ok(count)
+}
+
+/// The operations on each named lock of a history.
+pub fn operations(history: &[Transaction]) -> Vec<Vec<Operation<Act>>> {
+    let names = told(history).into_values();
+    names.map(|told| told.operations).collect()
+}
+
+fn told(history: &[Transaction]) -> BTreeMap<Key, Told> {
+    let mut names = BTreeMap::new();
+    of_transactions(history, &mut names);
+    of_sessions(history, &mut names);
+    names
 }
 
 /// `with_lock`: until the transaction ends, or is rolled back to a savepoint before the call. Taken

@@ -149,7 +149,7 @@ impl Scene {
             ..
         } = recorded;
         let mut session = survivor.connect(&self.database);
-        let mut tally = judge(history, &mut session)
+        let mut tally = judge(history, &mut session, &self.seed.to_string())
             .unwrap_or_else(|reason| panic!("PG_ONCE_SEED={}: {reason}", self.seed));
         tally.faults = faults + cancelled + ended;
         assert!(

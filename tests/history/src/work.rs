@@ -179,6 +179,26 @@ struct Told {
 /// For each key there must be an order of all answers that the record could have had, and later
 /// begins have higher tokens than all that were acknowledged before them.
 pub fn check(history: &[Transaction], left: &BTreeMap<Key, Record>) -> Result<usize, String> {
+    let mut count = 0;
+    for (key, mut told) in told(history, left) {
+        // What is left is not counted.
+        count += told.operations.len() - 1;
+        tokens_rise(&mut told.runs).map_err(|reason| format!("work {key}: {reason}"))?;
+        explain::<Work>(told.operations).map_err(|reason| format!("work {key}: {reason}"))?;
+    }
+    Ok(count)
+}
+
+/// The operations on each work of a history, and last the record that is left.
+pub fn operations(
+    history: &[Transaction],
+    left: &BTreeMap<Key, Record>,
+) -> Vec<Vec<Operation<Act>>> {
+    let keys = told(history, left).into_values();
+    keys.map(|told| told.operations).collect()
+}
+
+fn told<'h>(history: &'h [Transaction], left: &BTreeMap<Key, Record>) -> BTreeMap<&'h Key, Told> {
     let mut keys: BTreeMap<&Key, Told> = BTreeMap::new();
     for transaction in history {
         for (step, fate) in transaction.lived() {
@@ -201,16 +221,12 @@ pub fn check(history: &[Transaction], left: &BTreeMap<Key, Record>) -> Result<us
             read(act, call, fate.over, fate.outcome, &mut told.operations);
         }
     }
-    let mut count = 0;
-    for (key, mut told) in keys {
-        count += told.operations.len();
-        tokens_rise(&mut told.runs).map_err(|reason| format!("work {key}: {reason}"))?;
-        let (state, token) = left.get(key).copied().unwrap_or((State::Nothing, 0));
+    for (key, told) in &mut keys {
+        let (state, token) = left.get(*key).copied().unwrap_or((State::Nothing, 0));
         let last = Operation::new(LAST_LOOK, LAST_LOOK, Act::Left(state, token));
         told.operations.push(last);
-        explain::<Work>(told.operations).map_err(|reason| format!("work {key}: {reason}"))?;
     }
-    Ok(count)
+    keys
 }
 
 /// Among begins of which one was answered before the other was asked.

@@ -20,7 +20,7 @@ fn claims_that_are_not_found_again_are_noticed() {
     );
     let recorded = scene.record(Terms::USUAL, || thread::sleep(scale.length));
     drop(session);
-    let why = judge(recorded.history, &mut scene.session()).unwrap_err();
+    let why = judge(recorded.history, &mut scene.session(), "broken").unwrap_err();
     assert!(why.starts_with("claim "), "{why}");
     println!("noticed: {}", why.lines().next().unwrap_or_default());
 }

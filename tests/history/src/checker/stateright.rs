@@ -1,8 +1,7 @@
 //! The linearizability tester of `stateright`.
 
-use super::events;
+use super::{events, threads};
 use crate::order::Operation;
-use crate::record::Moment;
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -67,20 +66,4 @@ pub fn is_linearizable<S: Specification>(operations: &[Operation<S::Operation>])
         heard.expect("a thread does one operation at a time");
     }
     tester.is_consistent()
-}
-
-/// A thread for each operation, none of which has two at a time: few threads are few orders.
-fn threads<A>(operations: &[Operation<A>]) -> Vec<usize> {
-    let mut free_from: Vec<Moment> = Vec::new();
-    let place = |operation: &Operation<A>| {
-        let span = operation.span;
-        let thread = free_from.iter().position(|free| *free < span.from);
-        let thread = thread.unwrap_or_else(|| {
-            free_from.push(span.until);
-            free_from.len() - 1
-        });
-        free_from[thread] = span.until;
-        thread
-    };
-    operations.iter().map(place).collect()
 }

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::claim::{Act, Before, Register};
-use crate::record::Moment;
 use fastrand::Rng;
 
 fn at(time: u64) -> Moment {
