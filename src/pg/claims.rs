@@ -36,6 +36,7 @@ use pgrx::pg_sys::{
 };
 
 use super::guard::{Raised, guard};
+use super::injection_point::{self, Point};
 use super::owner::{Access, Unusable};
 use super::spi::View;
 use super::{memory, raw};
@@ -277,6 +278,7 @@ impl<'t> Claims<'t> {
             })
         }?;
         self.cursor.scan = kept;
+        injection_point::reach(Point::Probe)?;
         Ok(found)
     }
 
@@ -316,6 +318,7 @@ impl<'t> Claims<'t> {
     /// Waits for the end of the transaction.
     pub fn wait(&mut self, holder: Holder) -> Result<(), Raised> {
         self.end_run()?;
+        injection_point::reach(Point::Wait)?;
         let (heap, mut at) = (self.heap, holder.at);
         let at = &raw mut at;
         // SAFETY: the table is open; no pin is held.
@@ -356,6 +359,7 @@ impl<'t> Claims<'t> {
                 let at = &raw mut (*row).t_self;
                 let partial = pg_sys::IndexUniqueCheck::UNIQUE_CHECK_PARTIAL;
                 let is_first = insert_into(indexes, key, at, heap, partial);
+                injection_point::reach_within_guard(Point::Confirm);
                 if is_first {
                     raw::heap_finish_speculative(heap, at);
                 } else {
@@ -383,6 +387,7 @@ impl<'t> Claims<'t> {
         let (key, at) = (&raw mut key, &raw mut at);
         let indexes = self.open_indexes()?;
         let mut row = Row::new();
+        injection_point::reach(Point::Renew)?;
         // SAFETY: the relations are open and locked for writing.
         let renewed = unsafe {
             guard(|| {
@@ -810,6 +815,7 @@ unsafe fn insert_into(
         let (values, nulls, info) = ((*key).as_mut_ptr(), nulls.as_mut_ptr(), &raw mut info);
         for index in indexes {
             if !index.is_null() {
+                injection_point::reach_within_guard(Point::Insert);
                 is_first &= raw::index_insert(index, values, nulls, at, heap, check, false, info);
             }
         }

@@ -29,6 +29,7 @@ pub mod function;
 pub mod grasp;
 mod guard;
 pub mod identity;
+pub mod injection_point;
 mod invalidation;
 pub mod json;
 mod known;

@@ -34,6 +34,11 @@ pub(super) const USER_TIMEOUT: TimeoutId = if cfg!(any(feature = "pg15", feature
 pub(super) type TimeoutHandler = unsafe extern "C-unwind" fn();
 
 unsafe extern "C-unwind" {
+    #[cfg(feature = "injection_points")]
+    pub(super) fn InjectionPointRun(
+        name: *const c_char,
+        #[cfg(not(feature = "pg17"))] argument: *mut c_void,
+    );
     pub(super) fn AbortCurrentTransaction();
     pub(super) fn AcceptInvalidationMessages();
     pub(super) fn AllocSetContextCreateInternal(

@@ -19,6 +19,7 @@ use crate::key::scalar_text;
 use crate::pg::deadline::{Attempt, attempt, attempt_to_get};
 use crate::pg::first::{First, first};
 use crate::pg::grasp::Grasp;
+use crate::pg::injection_point::{self, Point};
 use crate::pg::json::Member;
 use crate::pg::lock::{Class, Lock as Taking, Mode, names};
 use crate::pg::settings::{self, DuplicateRows};
@@ -600,6 +601,7 @@ impl<'a> Turn<'a> {
             .map(|(column, json)| Cell::of_json(column, json, "defaults"))
             .collect::<Result<Vec<_>, Error>>()?;
         let (statement, arguments) = self.statements()?.insert(&defaults, conflict);
+        injection_point::reach(Point::CreateRow)?;
         let given = |name: &str| {
             let mut cells = self.key.iter().chain(&defaults);
             cells.any(|cell| cell.column.name == name)

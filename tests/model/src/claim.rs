@@ -69,6 +69,15 @@ impl Transaction {
 }
 
 impl State {
+    /// What the transaction was told about the key.
+    pub fn told(&self, who: usize, key: usize) -> Option<bool> {
+        self.transactions[who].told[key]
+    }
+
+    pub fn has_ended(&self, who: usize) -> bool {
+        !self.transactions[who].is_open()
+    }
+
     /// Who has made the claim and has not rolled back.
     fn winner(&self, key: usize) -> Option<usize> {
         self.transactions

@@ -48,6 +48,18 @@ pub enum Action {
 }
 
 impl State {
+    /// What the transaction that has the turn was shown: the count of the row, none where it is created.
+    pub fn shown(&self, who: usize) -> Option<Option<usize>> {
+        match self.phases[who] {
+            Phase::Holding(sight) => Some(sight.map(|(_, counted)| counted)),
+            _ => None,
+        }
+    }
+
+    pub fn has_ended(&self, who: usize) -> bool {
+        self.phases[who] == Phase::Ended
+    }
+
     fn look(&self) -> Sight {
         self.rows.iter().copied().enumerate().next()
     }
