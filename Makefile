@@ -79,6 +79,10 @@ history: install ## what many clients are told while the server is killed, full,
 soak: install ## the same for an hour, with 100 kills of the postmaster; SOAK=minutes changes it
 	@pgrx-config/soak.sh $(or $(SOAK),60) $(lastword $(NAMED))
 
+.PHONY: proof
+proof: ## two checkers of recorded histories, planted defects, every order through injection points; on 17, 10 minutes at most
+	@pgrx-config/suites/proof.sh $(or $(PG),17)
+
 .PHONY: cron
 cron: install ## sweeps by pg_cron; for the version that this machine's Debian has packages of
 	$(call for-each,pgrx-config/suites/cron.sh $$version)

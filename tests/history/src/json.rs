@@ -194,16 +194,22 @@ pub fn rows(history: &[Transaction]) -> Vec<Value> {
         ends.push((*until, 1, number));
     }
     ends.sort_unstable();
-    // After an operation of unknown outcome a client goes on as another process.
+    let end = ends
+        .iter()
+        .map(|(time, ..)| *time)
+        .filter(|time| *time < LAST_LOOK / 2);
+    let end = end.max().unwrap_or_default();
+    // A client that was not answered goes on as another process, though its signature may tell in the end that it
+    // has committed.
     let mut processes: BTreeMap<usize, usize> = BTreeMap::new();
     let mut history = Vec::new();
     let mut of_number = BTreeMap::new();
     for (time, is_end, number) in ends {
-        let (_, _, outcome, client, turns) = &transactions[number];
+        let (_, until, outcome, client, turns) = &transactions[number];
         let process = processes.entry(*client).or_insert(*client);
         let process = *of_number.entry(number).or_insert_with(|| {
             let now = *process;
-            if *outcome == Outcome::Unknown {
+            if *until > end {
                 *process += CLIENTS;
             }
             now
@@ -219,7 +225,7 @@ pub fn rows(history: &[Transaction]) -> Vec<Value> {
         });
         history.push(json!({
             "index": history.len(),
-            "time": time.as_nanos() as u64,
+            "time": time.min(end).as_nanos() as u64,
             "type": kind,
             "process": process,
             "f": "txn",

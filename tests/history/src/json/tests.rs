@@ -1,6 +1,7 @@
 //! What Knossos and Elle are given, operation by operation.
 
 use super::*;
+use crate::record::{Key, Level, Span, Step};
 
 fn at(time: u64) -> Moment {
     Moment::from_nanos(time)
@@ -70,5 +71,62 @@ fn a_lock_is_a_mutex() {
     assert_eq!(
         mutex(vec![Operation::new(at(10), at(20), take(true))]),
         None
+    );
+}
+
+/// One turn of a row, from this time on, a nanosecond for each step.
+fn turn(client: usize, from: u64, seen: i64, outcome: Outcome) -> Transaction {
+    let row = Key {
+        space: "counter",
+        name: "a".to_owned(),
+    };
+    let until = match outcome {
+        Outcome::Unknown => NEVER,
+        _ => at(from + 2),
+    };
+    Transaction {
+        client,
+        session: 0,
+        number: from,
+        level: Level::ReadCommitted,
+        signed: false,
+        steps: vec![Step {
+            asked: at(from),
+            told: at(from + 1),
+            deed: Deed::Turn {
+                row,
+                created: None,
+                seen,
+            },
+        }],
+        end: Span {
+            from: at(from + 1),
+            until,
+        },
+        outcome,
+        open_until: at(from + 1),
+    }
+}
+
+#[test]
+fn turns_are_transactions_of_registers() {
+    let history = rows(&[
+        turn(0, 0, 0, Outcome::Committed),
+        turn(1, 10, 1, Outcome::Unknown),
+        turn(1, 20, 2, Outcome::RolledBack),
+        turn(1, 30, 2, Outcome::Committed),
+        // It cannot have committed: somebody else has written 3.
+        turn(0, 40, 2, Outcome::Unknown),
+    ]);
+    assert_eq!(
+        said(&history),
+        [
+            "0 0 invoke 0 txn [[r,counter a,null],[w,counter a,1]]",
+            "1 2 ok 0 txn [[r,counter a,null],[w,counter a,1]]",
+            "2 10 invoke 1 txn [[r,counter a,null],[w,counter a,2]]",
+            "3 30 invoke 13 txn [[r,counter a,null],[w,counter a,3]]",
+            "4 32 ok 13 txn [[r,counter a,2],[w,counter a,3]]",
+            "5 32 info 1 txn [[r,counter a,null],[w,counter a,2]]",
+        ]
     );
 }
