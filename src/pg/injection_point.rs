@@ -3,6 +3,7 @@
 //! They are there in builds with the feature `injection_points`, which only `make proof` makes. In all
 //! others a point is nothing.
 
+#[cfg(not(feature = "injection_points"))]
 use super::guard::Raised;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
