@@ -14,7 +14,7 @@ use crate::digest;
 use crate::error::Error;
 use crate::key::{self, Name};
 use crate::pg::call::Interval;
-use crate::pg::deadline::{Attempt, Failure, attempt};
+use crate::pg::deadline::{Attempt, Failure, attempt, attempt_to_get};
 use crate::pg::owner::{self, Access, OwnTable, Unusable};
 use crate::pg::probe::{self, Insertion};
 use crate::pg::spi::{self, Place, Rows, View};
@@ -81,7 +81,7 @@ fn fence_once(call: Call) -> Result<(), ErrorReport> {
 #[pg_extern(sql = false)]
 fn forget_once(call: Call) -> Result<bool, ErrorReport> {
     let (work, _) = open(call, c"forget_once()")?;
-    Ok(as_owner(Access::Write, || work.forget())?)
+    Ok(work.forget()?)
 }
 
 const TABLE: &CStr = c"work_record";
@@ -532,18 +532,22 @@ impl Work {
         Err(Error::WorkUnsettled)
     }
 
+    /// In a subtransaction: a record that another transaction has begun anew, while it was waited for, is
+    /// locked and not returned.
     fn forget(&self) -> Result<bool, Error> {
         const LOCK: &str = select!(
             "AND (state OPERATOR(pg_catalog.=) 'd' OR state OPERATOR(pg_catalog.=) 'f') FOR NO KEY UPDATE"
         );
         let finished = |found: Option<Found>| found?.record.forget(session::now());
-        if finished(self.look()?).is_none() {
+        if finished(as_owner(Access::Write, || self.look())?).is_none() {
             return Ok(false);
         }
-        match finished(self.select(LOCK, &[])?) {
-            Some(record) => self.write(&record, Value::null_json()).map(|()| true),
-            None => Ok(false),
-        }
+        let forget = || match finished(self.select(LOCK, &[])?) {
+            Some(record) => self.write(&record, Value::null_json()).map(Some),
+            None => Ok(None),
+        };
+        let forgotten = attempt_to_get(|| as_owner(Access::Write, forget))?;
+        Ok(matches!(forgotten, Attempt::Done(Some(()))))
     }
 
     /// The record, locked, where this token is its current one.

@@ -191,6 +191,26 @@ fn the_fence_holds_off_a_takeover_beside_a_change_that_was_rolled_back() {
     }
 }
 
+/// Who waits to forget work that is begun anew meanwhile has nothing to forget, and holds off nobody.
+#[test]
+fn what_is_not_forgotten_is_not_locked() {
+    let database = database();
+    let [mut first, mut second] = database.sessions();
+    let token = begin(&mut first, "k", "'1 hour'").token.unwrap();
+    first.run(&format!("SELECT complete_once('ns', 'k', {token})"));
+    first.begin();
+    assert!(first.is_true("SELECT forget_once('ns', 'k')"));
+    let token = begin(&mut first, "k", "'1 hour'").token.unwrap();
+    second.begin();
+    second.send("SELECT forget_once('ns', 'k')");
+    second.waits_for(&first);
+    first.commit();
+    assert!(!second.answered_true());
+    first.run("SET lock_timeout = '5s'");
+    first.run(&format!("SELECT complete_once('ns', 'k', {token})"));
+    second.commit();
+}
+
 /// Seven wait, and all are told the result of the one.
 #[test]
 fn those_who_wait_are_told_the_result() {
