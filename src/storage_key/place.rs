@@ -43,15 +43,15 @@ fn order(key: &[u8]) -> u64 {
     let mut rest = key;
     while let Some(at) = rest.iter().position(u8::is_ascii_alphanumeric) {
         rest = &rest[at..];
+        if let Some(order) = uuid(rest).or_else(|| date(rest)) {
+            return order;
+        }
         let length = rest
             .iter()
             .position(|byte| !byte.is_ascii_alphanumeric())
             .unwrap_or(rest.len());
         let (part, behind) = rest.split_at(length);
-        if let Some(order) = uuid(rest)
-            .or_else(|| date(rest))
-            .or_else(|| identifier(part))
-        {
+        if let Some(order) = identifier(part) {
             return order;
         }
         let letters = part.iter().position(u8::is_ascii_digit).unwrap_or(length);
@@ -116,26 +116,37 @@ fn rank(byte: u8) -> u64 {
 }
 
 /// Whether `text` begins with this form, where 0 stands for any digit and other bytes for themselves.
-fn has_form(text: &[u8], form: &[u8], is_digit: fn(&u8) -> bool) -> bool {
-    text.len() >= form.len()
-        && form.iter().zip(text).all(|(form, byte)| match form {
-            b'0' => is_digit(byte),
-            other => byte == other,
-        })
+/// All bytes are looked at, which takes fewer instructions than to stop at the first that differs.
+fn has_form<const LENGTH: usize>(
+    text: &[u8],
+    form: &[u8; LENGTH],
+    is_digit: fn(&u8) -> bool,
+) -> bool {
+    let Some(text) = text.first_chunk::<LENGTH>() else {
+        return false;
+    };
+    form.iter().zip(text).fold(true, |fits, (form, byte)| {
+        fits & ((*form == b'0') & is_digit(byte) | (*form != b'0') & (form == byte))
+    })
 }
 
 fn uuid(text: &[u8]) -> Option<u64> {
-    const FORM: &[u8] = b"00000000-0000-0000-0000-000000000000";
-    has_form(text, FORM, u8::is_ascii_hexdigit)
+    const FORM: &[u8; 36] = b"00000000-0000-0000-0000-000000000000";
+    let may_be = text.get(8) == Some(&b'-');
+    (may_be && has_form(text, FORM, u8::is_ascii_hexdigit))
         .then(|| hexadecimal(&text[..8]) << 16 | hexadecimal(&text[9..13]))
 }
 
 /// Days are counted as if each month had 31: their order is what counts.
 fn date(text: &[u8]) -> Option<u64> {
-    const FORM: &[u8] = b"0000-00-00";
+    const FORM: &[u8; 10] = b"0000-00-00";
     const MILLISECONDS: u64 = 86_400_000;
     const REST_BITS: u32 = 20;
-    if !has_form(text, FORM, u8::is_ascii_digit) || text.get(10).is_some_and(u8::is_ascii_digit) {
+    let may_be = text.get(4) == Some(&b'-');
+    if !may_be
+        || !has_form(text, FORM, u8::is_ascii_digit)
+        || text.get(10).is_some_and(u8::is_ascii_digit)
+    {
         return None;
     }
     let months = decimal(&text[..4]) * 12 + decimal(&text[5..7]);
@@ -149,7 +160,7 @@ fn date(text: &[u8]) -> Option<u64> {
 
 /// The milliseconds of T12:34:56.789, or with a blank for the T.
 fn time(text: &[u8]) -> Option<u64> {
-    const FORM: &[u8] = b"00:00:00";
+    const FORM: &[u8; 8] = b"00:00:00";
     let text = text
         .strip_prefix(b"T")
         .or_else(|| text.strip_prefix(b" "))?;
@@ -168,17 +179,18 @@ fn time(text: &[u8]) -> Option<u64> {
 fn identifier(part: &[u8]) -> Option<u64> {
     const HEXADECIMAL: usize = 16;
     const ULID: usize = 26;
-    let digit = part.iter().position(u8::is_ascii_digit);
-    let has_upper = part.iter().any(u8::is_ascii_uppercase);
-    let has_lower = part.iter().any(u8::is_ascii_lowercase);
-    let is_of_one_case = has_upper != has_lower;
-    if part.len() >= HEXADECIMAL && is_of_one_case && part.iter().all(u8::is_ascii_hexdigit) {
+    let is_of_one_case = || {
+        let has_upper = part.iter().any(u8::is_ascii_uppercase);
+        has_upper != part.iter().any(u8::is_ascii_lowercase)
+    };
+    if part.len() >= HEXADECIMAL && part.iter().all(u8::is_ascii_hexdigit) && is_of_one_case() {
         return Some(hexadecimal(&part[..12]));
     }
-    if part[digit?..].iter().all(u8::is_ascii_digit) {
+    let digit = part.iter().position(u8::is_ascii_digit)?;
+    if part[digit..].iter().all(u8::is_ascii_digit) {
         return None;
     }
-    if part.len() == ULID && is_of_one_case && part[0] <= b'7' {
+    if part.len() == ULID && part[0] <= b'7' && is_of_one_case() {
         let digits = part[..10].iter();
         return Some(digits.fold(0, |value, digit| value << 5 | crockford(*digit)));
     }
