@@ -2,7 +2,7 @@
 //!
 //! [`open`] opens and locks the table, looks at what it is, and lends it as [`Claims`] where it is
 //! the plain heap that the extension made. One call may look at and make as many claims as it
-//! likes with one `Claims`: the scan of the index is shared.
+//! likes with one `Claims`: a scan of the index is shared, where one is needed.
 //!
 //! - [`Claims::probe`] looks at a name by what is true now, outside any snapshot, and never waits:
 //!   nothing, a claim ([`Claim`]), or somebody's open transaction that decides ([`Holder`]).
@@ -44,6 +44,7 @@ use crate::storage_key::StorageKey;
 
 mod form;
 mod key;
+mod leaf;
 mod run;
 mod shape;
 mod walk;
@@ -51,6 +52,7 @@ mod walk;
 pub(super) use key::{KEY, KEY_COLUMNS, equal_to, of_key};
 
 use form::Row;
+use leaf::Leaf;
 use run::Run;
 use shape::{Fitness, Indexes};
 use walk::Walk;
@@ -242,6 +244,36 @@ impl<'t> Claims<'t> {
     /// What is true of the name now, whatever the transaction's snapshot is. Never waits.
     pub fn probe(&mut self, name: &Name) -> Result<Found<'t>, Raised> {
         self.rest()?;
+        let (heap, index) = (self.heap, self.index);
+        let cursor = ptr::from_mut(&mut *self.cursor);
+        // SAFETY: the relations are open, and what the table is fit for says that the index is on the
+        // storage key. The leaf is let go of within the guard, or by the error that ends it.
+        let found = unsafe {
+            guard(|| {
+                if pg_sys::InterruptPending != 0 {
+                    raw::ProcessInterrupts();
+                }
+                match leaf::find(index, heap, name.storage_key) {
+                    Leaf::Nothing => Some(Found::Nothing),
+                    Leaf::Some(entries) => {
+                        let snapshot = (*cursor).dirty();
+                        let mut rows = entries.rows().iter();
+                        let claim = rows.find_map(|row| visible(heap, *row, snapshot, name).claim);
+                        entries.let_go();
+                        Some((*cursor).found(claim))
+                    }
+                    Leaf::Unclear => None,
+                }
+            })
+        }?;
+        match found {
+            Some(found) => Ok(found),
+            None => self.scan(name),
+        }
+    }
+
+    /// What is true of the name, by a scan of the index: however many entries there are.
+    fn scan(&mut self, name: &Name) -> Result<Found<'t>, Raised> {
         let (heap, index, memory) = (self.heap, self.index, self.memory);
         // An error breaks the kept scan off: it is not used again, and what it holds is released
         // with the (sub)transaction that the error ends.
@@ -250,9 +282,6 @@ impl<'t> Claims<'t> {
         // SAFETY: the relations are open, and the cursor outlives the scan that points to it.
         let found = unsafe {
             guard(|| {
-                if pg_sys::InterruptPending != 0 {
-                    raw::ProcessInterrupts();
-                }
                 let own = match kept.is_null() {
                     true => memory::of_scan(),
                     false => memory,
@@ -265,10 +294,7 @@ impl<'t> Claims<'t> {
                         kept
                     }
                 };
-                let found = match next(scan, heap, name, caller) {
-                    None => Found::Nothing,
-                    Some(claim) => (*cursor).found(claim),
-                };
+                let found = (*cursor).found(next(scan, heap, name, caller));
                 match kept.is_null() {
                     true => raw::index_endscan(scan),
                     false => (*cursor).rest(scan),
@@ -300,9 +326,8 @@ impl<'t> Claims<'t> {
                     let own = memory::of_scan();
                     let caller = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, own);
                     let scan = Cursor::scan_dirty(cursor, heap, index, name.storage_key);
-                    if let Some(claim) = next(scan, heap, name, caller)
-                        && let Found::Held(holder) = (*cursor).found(claim)
-                    {
+                    let claim = next(scan, heap, name, caller);
+                    if let Found::Held(holder) = (*cursor).found(claim) {
                         rival = Some(holder);
                     }
                     raw::index_endscan(scan);
@@ -589,9 +614,14 @@ impl Cursor {
 
     /// Fills what a scan needs.
     unsafe fn prepare(&mut self, storage_key: StorageKey) {
-        self.dirty.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_DIRTY;
         // SAFETY: the caller is within a guard.
         self.keys = unsafe { equal_to(storage_key) };
+    }
+
+    /// What is true now.
+    fn dirty(&mut self) -> Snapshot {
+        self.dirty.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_DIRTY;
+        &raw mut self.dirty
     }
 
     fn keys(&mut self) -> *mut ScanKeyData {
@@ -624,14 +654,16 @@ impl Cursor {
         // SAFETY: the caller's cursor outlives the scan, and its relations are open.
         unsafe {
             (*cursor).prepare(storage_key);
-            let (dirty, keys) = (&raw mut (*cursor).dirty, (*cursor).keys());
-            begin_scan(heap, index, dirty, keys)
+            begin_scan(heap, index, (*cursor).dirty(), (*cursor).keys())
         }
     }
 
     /// What a claim that the dirty snapshot shows means: the snapshot names the transaction that
     /// is making it, or is changing or removing it.
-    fn found<'t>(&self, claim: Claim<'t>) -> Found<'t> {
+    fn found<'t>(&self, claim: Option<Claim<'t>>) -> Found<'t> {
+        let Some(claim) = claim else {
+            return Found::Nothing;
+        };
         let none = TransactionId::from(0);
         let (maker, changer) = (self.dirty.xmin, self.dirty.xmax);
         if maker == none && changer == none {
@@ -677,7 +709,7 @@ unsafe fn next<'t>(
             if raw::index_getnext_tid(scan, forward).is_null() {
                 return None;
             }
-            let claim = visible(scan, heap, name, caller);
+            let claim = visible_entry(scan, heap, name, caller);
             if claim.is_some() {
                 return claim;
             }
@@ -685,18 +717,41 @@ unsafe fn next<'t>(
     }
 }
 
-/// The row of the entry that the scan stands at, if the scan's snapshot shows it. Its page is let go
-/// of before it returns.
-unsafe fn visible<'t>(
+/// The row of the entry that the scan stands at, if the scan's snapshot shows it.
+unsafe fn visible_entry<'t>(
     scan: IndexScanDesc,
     heap: Relation,
     name: &Name,
     caller: MemoryContext,
 ) -> Option<Claim<'t>> {
+    // SAFETY: the caller's scan of the caller's table.
+    unsafe {
+        let own = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, caller);
+        let seen = visible(heap, (*scan).xs_heaptid, (*scan).xs_snapshot, name);
+        pg_sys::CurrentMemoryContext = own;
+        // Tells the index that the entry is of use to nobody.
+        (*scan).kill_prior_tuple = seen.is_dead_to_all && !(*scan).xactStartedInRecovery;
+        seen.claim
+    }
+}
+
+/// What a snapshot shows of a row.
+struct Seen<'t> {
+    claim: Option<Claim<'t>>,
+    is_dead_to_all: bool,
+}
+
+/// The row of an entry of the index, if the snapshot shows it. Its page is let go of before it
+/// returns.
+unsafe fn visible<'t>(
+    heap: Relation,
+    mut at: ItemPointerData,
+    snapshot: Snapshot,
+    name: &Name,
+) -> Seen<'t> {
     // SAFETY: the steps are those of the table access method's index fetch. The row is read under
     // the pin, which keeps it where it is.
     unsafe {
-        let mut at = (*scan).xs_heaptid;
         let block = (u32::from(at.ip_blkid.bi_hi) << 16) | u32::from(at.ip_blkid.bi_lo);
         let buffer = raw::ReadBuffer(heap, block);
         raw::prune(heap, buffer);
@@ -707,7 +762,7 @@ unsafe fn visible<'t>(
             &raw mut at,
             heap,
             buffer,
-            (*scan).xs_snapshot,
+            snapshot,
             &raw mut row,
             &raw mut is_dead_to_all,
             true,
@@ -715,15 +770,13 @@ unsafe fn visible<'t>(
         raw::unlock(buffer);
         let claim = is_seen.then(|| {
             row.t_self = at;
-            let own = ptr::replace(&raw mut pg_sys::CurrentMemoryContext, caller);
-            let claim = read(heap, &raw mut row, name);
-            pg_sys::CurrentMemoryContext = own;
-            claim
+            read(heap, &raw mut row, name)
         });
         raw::ReleaseBuffer(buffer);
-        // Tells the index that the entry is of use to nobody.
-        (*scan).kill_prior_tuple = !is_seen && is_dead_to_all && !(*scan).xactStartedInRecovery;
-        claim
+        Seen {
+            is_dead_to_all: claim.is_none() && is_dead_to_all,
+            claim,
+        }
     }
 }
 

@@ -421,9 +421,10 @@ use pgrx::pg_sys::IndexScanInstrumentation;
 #[cfg(not(feature = "pg15"))]
 use pgrx::pg_sys::TU_UpdateIndexes;
 use pgrx::pg_sys::{
-    AclMaskHow, AclMode, AclResult, AttrNumber, BlockNumber, Buffer, BulkInsertState, CommandId,
-    HeapTuple, IndexInfo, IndexScanDesc, IndexUniqueCheck, ItemPointer, LockTupleMode,
-    ScanDirection, ScanKey, StrategyNumber, TM_FailureData, TM_Result, TransactionId, XLTW_Oper,
+    AclMaskHow, AclMode, AclResult, AttrNumber, BTScanInsert, BTStack, BlockNumber, Buffer,
+    BulkInsertState, CommandId, HeapTuple, IndexInfo, IndexScanDesc, IndexUniqueCheck, ItemPointer,
+    LockTupleMode, OffsetNumber, Page, ScanDirection, ScanKey, StrategyNumber, TM_FailureData,
+    TM_Result, TransactionId, XLTW_Oper,
 };
 
 unsafe extern "C-unwind" {
@@ -517,6 +518,24 @@ unsafe extern "C-unwind" {
         #[cfg(feature = "pg19")] options: u32,
         bulk: BulkInsertState,
     );
+    pub(super) fn _bt_compare(
+        index: Relation,
+        key: BTScanInsert,
+        page: Page,
+        at: OffsetNumber,
+    ) -> i32;
+    #[cfg(not(feature = "pg19"))]
+    fn _bt_freestack(stack: BTStack);
+    fn _bt_search(
+        index: Relation,
+        #[cfg(not(feature = "pg15"))] heap: Relation,
+        key: BTScanInsert,
+        leaf: *mut Buffer,
+        access: c_int,
+        #[cfg(any(feature = "pg15", feature = "pg16"))] snapshot: Snapshot,
+        #[cfg(feature = "pg19")] returns_stack: bool,
+    ) -> BTStack;
+    fn pgstat_assoc_relation(relation: Relation);
     fn heap_page_prune_opt(
         relation: Relation,
         buffer: Buffer,
@@ -708,4 +727,77 @@ pub(super) unsafe fn begin_scan(
             0,
         )
     }
+}
+
+/// `_bt_search` for reading: the leaf where the key belongs, pinned and locked; 0 where the index has no
+/// page yet.
+///
+/// # Safety
+/// The index is a B-tree of the table, both are open, and the key is one of its columns.
+pub(super) unsafe fn descend(
+    index: Relation,
+    #[cfg_attr(feature = "pg15", expect(unused_variables))] heap: Relation,
+    key: BTScanInsert,
+) -> Buffer {
+    // BT_READ.
+    #[cfg(not(feature = "pg19"))]
+    let access = pgrx::pg_sys::BUFFER_LOCK_SHARE;
+    #[cfg(feature = "pg19")]
+    let access = BufferLockMode::BUFFER_LOCK_SHARE;
+    let mut leaf = 0;
+    // SAFETY: the caller's promise. Who is not to insert does not need the stack.
+    unsafe {
+        let _stack = _bt_search(
+            index,
+            #[cfg(not(feature = "pg15"))]
+            heap,
+            key,
+            &raw mut leaf,
+            access as c_int,
+            #[cfg(any(feature = "pg15", feature = "pg16"))]
+            std::ptr::null_mut(),
+            #[cfg(feature = "pg19")]
+            false,
+        );
+        #[cfg(not(feature = "pg19"))]
+        _bt_freestack(_stack);
+    }
+    leaf
+}
+
+/// `pgstat_count_index_scan`, a macro of C.
+///
+/// # Safety
+/// The index is open.
+pub(super) unsafe fn count_index_scan(index: Relation) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*index).pgstat_info.is_null() {
+            if !(*index).pgstat_enabled {
+                return;
+            }
+            pgstat_assoc_relation(index);
+        }
+        let table = (*index).pgstat_info;
+        #[cfg(feature = "pg15")]
+        let count = &raw mut (*table).t_counts.t_numscans;
+        #[cfg(not(feature = "pg15"))]
+        let count = &raw mut (*table).counts.numscans;
+        *count += 1;
+    }
+}
+
+/// The fields of `ItemIdData`: where on its page an item is, and what became of it. Those that bindgen
+/// makes put them together bit by bit.
+pub(super) fn line_offset(line: u32) -> usize {
+    const BITS: u32 = 15;
+    let offset = match cfg!(target_endian = "little") {
+        true => line & ((1 << BITS) - 1),
+        false => line >> (u32::BITS - BITS),
+    };
+    offset as usize
+}
+
+pub(super) fn line_flags(line: u32) -> u32 {
+    line >> 15 & 0b11
 }

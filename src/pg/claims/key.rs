@@ -97,6 +97,21 @@ pub(in crate::pg) unsafe fn equal_to(storage_key: StorageKey) -> [ScanKeyData; K
     keys
 }
 
+/// What the descent of a B-tree compares with.
+///
+/// # Safety
+/// Called within a guard. What the keys allocate lives as long as the current memory.
+pub(super) unsafe fn compared_to(storage_key: StorageKey) -> [ScanKeyData; KEY_COLUMNS] {
+    const NO_STRATEGY: u16 = 0;
+    let mut keys = [ScanKeyData::default(); KEY_COLUMNS];
+    for (at, value) in values(storage_key).into_iter().enumerate() {
+        let (key, column) = (&raw mut keys[at], at as i16 + 1);
+        // SAFETY: the function is core's comparison for the column's type.
+        unsafe { raw::ScanKeyInit(key, column, NO_STRATEGY, TYPES[at].compare.into(), value) }
+    }
+    keys
+}
+
 /// Finds the entries from this storage key on: one comparison of rows, whose parts are `parts`. The
 /// other places repeat the bound of its first column, so that there are as many keys as elsewhere.
 ///

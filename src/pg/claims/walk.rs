@@ -12,7 +12,7 @@ use std::ptr;
 use pgrx::pg_sys::{self, IndexScanDesc, IndexTupleData, ResourceOwner};
 
 use super::key::{self, KEY_COLUMNS};
-use super::{Claims, Cursor, Found, Name, visible};
+use super::{Claims, Cursor, Found, Name, visible_entry};
 use crate::pg::guard::{Raised, guard};
 use crate::pg::raw;
 use crate::storage_key::StorageKey;
@@ -140,7 +140,7 @@ impl<'t> Claims<'t> {
                     }
                     match step_to(scan, &mut walk, name) {
                         Step::There => {
-                            claim = visible(scan, heap, name, caller);
+                            claim = visible_entry(scan, heap, name, caller);
                             walk.at = At::Next;
                         }
                         Step::Missing => break,
@@ -154,8 +154,7 @@ impl<'t> Claims<'t> {
                 }
                 walk.was_near();
                 pg_sys::CurrentMemoryContext = caller;
-                let found = claim.map_or(Found::Nothing, |claim| (*cursor).found(claim));
-                (found, walk)
+                ((*cursor).found(claim), walk)
             })
         }?;
         self.cursor.scan = scan;

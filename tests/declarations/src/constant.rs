@@ -46,6 +46,8 @@ const CONSTANTS: &[Constant] = &[
         "GREATER_OR_EQUAL",
         "BTGreaterEqualStrategyNumber",
     ),
+    constant("src/pg/claims/key.rs", "NO_STRATEGY", "InvalidStrategy"),
+    constant("src/pg/claims/leaf.rs", "UPPER_BOUND", "P_HIKEY"),
     constant("src/pg/creator.rs", "EQUAL", "BTEqualStrategyNumber"),
     constant("src/pg/raw.rs", "DEADLOCK_TIMEOUT", "DEADLOCK_TIMEOUT"),
     constant("src/pg/raw.rs", "LOCK_TIMEOUT", "LOCK_TIMEOUT"),
@@ -100,6 +102,10 @@ pub const LAYOUTS: &[(&str, &str)] = &[
     (
         "src/pg/claims/key.rs",
         "ALIGNOF_SHORT == 2 && ALIGNOF_INT == 4 && ALIGNOF_DOUBLE == 8",
+    ),
+    (
+        "src/pg/claims/leaf.rs",
+        "offsetof(PageHeaderData, pd_linp) == SizeOfPageHeaderData && sizeof(ItemIdData) == 4",
     ),
     (
         "src/pg/claims/walk.rs",

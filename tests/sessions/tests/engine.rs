@@ -441,6 +441,42 @@ fn claims_that_move_when_they_are_taken_over_are_found() {
     assert!(moved > 0);
 }
 
+/// A key that a transaction has claimed and given back very often has entries on many leaves of the
+/// index; the one that stands is the last of them.
+#[test]
+fn a_claim_among_very_many_entries_of_its_key_is_found() {
+    let database = database();
+    let mut session = session_with(&database, "direct");
+    let mut observer = session_with(&database, "direct");
+    // Neighbours on both sides, so that no leaf is the last one.
+    session.run("SELECT claim_once('ns', 'k' || number) FROM generate_series(1, 1000) AS number");
+    for (rounds, pages) in [(3, 0), (20, 0), (1500, 1)] {
+        let before = session.number("SELECT pg_relation_size('once.claim_pkey') / 8192");
+        session.begin();
+        session.run(&format!(
+            "DO $$ BEGIN
+                FOR round IN 1 .. {rounds} LOOP
+                    ASSERT claim_once('ns', 'k');
+                    ASSERT NOT claim_once('ns', 'k');
+                    ASSERT unclaim('ns', 'k');
+                END LOOP;
+                ASSERT claim_once('ns', 'k');
+            END $$"
+        ));
+        let after = session.number("SELECT pg_relation_size('once.claim_pkey') / 8192");
+        assert!(after >= before + pages, "{after} pages after {rounds}");
+        let in_progress = "SELECT try_claim_once('ns', 'k')";
+        assert_eq!(observer.value(in_progress), "in_progress", "{rounds}");
+        session.commit();
+        assert!(!claims(&mut observer, "k"), "{rounds}");
+        let neighbours = "SELECT bool_or(claim_once('ns', 'k' || number)) FROM generate_series(1, 1000) AS number";
+        assert!(!observer.is_true(neighbours), "{rounds}");
+        assert!(observer.is_true("SELECT unclaim('ns', 'k')"));
+    }
+    assert_eq!(rows_by_a_full_scan(&mut session), (1000, 1000));
+    no_trouble(database.cluster);
+}
+
 /// The longest names, compressible or not, are stored out of line or compressed.
 #[test]
 fn long_names_are_claimed_once() {

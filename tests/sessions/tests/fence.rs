@@ -536,6 +536,48 @@ fn names_may_be_missing_in_rows() {
     }
 }
 
+/// A unique index on columns that may be NULL has entries of another form among those of claims.
+#[test]
+fn storage_keys_may_be_missing_in_rows() {
+    let database = database();
+    let mut owner = database.session();
+    let claims = |call: &str| {
+        format!(
+            "SELECT count(*) FROM generate_series(1, 500) AS number WHERE {call}('n', 'k' || number)"
+        )
+    };
+    let many = |count: usize| {
+        format!(
+            "SELECT count(*) FROM claim_many('n', ARRAY(SELECT 'k' || number FROM generate_series(1, {count}) AS number))"
+        )
+    };
+    owner.run(
+        "ALTER TABLE once.claim DROP CONSTRAINT claim_pkey;
+         CREATE UNIQUE INDEX ON once.claim (place_high, place_low, hash_high, hash_low);
+         ALTER TABLE once.claim ALTER place_low DROP NOT NULL, ALTER hash_high DROP NOT NULL,
+             ALTER hash_low DROP NOT NULL",
+    );
+    owner.run(&claims("claim_once"));
+    owner.run(
+        "INSERT INTO once.claim (place_high, place_low, hash_high, hash_low, claimed_at, ns, key)
+             SELECT place_high, CASE WHEN copy > 1 THEN place_low END, CASE WHEN copy > 2 THEN hash_high END, NULL,
+                    claimed_at, 'other', key
+             FROM once.claim, generate_series(1, 3) AS copy",
+    );
+    for engine in ["direct", "statement"] {
+        owner.run(&format!("SET pg_once.claim_engine = {engine}"));
+        owner.begin();
+        assert_eq!(owner.value(&claims("claim_once")), "0", "{engine}");
+        assert_eq!(owner.value(&many(500)), "0", "{engine}");
+        assert!(owner.is_true("SELECT pg_current_xact_id_if_assigned() IS NULL"));
+        owner.commit();
+        assert_eq!(owner.value(&claims("unclaim")), "500", "{engine}");
+        assert_eq!(owner.value(&claims("claim_once")), "500", "{engine}");
+        let new = if engine == "direct" { "100" } else { "0" };
+        assert_eq!(owner.value(&many(600)), new, "{engine}");
+    }
+}
+
 /// The index that decides may be in descending order.
 #[test]
 fn many_names_are_found_in_an_index_of_descending_order() {
