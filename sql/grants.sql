@@ -29,7 +29,7 @@ DECLARE
     ];
     /* Functions of the schema that was chosen, for everybody. */
     application CONSTANT pg_catalog.text[] := ARRAY[
-        'begin_once(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.jsonb, pg_catalog.interval)',
+        'begin_once(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.jsonb, pg_catalog.interval, pg_catalog.text)',
         'claim_many(pg_catalog.text, pg_catalog.text[])',
         'claim_once(pg_catalog.text, pg_catalog."any")',
         'claim_once(pg_catalog.text, pg_catalog.anynonarray, pg_catalog.text)',
@@ -66,6 +66,7 @@ DECLARE
         'unclaim(pg_catalog.text, pg_catalog.text, pg_catalog.anynonarray)',
         'unclaim(pg_catalog.text, pg_catalog.text[])',
         'with_lock(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.bool)',
+        'with_locks(pg_catalog.text, pg_catalog.text[], pg_catalog.interval, pg_catalog.bool)',
         'with_payment_lock(pg_catalog."any", pg_catalog."any", pg_catalog.interval, pg_catalog.jsonb)',
         'with_payment_lock(pg_catalog.anynonarray, pg_catalog.text, pg_catalog.interval, pg_catalog.jsonb)',
         'with_payment_lock(pg_catalog.text, pg_catalog.anynonarray, pg_catalog.interval, pg_catalog.jsonb)',
@@ -85,6 +86,7 @@ DECLARE
         'once.lock_name(pg_catalog.int8, pg_catalog.int8, pg_catalog.int8, pg_catalog.text)',
         'once.may_use(pg_catalog.text)',
         'once.merge_duplicates(pg_catalog.regclass, pg_catalog.text[], pg_catalog.text, pg_catalog.bool, pg_catalog.text, pg_catalog.int4, pg_catalog.bool, pg_catalog.jsonb)',
+        'once.purge(pg_catalog.text, pg_catalog.timestamptz, pg_catalog.int4, pg_catalog.bool)',
         'once.row_lock(pg_catalog.anyelement, pg_catalog.text[], pg_catalog.jsonb, pg_catalog.interval, pg_catalog."any")',
         'once.visible_claims()',
         'once.visible_namespaces()',

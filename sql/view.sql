@@ -33,7 +33,8 @@ COMMENT ON FUNCTION once.claims_of(pg_catalog.text, pg_catalog.text, pg_catalog.
 
 CREATE FUNCTION once.visible_work() RETURNS TABLE (
     ns pg_catalog.text, key pg_catalog.text, state pg_catalog.text, token pg_catalog.int8, attempt pg_catalog.int4,
-    begun_at pg_catalog.timestamptz, lease_until pg_catalog.timestamptz, finished_at pg_catalog.timestamptz, expires_at pg_catalog.timestamptz
+    begun_at pg_catalog.timestamptz, lease_until pg_catalog.timestamptz, finished_at pg_catalog.timestamptz, expires_at pg_catalog.timestamptz,
+    worker pg_catalog.text
 )
     LANGUAGE c STABLE PARALLEL UNSAFE COST 10000 ROWS 1000
     AS 'MODULE_PATHNAME', 'visible_work_wrapper';
@@ -42,13 +43,15 @@ COMMENT ON FUNCTION once.visible_work() IS
 
 CREATE VIEW once.work AS
     SELECT w.ns COLLATE pg_catalog."C" AS ns, w.key COLLATE pg_catalog."C" AS key, w.state,
-           w.token, w.attempt, w.begun_at, w.lease_until, w.finished_at, w.expires_at
+           w.token, w.attempt, w.begun_at, w.lease_until, w.finished_at, w.expires_at,
+           w.worker COLLATE pg_catalog."C" AS worker
     FROM once.visible_work() w;
-COMMENT ON VIEW once.work IS 'The committed work of namespaces that the caller may use: running (its lease may be over), given back (lease_until is when it may be run again, NULL for at once), done or failed. What has expired or was forgotten is left out. Requests and results are not shown. Reads all work: once.work_of reads a page of one namespace';
+COMMENT ON VIEW once.work IS 'The committed work of namespaces that the caller may use: running (its lease may be over), given back (lease_until is when it may be run again, NULL for at once), done or failed. worker is the name that the latest begin gave. What has expired or was forgotten is left out. Requests and results are not shown. Reads all work: once.work_of reads a page of one namespace';
 
 CREATE FUNCTION once.work_of(ns pg_catalog.text, after pg_catalog.text DEFAULT NULL, max_rows pg_catalog.int4 DEFAULT 1000) RETURNS TABLE (
     ns pg_catalog.text, key pg_catalog.text, state pg_catalog.text, token pg_catalog.int8, attempt pg_catalog.int4,
-    begun_at pg_catalog.timestamptz, lease_until pg_catalog.timestamptz, finished_at pg_catalog.timestamptz, expires_at pg_catalog.timestamptz
+    begun_at pg_catalog.timestamptz, lease_until pg_catalog.timestamptz, finished_at pg_catalog.timestamptz, expires_at pg_catalog.timestamptz,
+    worker pg_catalog.text
 )
     LANGUAGE c STABLE PARALLEL UNSAFE COST 10000 ROWS 1000
     AS 'MODULE_PATHNAME', 'work_of_wrapper';

@@ -20,6 +20,7 @@ CREATE TABLE once.work_record (
     ns          pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     key         pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     result      pg_catalog.jsonb,
+    worker      pg_catalog.text COLLATE pg_catalog."C",
     CONSTRAINT work_record_pkey PRIMARY KEY (place_high, place_low, hash_high, hash_low),
     CONSTRAINT work_record_token CHECK (token OPERATOR(pg_catalog.>=) 0 AND token OPERATOR(pg_catalog.<=) 4611686018427387904)
 );
@@ -39,6 +40,7 @@ COMMENT ON COLUMN once.work_record.state IS 'r running, g given back, d done, f 
 COMMENT ON COLUMN once.work_record.ns IS 'Namespace, 1 to 128 bytes';
 COMMENT ON COLUMN once.work_record.key IS 'Key, 1 to 2000 bytes';
 COMMENT ON COLUMN once.work_record.result IS 'What it was completed with, or the error of the latest failure';
+COMMENT ON COLUMN once.work_record.worker IS 'The name that the latest begin gave its worker';
 
 /* One row at most: no lower than the token of any record that was removed. It is made by the first
    removal, so that a dump can be restored into a new extension. */
@@ -56,12 +58,13 @@ SELECT pg_catalog.pg_extension_config_dump('once.work_record', '');
 SELECT pg_catalog.pg_extension_config_dump('once.work_floor', '');
 
 CREATE FUNCTION begin_once(
-    ns pg_catalog.text, key pg_catalog.text, lease pg_catalog.interval DEFAULT '1 minute', request pg_catalog.jsonb DEFAULT NULL, wait pg_catalog.interval DEFAULT '0'
+    ns pg_catalog.text, key pg_catalog.text, lease pg_catalog.interval DEFAULT '1 minute', request pg_catalog.jsonb DEFAULT NULL, wait pg_catalog.interval DEFAULT '0',
+    worker pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (outcome pg_catalog.text, token pg_catalog.int8, attempt pg_catalog.int4, result pg_catalog.jsonb, lease_until pg_catalog.timestamptz)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'begin_once_wrapper';
-COMMENT ON FUNCTION begin_once(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.jsonb, pg_catalog.interval) IS
-    'Begins work under a lease. One row. outcome run: do the work, token fences it; done: result is what was completed; failed: failed for good, result is the error; in_progress: somebody''s lease runs until lease_until (NULL while a transaction that decides is open); mismatch: begun with another request, comes before all others. Sleeps up to wait, at most 1 minute, while it is in progress. Call it in autocommit: others see the lease at COMMIT. Reads the newest committed state at every isolation level. Errors: 22004 for NULL, 22023 for a lease that is not positive and finite or a wait that is negative or infinite, 54000 for a request over 100 MB, 42501, 25006 in a read-only transaction, 40001.';
+COMMENT ON FUNCTION begin_once(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.jsonb, pg_catalog.interval, pg_catalog.text) IS
+    'Begins work under a lease. One row. outcome run: do the work, token fences it; result is the error with which the attempt before gave the work back, {} where it gave none, and NULL where nothing is known of its effects, because its lease ran out or its worker asks again; done: result is what was completed; failed: failed for good, result is the error; in_progress: somebody''s lease runs until lease_until (NULL while a transaction that decides is open); mismatch: begun with another request, comes before all others. Sleeps up to wait, at most 1 minute, while it is in progress. worker (at most 200 bytes, shown in once.work) names the process that asks: the same name whose token is current is answered run again, with the same token, a new lease and an attempt more, once no fence of that token is open. A token fences workers of different names only. Call it in autocommit: others see the lease at COMMIT. Reads the newest committed state at every isolation level. Errors: 22004 for NULL, 22023 for a lease that is not positive and finite a wait that is negative or infinite or a too long worker, 54000 for a request over 100 MB, 42501, 25006 in a read-only transaction, 40001.';
 
 CREATE FUNCTION renew_once(ns pg_catalog.text, key pg_catalog.text, token pg_catalog.int8, lease pg_catalog.interval DEFAULT '1 minute') RETURNS pg_catalog.timestamptz
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
@@ -83,11 +86,11 @@ CREATE FUNCTION fail_once(
 COMMENT ON FUNCTION fail_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.jsonb, pg_catalog.bool, pg_catalog.interval) IS
     'With retry gives the work back, to be run again, not before retry_after is over; without retry ends it as failed, and every later begin_once is told the error. True. Waits for an open transaction that changes the work. Errors: 55000 (lease lost) for a token that is not current, 22004, 22023 for a retry_after that is negative or infinite, 54000 for an error over 100 MB, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
 
-CREATE FUNCTION fence_once(ns pg_catalog.text, key pg_catalog.text, token pg_catalog.int8) RETURNS pg_catalog.void
+CREATE FUNCTION fence_once(ns pg_catalog.text, key pg_catalog.text, token pg_catalog.int8) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'fence_once_wrapper';
 COMMENT ON FUNCTION fence_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8) IS
-    'For the transaction that writes the effect: raises 55000 (lease lost) unless the token is current, and holds off a takeover until the transaction ends. Calls with the same token are not held off. Waits for an open transaction that changes the work. Errors: 55000, 22004, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
+    'For the transaction that writes the effect. Always true: raises 55000 (lease lost) unless the token is current, and holds off a takeover until the transaction ends. Calls with the same token are not held off. Waits for an open transaction that changes the work. Errors: 55000, 22004, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
 
 CREATE FUNCTION forget_once(ns pg_catalog.text, key pg_catalog.text) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000

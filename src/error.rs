@@ -18,7 +18,7 @@ pub enum Error {
     },
     KeyEmpty,
     /// What is wrong with one key of an array.
-    KeyOfBatch {
+    KeyOfArray {
         subscript: i64,
         error: Box<Error>,
     },
@@ -55,6 +55,10 @@ pub enum Error {
     LeaseLost,
     LeaseOutOfRange,
     MaxRowsNegative,
+    /// The caller is neither an administrator nor of the role that the namespace is kept for.
+    PurgeRefused {
+        ns: Option<String>,
+    },
     /// The namespace is bound to a role that the caller is no member of.
     NamespaceClosed {
         ns: Option<String>,
@@ -74,7 +78,13 @@ pub enum Error {
     RetryAfterOutOfRange,
     RoleMissing,
     TimeoutOutOfRange,
+    WorkerTooLong {
+        bytes: usize,
+    },
     TooManyKeys {
+        keys: usize,
+    },
+    TooManyLocks {
         keys: usize,
     },
     /// Somebody has written a token into the tables that no token can follow.
@@ -314,12 +324,29 @@ impl Error {
     }
 
     fn message(self) -> Result<Message, ServerError> {
+        let denied = |ns: Option<String>| Message {
+            code: ERRCODE_INSUFFICIENT_PRIVILEGE,
+            text: format!(
+                "permission denied for namespace {}",
+                ns.map_or("(not valid text)".into(), |ns| format!("\"{ns}\""))
+            ),
+            detail: None,
+            hint: None,
+            function: "pg_once",
+        };
         let plain = |code, text: &str| Message {
             code,
             text: text.into(),
             detail: None,
             hint: None,
             function: "pg_once",
+        };
+        let too_many = |keys: usize, limit: usize| {
+            plain(
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                &format!("keys must not be more than {limit} in one call"),
+            )
+            .detail(format!("There are {keys}."))
         };
         Ok(match self {
             Self::StorageKeyCollision => plain(
@@ -337,7 +364,7 @@ impl Error {
             ),
             Self::KeyEmpty => plain(ERRCODE_INVALID_PARAMETER_VALUE, "key must not be empty")
                 .hint("A key has 1 to 2000 bytes."),
-            Self::KeyOfBatch { subscript, error } => {
+            Self::KeyOfArray { subscript, error } => {
                 let message = error.message()?;
                 let detail = match &message.detail {
                     Some(detail) => format!("It is keys[{subscript}]. {detail}"),
@@ -437,13 +464,11 @@ impl Error {
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "max_rows must not be negative",
             ),
-            Self::NamespaceClosed { ns } => plain(
-                ERRCODE_INSUFFICIENT_PRIVILEGE,
-                &format!(
-                    "permission denied for namespace {}",
-                    ns.map_or("(not valid text)".into(), |ns| format!("\"{ns}\""))
-                ),
-            )
+            Self::PurgeRefused { ns } => denied(ns).hint(
+                "once.purge is for the owners of the extension and of the database, and for the members of \
+                 the role that once.configure has named.",
+            ),
+            Self::NamespaceClosed { ns } => denied(ns)
             .hint("It is for the members of the role that once.configure has named."),
             Self::NamespaceEmpty => plain(ERRCODE_INVALID_PARAMETER_VALUE, "ns must not be empty")
                 .hint("A namespace has 1 to 128 bytes, such as 'ci_failure'."),
@@ -464,6 +489,14 @@ impl Error {
                 &format!(
                     "owner must not be longer than {} bytes",
                     crate::claim::OWNER_LIMIT
+                ),
+            )
+            .detail(format!("It has {bytes} bytes.")),
+            Self::WorkerTooLong { bytes } => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                &format!(
+                    "worker must not be longer than {} bytes",
+                    crate::work::WORKER_LIMIT
                 ),
             )
             .detail(format!("It has {bytes} bytes.")),
@@ -504,14 +537,9 @@ impl Error {
                 "timeout must be neither negative nor infinite",
             )
             .hint("NULL waits as long as lock_timeout and statement_timeout allow, '0' does not wait."),
-            Self::TooManyKeys { keys } => plain(
-                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-                &format!(
-                    "keys must not be more than {} in one call",
-                    crate::claim::BATCH_LIMIT
-                ),
-            )
-            .detail(format!("There are {keys}."))
+            Self::TooManyLocks { keys } => too_many(keys, crate::lock::LIMIT)
+                .hint("Take one lock that stands for all of them, or lock the rows of a table."),
+            Self::TooManyKeys { keys } => too_many(keys, crate::claim::BATCH_LIMIT)
             .hint("Make several calls, each in a transaction of its own."),
             Self::WaitOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,

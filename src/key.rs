@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use pgrx::pg_extern;
 
 use crate::error::Error;
+use crate::pg::array::{Place, Texts};
 use crate::pg::{Call, ErrorReport, Value, session, text::Part};
 
 mod encoding;
@@ -62,6 +63,35 @@ pub fn check(key: &[u8]) -> Result<(), Error> {
         _ if !encoding::is_well_formed(key) => Err(Error::KeyMalformed),
         _ => Ok(()),
     }
+}
+
+/// How many keys of an array are read before a cancel is looked for.
+const READ_AT_ONCE: usize = 1024;
+
+/// The keys of an array of one dimension with at most `limit` elements, each of them checked.
+pub fn of_array<'a>(
+    keys: Texts<'a>,
+    limit: usize,
+    too_many: fn(usize) -> Error,
+) -> Result<impl Iterator<Item = Result<(Place, &'a [u8]), Error>>, Error> {
+    match (keys.dimensions(), keys.len()) {
+        (0 | 1, len) if len <= limit => {}
+        (0 | 1, keys) => return Err(too_many(keys)),
+        (dimensions, _) => return Err(Error::KeysNotOneDimensional { dimensions }),
+    }
+    Ok(keys.iter().enumerate().map(move |(number, place)| {
+        if number % READ_AT_ONCE == 0 {
+            session::check_for_interrupts()?;
+        }
+        let at_fault = |error| Error::KeyOfArray {
+            subscript: keys.subscript(number),
+            error: Box::new(error),
+        };
+        let place = place.ok_or_else(|| at_fault(Error::Null { argument: "key" }))?;
+        let key = keys.at(place);
+        check(key).map_err(at_fault)?;
+        Ok((place, key))
+    }))
 }
 
 /// The parts of which `once_key` made a stored key. What is too long to be a key is one part.

@@ -4,6 +4,8 @@
 //! `pg_blocking_pids` are the server's own. A wait with a timeout is a subtransaction: what was
 //! granted at the very moment of the timeout goes with it.
 
+use std::borrow::Cow;
+
 use pgrx::pg_extern;
 
 use crate::digest;
@@ -20,6 +22,11 @@ use crate::timeout::Timeout;
 #[pg_extern(sql = false)]
 fn with_lock(call: Call) -> Result<bool, ErrorReport> {
     Ok(take(call, Scope::Transaction)?)
+}
+
+#[pg_extern(sql = false)]
+fn with_locks(call: Call) -> Result<bool, ErrorReport> {
+    Ok(take_all(call)?)
 }
 
 #[pg_extern(sql = false)]
@@ -63,10 +70,7 @@ fn take(call: Call, scope: Scope) -> Result<bool, Error> {
         return Ok(true);
     }
     let wait = || wait(&lock, scope, timeout);
-    stats::observe(name.ns, wait, |obtained| match obtained {
-        true => Told::Other,
-        false => Told::TimedOut,
-    })
+    stats::observe(name.ns, wait, counted)
 }
 
 fn wait(lock: &Lock, scope: Scope, timeout: Timeout) -> Result<bool, Error> {
@@ -84,6 +88,43 @@ fn wait(lock: &Lock, scope: Scope, timeout: Timeout) -> Result<bool, Error> {
         lock.keep_for_session()?;
     }
     Ok(true)
+}
+
+/// How many locks one call takes at most: each takes an entry of the shared lock table.
+pub const LIMIT: usize = 1_000;
+
+/// In the order of their numbers, so that no two calls wait for one another. Where the timeout is over, the
+/// subtransaction that is undone takes those along that were obtained.
+fn take_all(call: Call) -> Result<bool, Error> {
+    refuse_on_standby()?;
+    let ns = key::namespace(call, 0)?;
+    let keys = call.texts(1)?.ok_or(Error::Null { argument: "keys" })?;
+    let names = key::of_array(keys, LIMIT, |keys| Error::TooManyLocks { keys })?
+        .map(|key| {
+            let key = Cow::Borrowed(key?.1);
+            Ok(key::Name { ns, key })
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    let timeout = Timeout::starting_now(call.interval(2)?)?;
+    let mode = mode(call, 3)?;
+    if policy::admit_in_time(ns, timeout)?.is_none() {
+        return Ok(false);
+    }
+    let mut locks: Vec<_> = names.iter().map(|name| name.lock(mode)).collect();
+    locks.sort_by_key(|lock| lock.number);
+    let take = || locks.iter().try_for_each(Lock::take).map_err(Error::from);
+    let take_in_time = || match timeout.deadline() {
+        None => take().map(|()| true),
+        deadline => Ok(matches!(attempt(deadline, take)?, Attempt::Done(()))),
+    };
+    stats::observe(ns, take_in_time, counted)
+}
+
+fn counted(obtained: &bool) -> Told {
+    match obtained {
+        true => Told::Other,
+        false => Told::TimedOut,
+    }
 }
 
 fn give_back(call: Call) -> Result<bool, Error> {

@@ -11,8 +11,9 @@ use crate::pg::{Call, ErrorReport, Value, watch};
 use crate::policy;
 
 #[pg_extern(sql = false)]
-fn configure(call: Call) -> Result<(), ErrorReport> {
-    Ok(write(call)?)
+fn configure(call: Call) -> Result<bool, ErrorReport> {
+    write(call)?;
+    Ok(true)
 }
 
 #[pg_extern(sql = false)]

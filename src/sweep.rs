@@ -1,4 +1,4 @@
-//! `once.sweep`: removes what has expired, and skips what is in use.
+//! `once.sweep` removes what has expired, `once.purge` what stands in a namespace; both skip what is in use.
 //!
 //! No index leads to what has expired: claims would pay for it, and a sweep that reads the table
 //! costs less than keeping one. A table is read from its beginning in ranges of pages.
@@ -6,34 +6,68 @@
 use pgrx::pg_extern;
 
 use crate::error::Error;
-use crate::key::NAMESPACE_LIMIT;
+use crate::key::{self, NAMESPACE_LIMIT};
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::owner::{self, Access, OwnTable, Proved};
 use crate::pg::spi::{self, Rows, View};
-use crate::pg::{Call, ErrorReport, Value, session};
+use crate::pg::{Call, ErrorReport, Value, session, text};
+use crate::policy;
 use crate::stats;
 
 #[pg_extern(sql = false)]
 fn sweep(call: Call) -> Result<i64, ErrorReport> {
-    let limit = call.int4(0)?.ok_or(Error::Null {
-        argument: "max_rows",
-    })?;
-    if limit < 0 {
-        return Err(Error::MaxRowsNegative.into());
-    }
+    let limit = max_rows(call, 0)?;
     session::demand_writable(c"once.sweep()").map_err(Error::from)?;
-    Ok(share(limit.into())?)
+    Ok(remove(Selection::Expired, limit)?)
 }
 
-/// However much of one kind has expired, half of what may be removed is for the other, as far as
-/// it needs it.
-fn share(limit: i64) -> Result<i64, Error> {
+#[pg_extern(sql = false)]
+fn purge(call: Call) -> Result<i64, ErrorReport> {
+    let ns = key::namespace(call, 0)?;
+    demand_right_to_purge(ns)?;
+    let before = call.timestamp(1).map_err(Error::from)?.unwrap_or(i64::MAX);
+    let limit = max_rows(call, 2)?;
+    let unfinished = call.boolean(3).map_err(Error::from)?.ok_or(Error::Null {
+        argument: "unfinished",
+    })?;
+    session::demand_writable(c"once.purge()").map_err(Error::from)?;
+    let selection = Selection::Purged {
+        ns,
+        before,
+        unfinished,
+    };
+    Ok(remove(selection, limit)?)
+}
+
+fn max_rows(call: Call, index: usize) -> Result<i64, Error> {
+    match call.int4(index)? {
+        None => Err(Error::Null {
+            argument: "max_rows",
+        }),
+        Some(limit) if limit < 0 => Err(Error::MaxRowsNegative),
+        Some(limit) => Ok(limit.into()),
+    }
+}
+
+/// An open namespace is nobody's: then administrators alone may empty it.
+fn demand_right_to_purge(ns: &[u8]) -> Result<(), Error> {
+    match policy::is_administrator()? || policy::is_kept_for_caller(ns)? == Some(true) {
+        true => Ok(()),
+        false => Err(Error::PurgeRefused {
+            ns: text::decode(ns)?,
+        }),
+    }
+}
+
+/// However much there is of one kind, half of what may be removed is for the other, as far as it
+/// needs it.
+fn remove(selection: Selection, limit: i64) -> Result<i64, Error> {
     let half = limit - limit / 2;
-    let work = Table::Work.sweep(half)?;
-    let claims = Table::Claim.sweep(limit - work)?;
+    let work = Table::Work.remove(selection, half)?;
+    let claims = Table::Claim.remove(selection, limit - work)?;
     let more = match work < half {
         true => 0,
-        false => Table::Work.sweep(limit - work - claims)?,
+        false => Table::Work.remove(selection, limit - work - claims)?,
     };
     Ok(work + claims + more)
 }
@@ -52,14 +86,27 @@ pub enum Table {
     Work,
 }
 
+/// What is removed of a table.
+#[derive(Clone, Copy)]
+enum Selection<'a> {
+    Expired,
+    /// What stands in the namespace from before a time.
+    Purged {
+        ns: &'a [u8],
+        before: i64,
+        /// Work that has not ended is removed too.
+        unfinished: bool,
+    },
+}
+
 impl Table {
-    /// Removes up to `limit` rows, and tells how many it were.
-    fn sweep(self, limit: i64) -> Result<i64, Error> {
+    /// Removes up to `limit` rows, and returns how many it were.
+    fn remove(self, selection: Selection, limit: i64) -> Result<i64, Error> {
         let pages = self.pages()?;
         let (mut removed, mut page) = (0, 0);
         while page < LAST_PAGE && removed < limit {
             let batch = BATCH.min(limit - removed);
-            let (rows, next) = self.advance(page, RANGE, pages, batch)?;
+            let (rows, next) = self.advance(selection, page, RANGE, pages, batch)?;
             removed += rows;
             page = next;
         }
@@ -70,6 +117,7 @@ impl Table {
     /// it goes on: the last possible one at the end.
     fn advance(
         self,
+        selection: Selection,
         page: i64,
         range: i64,
         pages: Option<i64>,
@@ -82,7 +130,7 @@ impl Table {
             beyond if pages.is_some_and(|pages| beyond <= pages) => beyond,
             _ => LAST_PAGE,
         };
-        let gone = self.remove(page, beyond, limit)?;
+        let gone = self.remove_range(selection, page, beyond, limit)?;
         Ok((gone.rows(), gone.next(limit, beyond)))
     }
 
@@ -148,38 +196,50 @@ impl Table {
         })
     }
 
-    /// Removes up to `limit` rows that have expired of these pages, the first ones.
+    /// Removes up to `limit` rows of these pages, the first ones.
     ///
     /// A sweep whose transaction is open has the floor of the tokens, once it has removed work. The
-    /// others leave work to it then: a sweep waits for nobody.
-    fn remove(self, first: i64, beyond: i64, limit: i64) -> Result<Gone, Error> {
-        let gone = match self {
-            Self::Claim => self.as_owner(Access::Write, || self.delete(first, beyond, limit))?,
-            Self::Work => {
-                let delete = || {
-                    let gone = self.delete(first, beyond, limit)?;
-                    if let Some(token) = gone.highest {
-                        raise_floor(token)?;
-                    }
-                    Ok(gone)
-                };
-                let now = Some(session::now());
-                match attempt(now, || self.as_owner(Access::Write, delete))? {
-                    Attempt::Done(gone) => gone,
-                    Attempt::TimedOut | Attempt::Moved => Gone::default(),
-                }
+    /// others leave work to it then: a sweep waits for nobody. A purge waits for it.
+    fn remove_range(
+        self,
+        selection: Selection,
+        first: i64,
+        beyond: i64,
+        limit: i64,
+    ) -> Result<Gone, Error> {
+        let delete = || {
+            let gone = self.delete(selection, first, beyond, limit)?;
+            if let Some(token) = gone.highest {
+                raise_floor(token)?;
             }
+            Ok(gone)
         };
-        for (ns, rows) in &gone.namespaces {
-            stats::swept(ns, *rows);
+        match (self, selection) {
+            (Self::Claim, _) | (_, Selection::Purged { .. }) => {
+                self.as_owner(Access::Write, delete)
+            }
+            (Self::Work, Selection::Expired) => {
+                let now = Some(session::now());
+                Ok(
+                    match attempt(now, || self.as_owner(Access::Write, delete))? {
+                        Attempt::Done(gone) => gone,
+                        Attempt::TimedOut | Attempt::Moved => Gone::default(),
+                    },
+                )
+            }
         }
-        Ok(gone)
     }
 
     /// What somebody takes over or fences at this moment is locked by him, and left alone.
-    fn delete(self, first: i64, beyond: i64, limit: i64) -> Result<Gone, Error> {
+    fn delete(
+        self,
+        selection: Selection,
+        first: i64,
+        beyond: i64,
+        limit: i64,
+    ) -> Result<Gone, Error> {
         macro_rules! delete {
-            ($table:literal, $told:literal) => {
+            ($table:literal, $told:literal, $condition:literal) => {
                 concat!(
                     "WITH gone AS (DELETE FROM ",
                     $table,
@@ -188,9 +248,11 @@ impl Table {
                     $table,
                     "     WHERE ctid OPERATOR(pg_catalog.>=) $1::pg_catalog.tid \
                             AND ctid OPERATOR(pg_catalog.<) $2::pg_catalog.tid \
-                            AND expires_at OPERATOR(pg_catalog.<=) $3 \
-                          LIMIT $4 FOR UPDATE SKIP LOCKED)) \
-                        AND expires_at OPERATOR(pg_catalog.<=) $3 RETURNING ",
+                            AND ",
+                    $condition,
+                    "     LIMIT $4 FOR UPDATE SKIP LOCKED)) AND ",
+                    $condition,
+                    " RETURNING ",
                     $told,
                     " AS told, ns, ctid AS place) \
                      SELECT ns, pg_catalog.count(*), pg_catalog.max(told), \
@@ -199,17 +261,52 @@ impl Table {
                 )
             };
         }
-        let statement = match self {
-            Self::Claim => delete!("once.claim", "NULL::pg_catalog.int8"),
-            Self::Work => delete!("once.work_record", "token"),
+        let statement = match (self, selection) {
+            (Self::Claim, Selection::Expired) => delete!(
+                "once.claim",
+                "NULL::pg_catalog.int8",
+                "expires_at OPERATOR(pg_catalog.<=) $3"
+            ),
+            (Self::Work, Selection::Expired) => delete!(
+                "once.work_record",
+                "token",
+                "expires_at OPERATOR(pg_catalog.<=) $3"
+            ),
+            (Self::Claim, Selection::Purged { .. }) => delete!(
+                "once.claim",
+                "NULL::pg_catalog.int8",
+                "ns OPERATOR(pg_catalog.=) $5 AND claimed_at OPERATOR(pg_catalog.<) $3"
+            ),
+            (Self::Work, Selection::Purged { .. }) => delete!(
+                "once.work_record",
+                "token",
+                "ns OPERATOR(pg_catalog.=) $5 AND (finished_at OPERATOR(pg_catalog.<) $3 \
+                     OR $6 AND finished_at IS NULL AND begun_at OPERATOR(pg_catalog.<) $3)"
+            ),
         };
-        let arguments = [
+        let before = match selection {
+            Selection::Expired => session::now(),
+            Selection::Purged { before, .. } => before,
+        };
+        let mut arguments = vec![
             Value::text(format!("({first},0)").as_bytes())?,
             Value::text(format!("({beyond},0)").as_bytes())?,
-            Value::timestamp(Some(session::now())),
+            Value::timestamp(Some(before)),
             Value::integer(limit),
         ];
-        spi::run(statement, &arguments, View::Isolated, Gone::read)
+        if let Selection::Purged { ns, unfinished, .. } = selection {
+            arguments.push(Value::text(ns)?);
+            if self == Self::Work {
+                arguments.push(Value::boolean(unfinished));
+            }
+        }
+        let gone = spi::run(statement, &arguments, View::Isolated, Gone::read)?;
+        if let Selection::Expired = selection {
+            for (ns, rows) in &gone.namespaces {
+                stats::swept(ns, *rows);
+            }
+        }
+        Ok(gone)
     }
 }
 
@@ -285,7 +382,8 @@ impl Progress {
     /// end.
     pub fn step(self, limit: i64) -> Result<(i64, Option<Self>), Error> {
         let Self { table, page } = self;
-        let (removed, next) = table.advance(page, STEP, table.pages()?, limit)?;
+        let pages = table.pages()?;
+        let (removed, next) = table.advance(Selection::Expired, page, STEP, pages, limit)?;
         let next = match (table, next) {
             (Table::Claim, LAST_PAGE) => Some(Self {
                 table: Table::Work,

@@ -178,7 +178,7 @@ macro_rules! work {
                  WHEN state OPERATOR(pg_catalog.=) 'g' THEN 'given back' \
                  WHEN state OPERATOR(pg_catalog.=) 'd' THEN 'done' \
                  ELSE 'failed' END, \
-                 token, attempt, begun_at, lease_until, finished_at, expires_at \
+                 token, attempt, begun_at, lease_until, finished_at, expires_at, worker \
              FROM once.work_record WHERE state OPERATOR(pg_catalog.<>) 'x' \
              AND (expires_at IS NULL \
                   OR expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp())",

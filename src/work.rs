@@ -72,10 +72,11 @@ fn fail_once(call: Call) -> Result<bool, ErrorReport> {
 }
 
 #[pg_extern(sql = false)]
-fn fence_once(call: Call) -> Result<(), ErrorReport> {
+fn fence_once(call: Call) -> Result<bool, ErrorReport> {
     let (work, _) = open(call, c"fence_once()")?;
     let token = token(call)?;
-    Ok(as_owner(Access::Write, || work.fence(token))?)
+    as_owner(Access::Write, || work.fence(token))?;
+    Ok(true)
 }
 
 #[pg_extern(sql = false)]
@@ -94,6 +95,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The pauses between the looks of a waiting call grow from the first to the last of these.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+
+/// The longest name of a worker, in bytes.
+pub const WORKER_LIMIT: usize = 200;
 
 /// What a request or a result may have at most, in bytes of jsonb, and a request also in bytes of text,
 /// where numbers can be much longer: 100 MB.
@@ -133,6 +137,7 @@ fn begin(call: Call) -> Result<Told, Error> {
     let terms = Terms {
         lease: lease(call, 2)?,
         request: request(call)?,
+        worker: worker(call)?,
     };
     let timeout = Timeout::At(after(left()));
     let Some(work) = open_in_time(call, c"begin_once()", timeout)? else {
@@ -238,28 +243,40 @@ fn json<'a>(call: Call<'a>, index: usize, argument: &'static str) -> Result<Valu
     }
 }
 
-/// What a begin asks for.
-struct Terms {
-    lease: Interval,
-    request: Option<Request>,
+fn worker(call: Call<'_>) -> Result<Option<&[u8]>, Error> {
+    match call.text(5, WORKER_LIMIT)? {
+        None => Ok(None),
+        Some(Ok(worker)) => Ok(Some(worker)),
+        Some(Err(bytes)) => Err(Error::WorkerTooLong { bytes }),
+    }
 }
 
-impl Terms {
-    fn now(&self) -> Result<Begin, Error> {
+/// What a begin asks for.
+struct Terms<'a> {
+    lease: Interval,
+    request: Option<Request>,
+    worker: Option<&'a [u8]>,
+}
+
+impl Terms<'_> {
+    /// A begin of what nobody has begun.
+    fn first(&self) -> Result<Begin, Error> {
         let now = session::now();
         Ok(Begin {
             now,
             lease_until: lease_end(now, self.lease)?,
             request: self.request,
             floor: 0,
+            is_of_same_worker: false,
         })
     }
 
-    /// The same above every token that was removed before.
-    fn above_floor(&self) -> Result<Begin, Error> {
+    /// A begin of what stands in the table.
+    fn again(&self, found: &Found) -> Result<Begin, Error> {
+        let worker = found.worker.as_deref();
         Ok(Begin {
-            floor: floor()?,
-            ..self.now()?
+            is_of_same_worker: worker.is_some() && worker == self.worker,
+            ..self.first()?
         })
     }
 }
@@ -317,6 +334,19 @@ impl Told {
         }
     }
 
+    /// As `record`, which was made of what was found.
+    fn run_again(found: Found, record: Record) -> Result<Self, Error> {
+        Ok(Self {
+            is_takeover: found.record.state == State::Running && found.record.token != record.token,
+            result: match (found.record.state, found.result) {
+                (State::GivenBack, None) => Some(Value::empty_json()?),
+                (State::GivenBack, error) => error.map(Value::detoasted).transpose()?,
+                _ => None,
+            },
+            ..Self::run(record)
+        })
+    }
+
     fn in_progress(record: Record) -> Self {
         Self {
             attempt: Some(record.attempt),
@@ -346,6 +376,8 @@ struct Found {
     record: Record,
     result: Option<Value<'static>>,
     place: Option<Place>,
+    /// Who began it last, where that was said.
+    worker: Option<Vec<u8>>,
 }
 
 /// What a begin sees.
@@ -385,7 +417,7 @@ impl Work {
                 Seen::Nothing(Insertion::Open) => Some(Told::nothing_but(Outcome::InProgress)),
                 Seen::Nothing(Insertion::None) => self.insert(terms)?,
                 Seen::Nothing(Insertion::Unguarded) => return Err(Error::WorkTableUnguarded),
-                Seen::Found(found) => match found.record.begin(terms.now()?)? {
+                Seen::Found(found) => match found.record.begin(terms.again(&found)?)? {
                     Begun::Run(_) => self.take(terms, end)?,
                     Begun::Mismatch => Some(Told::nothing_but(Outcome::Mismatch)),
                     Begun::Done => Some(Told::over(Outcome::Done, found)?),
@@ -408,15 +440,16 @@ impl Work {
         const INSERT: &str = concat!(
             "INSERT INTO once.work_record (",
             storage_key_columns!(),
-            ", token, begun_at, lease_until, finished_at, expires_at, request, attempt, state, ns, key) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+            ", token, begun_at, lease_until, finished_at, expires_at, request, attempt, state, ns, key, worker) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
              ON CONFLICT DO NOTHING"
         );
         let insert = || {
-            let begin = terms.now()?;
+            let begin = terms.first()?;
             let record = Record::first(begin)?;
             let mut arguments = self.row(&record)?;
-            arguments.extend([self.ns.clone(), self.key.clone()]);
+            let worker = Value::text_or_null(terms.worker)?;
+            arguments.extend([self.ns.clone(), self.key.clone(), worker]);
             if !spi::run(INSERT, &arguments, View::Newest, was_written)? {
                 return Ok::<_, Error>(None);
             }
@@ -425,7 +458,7 @@ impl Work {
                 ..begin
             })?;
             if lifted != record {
-                self.write(&lifted, Value::null_json())?;
+                self.write_begun(&lifted, terms.worker)?;
             }
             Ok(Some(Told::run(lifted)))
         };
@@ -444,14 +477,14 @@ impl Work {
         const LOCK: &str = select!("FOR UPDATE SKIP LOCKED");
         let take = || {
             let found = self.select(LOCK, &[])?.ok_or(Left::Held)?;
-            let begin = terms.above_floor()?;
+            let begin = Begin {
+                floor: floor()?,
+                ..terms.again(&found)?
+            };
             match found.record.begin(begin).map_err(Error::from)? {
                 Begun::Run(record) => {
-                    self.write(&record, Value::null_json())?;
-                    Ok(Told {
-                        is_takeover: found.record.state == State::Running,
-                        ..Told::run(record)
-                    })
+                    self.write_begun(&record, terms.worker)?;
+                    Ok(Told::run_again(found, record)?)
                 }
                 _ => Err(Left::Changed),
             }
@@ -584,6 +617,7 @@ impl Work {
                     record,
                     result: rows.jsonb(0, RESULT)?,
                     place: rows.place(0, PLACE)?,
+                    worker: rows.bytes(0, WORKER)?,
                 })),
                 (Some(true), None) => Err(Error::WorkRecordInvalid),
                 _ => Err(Error::StorageKeyCollision),
@@ -593,15 +627,17 @@ impl Work {
 
     /// Writes the record, which the caller has locked or inserted.
     fn write(&self, record: &Record, result: Value) -> Result<(), Error> {
-        const WRITE: &str = concat!(
-            "UPDATE once.work_record SET token = $5, begun_at = $6, lease_until = $7, \
-                 finished_at = $8, expires_at = $9, request = $10, attempt = $11, state = $12, \
-                 result = $13 \
-             WHERE ",
-            has_storage_key!()
-        );
+        const WRITE: &str = write!("result = $13");
         let mut arguments = self.row(record)?;
         arguments.push(result);
+        spi::run(WRITE, &arguments, View::Newest, |_| Ok(()))
+    }
+
+    /// The same of what is begun.
+    fn write_begun(&self, record: &Record, worker: Option<&[u8]>) -> Result<(), Error> {
+        const WRITE: &str = write!("result = NULL, worker = $13");
+        let mut arguments = self.row(record)?;
+        arguments.push(Value::text_or_null(worker)?);
         spi::run(WRITE, &arguments, View::Newest, |_| Ok(()))
     }
 
@@ -626,7 +662,7 @@ macro_rules! select {
     ($tail:literal) => {
         concat!(
             "SELECT ns OPERATOR(pg_catalog.=) $5 AND key OPERATOR(pg_catalog.=) $6, \
-             token, begun_at, lease_until, finished_at, expires_at, request, attempt, state, result, ctid \
+             token, begun_at, lease_until, finished_at, expires_at, request, attempt, state, result, ctid, worker \
              FROM once.work_record WHERE ",
             has_storage_key!(),
             " ",
@@ -636,9 +672,24 @@ macro_rules! select {
 }
 use select;
 
-/// Where the result and the place of the row stand in what is selected.
+/// An update of the record by its storage key, which sets what follows too.
+macro_rules! write {
+    ($more:literal) => {
+        concat!(
+            "UPDATE once.work_record SET token = $5, begun_at = $6, lease_until = $7, finished_at = $8, \
+                 expires_at = $9, request = $10, attempt = $11, state = $12, ",
+            $more,
+            " WHERE ",
+            has_storage_key!()
+        )
+    };
+}
+use write;
+
+/// Where the result, the place of the row and the worker stand in what is selected.
 const RESULT: usize = 9;
 const PLACE: usize = 10;
+const WORKER: usize = 11;
 
 /// None where something is NULL that must not be, or the state is none.
 fn record(rows: &Rows) -> Result<Option<Record>, Raised> {

@@ -17,9 +17,6 @@ use crate::storage_key::{Columns, Namespace, StorageKey, has_storage_key, storag
 /// The most keys of one batch.
 pub const LIMIT: usize = 10_000_000;
 
-/// How many keys are read before a cancel is looked for.
-const READ_AT_ONCE: usize = 1024;
-
 /// How many keys are claimed at once: by one statement, and with one time.
 const CHUNK: usize = 1000;
 
@@ -44,27 +41,14 @@ struct Entry {
 impl<'a> Batch<'a> {
     /// The batch of these keys, every one of which is checked before any is claimed.
     pub fn new(ns: &'a [u8], keys: Texts<'a>) -> Result<Self, Error> {
-        match (keys.dimensions(), keys.len()) {
-            (0 | 1, 0..=LIMIT) => {}
-            (0 | 1, keys) => return Err(Error::TooManyKeys { keys }),
-            (dimensions, _) => return Err(Error::KeysNotOneDimensional { dimensions }),
-        }
+        let checked = key::of_array(keys, LIMIT, |keys| Error::TooManyKeys { keys })?;
         let mut entries = Vec::new();
         if entries.try_reserve_exact(keys.len()).is_err() {
             return Err(Error::OutOfMemory);
         }
         let mut namespace = Namespace::new(ns);
-        for (number, place) in keys.iter().enumerate() {
-            if number % READ_AT_ONCE == 0 {
-                session::check_for_interrupts()?;
-            }
-            let at_fault = |error| Error::KeyOfBatch {
-                subscript: keys.subscript(number),
-                error: Box::new(error),
-            };
-            let place = place.ok_or_else(|| at_fault(Error::Null { argument: "key" }))?;
-            let key = keys.at(place);
-            key::check(key).map_err(at_fault)?;
+        for key in checked {
+            let (place, key) = key?;
             entries.push(Entry {
                 storage_key: namespace.storage_key(key),
                 place,

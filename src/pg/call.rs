@@ -185,6 +185,12 @@ impl<'fcx> Call<'fcx> {
         Ok(datum.map(|datum| datum.value() as i32))
     }
 
+    /// A timestamptz argument, in microseconds since 2000-01-01 UTC.
+    pub fn timestamp(self, index: usize) -> Result<Option<i64>, Raised> {
+        let datum = self.datum(index, types::TIMESTAMPTZ)?;
+        Ok(datum.map(|datum| datum.value() as i64))
+    }
+
     /// A regrole argument.
     pub fn role(self, index: usize) -> Result<Option<Role>, Raised> {
         let datum = self.datum(index, types::REGROLE)?;

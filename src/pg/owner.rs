@@ -140,6 +140,7 @@ impl OwnTable {
                 (c"ns", TEXTOID),
                 (c"key", TEXTOID),
                 (c"result", JSONBOID),
+                (c"worker", TEXTOID),
             ],
         }
     }

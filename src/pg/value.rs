@@ -203,6 +203,11 @@ impl Value<'static> {
         }
     }
 
+    /// The jsonb of an object without members.
+    pub fn empty_json() -> Result<Self, Raised> {
+        Self::parse("{}", Kind::of(pg_sys::JSONBOID, -1)?)
+    }
+
     pub fn null_json() -> Self {
         Self::absent(pg_sys::JSONBOID)
     }

@@ -42,6 +42,8 @@ pub struct Begin {
     pub request: Option<Request>,
     /// No lower than any token that a removed record may have had, or 0 where that is not known yet.
     pub floor: i64,
+    /// It is of the worker that began last.
+    pub is_of_same_worker: bool,
 }
 
 /// What a begin is told.
@@ -99,6 +101,13 @@ impl Record {
         Ok(match self.state {
             State::Done => Begun::Done,
             State::Failed => Begun::Failed,
+            State::Running if begin.is_of_same_worker => Begun::Run(Self {
+                attempt: self.attempt.saturating_add(1),
+                begun_at: begin.now,
+                lease_until: Some(begin.lease_until),
+                request: self.request.or(begin.request),
+                ..self
+            }),
             _ if self.lease_until.is_some_and(|until| until > begin.now) => Begun::InProgress,
             _ => Begun::Run(Self {
                 attempt: self.attempt.saturating_add(1),
@@ -235,6 +244,7 @@ mod tests {
         Begin {
             lease: i64,
             request: Option<u8>,
+            is_of_same_worker: bool,
         },
         Renew {
             lease: i64,
@@ -256,8 +266,9 @@ mod tests {
     fn call() -> impl Strategy<Value = Call> {
         let ttl = || prop::option::of(1..40_i64);
         prop_oneof![
-            4 => (1..30_i64, prop::option::of(0..2_u8))
-                .prop_map(|(lease, request)| Call::Begin { lease, request }),
+            4 => (1..30_i64, prop::option::of(0..2_u8), prop::bool::weighted(0.2)).prop_map(
+                |(lease, request, is_of_same_worker)| Call::Begin { lease, request, is_of_same_worker }
+            ),
             1 => (1..30_i64).prop_map(|lease| Call::Renew { lease }),
             2 => ttl().prop_map(|ttl| Call::Complete { ttl }),
             1 => ttl().prop_map(|ttl| Call::Fail { ttl }),
@@ -286,7 +297,9 @@ mod tests {
                 None => Begun::Run(Record::first(begin).unwrap()),
             };
             if let Begun::Run(record) = begun {
-                self.tokens.push(record.token);
+                if self.tokens.last() != Some(&record.token) {
+                    self.tokens.push(record.token);
+                }
                 self.record = Some(record);
             }
             begun
@@ -334,9 +347,9 @@ mod tests {
                 now += step;
                 let before = world.record;
                 match call {
-                    Call::Begin { lease, request } => {
+                    Call::Begin { lease, request, is_of_same_worker } => {
                         let request = request.map(|byte| [byte; 16]);
-                        let told = world.begin(Begin { now, lease_until: now + lease, request, floor: 0 });
+                        let told = world.begin(Begin { now, lease_until: now + lease, request, floor: 0, is_of_same_worker });
                         let stands = before.filter(|record| !record.counts_as_none(now));
                         let differs = stands.and_then(|record| record.request)
                             .zip(request)
@@ -344,7 +357,11 @@ mod tests {
                         prop_assert_eq!(told == Begun::Mismatch, differs);
                         if let Begun::Run(record) = told {
                             let is_new = stands.is_none();
-                            prop_assert!(is_new || stands.unwrap().lease_until.is_none_or(|until| until <= now));
+                            let is_free = is_new || stands.unwrap().lease_until.is_none_or(|until| until <= now);
+                            let is_held = stands.is_some_and(|record| record.state == State::Running);
+                            prop_assert!(is_free || is_held && is_of_same_worker);
+                            let keeps_its_token = before.is_some_and(|before| before.token == record.token);
+                            prop_assert_eq!(keeps_its_token, is_held && is_of_same_worker);
                             let attempts = stands.map_or(0, |record| record.attempt);
                             prop_assert_eq!(record.attempt, attempts + 1);
                             prop_assert_eq!(record.lease_until, Some(now + lease));
@@ -399,11 +416,11 @@ mod tests {
             let mut world = World::default();
             let mut now = 1_000;
             for (lease, step) in calls {
-                world.begin(Begin { now, lease_until: now + lease, request: None, floor: 0 });
+                world.begin(Begin { now, lease_until: now + lease, request: None, floor: 0, is_of_same_worker: false });
                 now += step;
             }
             now += 30;
-            let told = world.begin(Begin { now, lease_until: now + 1, request: None, floor: 0 });
+            let told = world.begin(Begin { now, lease_until: now + 1, request: None, floor: 0, is_of_same_worker: false });
             prop_assert!(matches!(told, Begun::Run(_)));
         }
     }
@@ -415,6 +432,7 @@ mod tests {
             lease_until: now + 10,
             request: request.map(|byte| [byte; 16]),
             floor: 0,
+            is_of_same_worker: false,
         };
         let first = Record::first(begin(100, None)).unwrap();
         let Ok(Begun::Run(second)) = first.begin(begin(110, Some(1))) else {
@@ -436,6 +454,7 @@ mod tests {
             lease_until: now + 10,
             request: None,
             floor: 0,
+            is_of_same_worker: false,
         };
         let first = Record::first(begin(100)).unwrap();
         let at_once = first.give_back(first.token, None).unwrap();
@@ -453,6 +472,7 @@ mod tests {
             lease_until: 110,
             request: None,
             floor,
+            is_of_same_worker: false,
         };
         assert_eq!(Record::first(begin(i64::MIN)).unwrap().token, 100);
         let mut record = Record::first(begin(TOKEN_MAX - 101)).unwrap();
@@ -477,6 +497,7 @@ mod tests {
                     lease_until: now + 10,
                     request: None,
                     floor,
+                    is_of_same_worker: false,
                 };
                 Record::first(begin).unwrap().token
             };

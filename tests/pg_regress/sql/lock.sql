@@ -32,6 +32,25 @@ SELECT ns, key FROM pg_temp.held;
 RELEASE s;
 SELECT ns, key FROM pg_temp.held;
 ROLLBACK;
+-- Several, all or none. A key that is there twice counts once.
+BEGIN;
+SELECT with_locks('many', '{b,a,c,a}'), with_locks('many', '{}'), with_locks('many', '{c,d}', '0', shared => true);
+SELECT ns, key, mode FROM pg_temp.held;
+ROLLBACK;
+BEGIN;
+SELECT with_locks('many', ARRAY(SELECT n::text FROM generate_series(1, 1000) n));
+SELECT count(*) FROM once.locks;
+ROLLBACK;
+SELECT f, pg_temp.raised(f) FROM unnest(ARRAY[
+	$$SELECT with_locks('many', ARRAY(SELECT n::text FROM generate_series(1, 1001) n))$$,
+	$$SELECT with_locks('many', NULL)$$,
+	$$SELECT with_locks('many', '{a,NULL}')$$,
+	$$SELECT with_locks('many', '{a,""}')$$,
+	$$SELECT with_locks('many', '{{a,b},{c,d}}')$$,
+	$$SELECT with_locks('', '{a}')$$,
+	$$SELECT with_locks('many', '{a}', '-1 s')$$,
+	$$SELECT with_locks('many', '{a}', shared => NULL)$$]) f;
+SELECT * FROM pg_temp.held;
 -- The session's hold outlives the transaction, a failed one too.
 SELECT ns, key FROM pg_temp.held;
 SELECT release_lock('sp', 'session'), release_lock('sp', 'session');

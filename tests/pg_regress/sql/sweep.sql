@@ -43,6 +43,65 @@ ALTER DATABASE :"db" OWNER TO :"me";
 DROP ROLE regress_once_sweeper;
 DELETE FROM once.claim;
 
+-- A purge removes claims of one namespace that were made before a time.
+SELECT count(*) FROM generate_series(1, 30) n WHERE claim_once('purge', n::text);
+SELECT claim_once('beside', '1');
+SELECT clock_timestamp() AS noon \gset
+SELECT claim_once('purge', 'later'), claim_once_per('1 microsecond', 'purge', 'expired');
+SELECT once.purge('purge', :'noon', 7), once.purge('purge', :'noon'), once.purge('purge', :'noon');
+SELECT ns, key FROM once.claims ORDER BY ns, key;
+SELECT claim_once('purge', '1'), claim_once('purge', 'later');
+BEGIN;
+SELECT once.purge('purge');
+ROLLBACK;
+SELECT once.purge('purge', '-infinity'), once.purge('purge', max_rows => 0), once.purge('purge', 'infinity'), once.purge('purge'), once.purge('nothing');
+SELECT ns, key FROM once.claims;
+SELECT f, pg_temp.raised(f) FROM unnest(ARRAY[
+	$$SELECT once.purge(NULL)$$,
+	$$SELECT once.purge('')$$,
+	$$SELECT once.purge('n', max_rows => -1)$$,
+	$$SELECT once.purge('n', max_rows => NULL)$$,
+	$$SELECT once.purge('n', unfinished => NULL)$$]) f;
+BEGIN READ ONLY;
+SELECT pg_temp.raised($$ SELECT once.purge('n') $$);
+COMMIT;
+-- For administrators and the role of the namespace: an open one is nobody's.
+CREATE ROLE regress_once_ci;
+CREATE ROLE regress_once_bob IN ROLE regress_once_ci;
+SELECT claim_once('kept', '1');
+SET ROLE regress_once_bob;
+SELECT pg_temp.raised($$ SELECT once.purge('kept') $$);
+RESET ROLE;
+SELECT once.configure('kept', allowed_role => 'regress_once_ci');
+SET ROLE regress_once_bob;
+SELECT once.purge('kept'), pg_temp.raised($$ SELECT once.purge('beside') $$);
+SELECT claim_once('kept', '1');
+RESET ROLE;
+CREATE ROLE regress_once_eve;
+SET ROLE regress_once_eve;
+SELECT pg_temp.raised($$ SELECT once.purge('kept') $$);
+RESET ROLE;
+-- Whoever owns the database may, also where it is kept for others.
+ALTER DATABASE :"db" OWNER TO regress_once_eve;
+SET ROLE regress_once_eve;
+SELECT once.purge('kept'), once.purge('beside');
+RESET ROLE;
+ALTER DATABASE :"db" OWNER TO :"me";
+SELECT once.unconfigure('kept');
+DROP ROLE regress_once_bob, regress_once_ci, regress_once_eve;
+-- Work that is finished; with unfinished all of it. Tokens go on rising.
+SELECT outcome, token AS running FROM begin_once('purge', 'running') \gset
+SELECT token AS given FROM begin_once('purge', 'given back') \gset
+SELECT token AS done FROM begin_once('purge', 'done') \gset
+SELECT token AS failed FROM begin_once('purge', 'failed') \gset
+SELECT fail_once('purge', 'given back', :given), complete_once('purge', 'done', :done), fail_once('purge', 'failed', :failed, retry => false);
+SELECT once.purge('purge'), once.purge('purge');
+SELECT key FROM once.work WHERE ns = 'purge' ORDER BY key;
+SELECT once.purge('purge', '-infinity', unfinished => true), once.purge('purge', unfinished => true);
+SELECT pg_temp.raised(format('SELECT complete_once(''purge'', ''running'', %s)', :running));
+SELECT outcome, token > :failed AS rises FROM begin_once('purge', 'running');
+SELECT once.purge('purge', unfinished => true);
+
 -- Work that is over and no longer remembered; never unfinished work.
 SELECT once.configure('sweep', '1 hour');
 SELECT outcome FROM begin_once('sweep', 'running', lease => '1 microsecond');

@@ -40,6 +40,39 @@ SELECT fail_once('work', 'soon', pg_temp.token('soon'), retry_after => '200 ms')
 SELECT * FROM pg_temp.begun('soon', wait => '30 s');
 SELECT fail_once('work', 'soon', pg_temp.token('soon'), retry_after => '0');
 SELECT * FROM pg_temp.begun('soon');
+-- Who runs it next reads why it was given back; {} where nobody said.
+SELECT outcome, token AS told FROM begin_once('work', 'told') \gset
+SELECT fail_once('work', 'told', :told, '{"code": 503}');
+SELECT * FROM pg_temp.begun('told', '1 microsecond');
+-- Nothing is known of an attempt whose lease ran out.
+SELECT * FROM pg_temp.begun('told');
+SELECT fail_once('work', 'told', pg_temp.token('told'));
+SELECT * FROM pg_temp.begun('told');
+SELECT fail_once('work', 'told', pg_temp.token('told'), 'null');
+SELECT * FROM pg_temp.begun('told');
+-- A worker that asks again has its own token again, whether or not its lease is over; others are held off.
+SELECT token AS own FROM begin_once('work', 'worker', worker => 'host-1') \gset
+SELECT outcome, token = :own AS same, attempt, result, lease_until > clock_timestamp() + interval '59 minutes' AS leased
+	FROM begin_once('work', 'worker', '1 hour', worker => 'host-1');
+SELECT b.outcome, b.token IS NULL AS none, b.attempt FROM (VALUES ('host-2'), (NULL), ('')) other (name), begin_once('work', 'worker', worker => other.name) b;
+SELECT outcome, token = :own AS same, attempt FROM begin_once('work', 'worker', '1 microsecond', worker => 'host-1');
+SELECT outcome, token = :own AS same, attempt FROM begin_once('work', 'worker', worker => 'host-1');
+SELECT worker, attempt, state FROM once.work WHERE ns = 'work' AND key = 'worker';
+SELECT worker FROM once.work_of('work') WHERE key = 'worker';
+-- Another request is a mismatch for it too, and what it gave back is begun anew.
+SELECT outcome FROM begin_once('work', 'worker', request => '1', worker => 'host-1');
+SELECT outcome FROM begin_once('work', 'worker', request => '2', worker => 'host-1');
+SELECT fail_once('work', 'worker', :own, '"why"');
+SELECT outcome, token > :own AS higher, attempt, result FROM begin_once('work', 'worker', worker => 'host-1');
+SELECT complete_once('work', 'worker', pg_temp.token('worker'), '7');
+SELECT outcome, result FROM begin_once('work', 'worker', worker => 'host-1');
+SELECT worker, state FROM once.work WHERE ns = 'work' AND key = 'worker';
+-- The name is that of the latest begin.
+SELECT outcome FROM begin_once('work', 'named', '1 microsecond', worker => 'host-1');
+SELECT outcome FROM begin_once('work', 'named', '1 microsecond');
+SELECT outcome, attempt FROM begin_once('work', 'named', worker => repeat('w', 200));
+SELECT length(worker) FROM once.work WHERE ns = 'work' AND key = 'named';
+SELECT pg_temp.raised($$ SELECT begin_once('work', 'named', worker => repeat('w', 201)) $$);
 -- Failed for good.
 SELECT outcome FROM begin_once('work', 'c');
 SELECT fail_once('work', 'c', pg_temp.token('c'), '{"code": 402}', retry => false, retry_after => '1 hour');

@@ -137,6 +137,72 @@ fn a_deadlock_is_found_within_a_timeout() {
     }
 }
 
+/// Two sessions take the same keys in opposite orders, again and again, and wait: one order for all is what
+/// keeps them from a deadlock.
+#[test]
+fn several_locks_are_taken_in_one_order() {
+    const ROUNDS: usize = 200;
+    let database = database();
+    thread::scope(|scope| {
+        for keys in ["a,b,c,d", "d,c,b,a", "b,d,a,c", "c,a"] {
+            let database = &database;
+            scope.spawn(move || {
+                let mut session = database.session();
+                session.run("SET deadlock_timeout = '20ms'");
+                for _ in 0..ROUNDS {
+                    session.begin();
+                    assert!(session.is_true(&format!(
+                        "SELECT with_locks('n', string_to_array('{keys}', ','))"
+                    )));
+                    session.run("SELECT pg_sleep(0.0005)");
+                    session.commit();
+                }
+            });
+        }
+    });
+    assert_eq!(left(&database), 0);
+}
+
+/// All or none: where one of them is not to be had in time, those before it in the order are given back.
+#[test]
+fn several_locks_are_all_held_or_none() {
+    let database = database();
+    let [mut holder, mut caller, mut other] = database.sessions();
+    let all = "ARRAY['a', 'b', 'c', 'd', 'e']";
+    for held in ["a", "b", "c", "d", "e"] {
+        for timeout in ["0", "20 ms"] {
+            holder.begin();
+            assert!(holder.is_true(&format!("SELECT with_lock('n', '{held}')")));
+            caller.begin();
+            let call = format!("SELECT with_locks('n', {all}, '{timeout}')");
+            assert!(!caller.is_true(&call), "{held} {timeout}");
+            assert_eq!(caller.locks(), [] as [Vec<_>; 0]);
+            assert!(caller.is_true("SELECT pg_current_xact_id_if_assigned() IS NULL"));
+            holder.commit();
+            assert!(caller.is_true(&call));
+            assert_eq!(caller.locks().len(), 5);
+            assert!(!other.is_true(&format!("SELECT with_lock('n', '{held}', '0')")));
+            caller.commit();
+        }
+    }
+    // Who waits holds what comes before in the order, and goes on when the holder ends.
+    holder.begin();
+    assert!(holder.is_true("SELECT with_locks('n', '{c}')"));
+    caller.begin();
+    caller.send(&format!("SELECT with_locks('n', {all}, '1 minute')"));
+    caller.waits_for(&holder);
+    holder.commit();
+    assert!(caller.answered_true());
+    caller.rollback();
+    // Those that may be shared are, and not with one that takes them alone.
+    caller.begin();
+    assert!(caller.is_true(&format!("SELECT with_locks('n', {all}, shared => true)")));
+    assert!(other.is_true(&format!("SELECT with_locks('n', {all}, '0', true)")));
+    assert!(!other.is_true(&format!("SELECT with_locks('n', {all}, '0')")));
+    caller.commit();
+    assert_eq!(left(&database), 0);
+}
+
 /// Who is cancelled or ended while it waits holds nothing, and the next one
 /// in turn goes on.
 #[test]

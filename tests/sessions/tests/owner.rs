@@ -9,7 +9,7 @@ const PLANTED: &str = "CREATE SCHEMA once;
         PRIMARY KEY (place_high, place_low, hash_high, hash_low));
     CREATE TABLE once.work_record (place_high int2, place_low int2, hash_high int4, hash_low int8, token bigint, begun_at timestamptz,
         lease_until timestamptz, finished_at timestamptz, expires_at timestamptz, request uuid,
-        attempt integer, state \"char\", ns text, key text, result jsonb,
+        attempt integer, state \"char\", ns text, key text, result jsonb, worker text,
         PRIMARY KEY (place_high, place_low, hash_high, hash_low));
     CREATE TABLE once.work_floor (one boolean PRIMARY KEY, token bigint);
     CREATE TABLE once.access_policy (ns text PRIMARY KEY, ttl bigint, allowed_role oid);

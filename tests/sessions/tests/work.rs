@@ -211,6 +211,53 @@ fn what_is_not_forgotten_is_not_locked() {
     second.commit();
 }
 
+/// A worker that was started anew asks again: it has its token as soon as no fence of it is open, and a fence
+/// holds off nobody else's name either.
+#[test]
+fn a_worker_that_asks_again_waits_for_its_open_fence() {
+    let database = database();
+    let [mut old, mut new, mut other] = database.sessions();
+    let begin = |wait: &str, worker: &str| {
+        format!(
+            "SELECT outcome, token, attempt FROM begin_once('ns', 'k', '1 ms', wait => '{wait}', worker => '{worker}')"
+        )
+    };
+    let outcome = |session: &mut Session, sql: &str| session.rows(sql).remove(0).remove(0).unwrap();
+    let first = old.rows(&begin("0", "host")).remove(0);
+    let token = first[1].clone().unwrap();
+    for (end, attempt) in [("COMMIT", "2"), ("ROLLBACK", "3")] {
+        old.begin();
+        old.run(&format!("SELECT fence_once('ns', 'k', {token})"));
+        for session in [&mut new, &mut other] {
+            for name in ["host", "another"] {
+                assert_eq!(outcome(session, &begin("0", name)), "in_progress");
+                assert_eq!(locks(session), NOTHING);
+            }
+        }
+        new.send(&begin("20 s", "host"));
+        sleeps(&database, &new);
+        old.run(end);
+        let told = new.answered_rows().remove(0);
+        assert_eq!(
+            told,
+            ["run", &token, attempt].map(|text| Some(text.to_owned()))
+        );
+    }
+    // An open begin of its own is passed by, and one that is rolled back counts for nothing.
+    old.begin();
+    assert_eq!(outcome(&mut old, &begin("0", "host")), "run");
+    assert_eq!(outcome(&mut new, &begin("0", "host")), "in_progress");
+    old.rollback();
+    let told = new.rows(&begin("0", "host")).remove(0);
+    assert_eq!(told, ["run", &token, "4"].map(|text| Some(text.to_owned())));
+    // Another name takes over after the lease; the token is stale then, and so is the name.
+    new.run("SELECT pg_sleep(0.01)");
+    let taken = "SELECT outcome FROM begin_once('ns', 'k', worker => 'another')";
+    assert_eq!(other.value(taken), "run");
+    new.refused(&format!("SELECT fence_once('ns', 'k', {token})"), "55000");
+    assert_eq!(outcome(&mut new, &begin("0", "host")), "in_progress");
+}
+
 /// Seven wait, and all are told the result of the one.
 #[test]
 fn those_who_wait_are_told_the_result() {

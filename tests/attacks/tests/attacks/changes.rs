@@ -144,6 +144,8 @@ fn tables_that_change_under_a_call_raise_no_internal_error() {
         "is_claimed('n', 'p')",
         "unclaim('n', 'p')",
         "with_lock('n', 'p')",
+        "with_locks('n', '{p,q}')",
+        "once.purge('n')",
         "hold_lock('n', 'p')",
         "release_lock('n', 'p')",
         "once.find_duplicates('shop.many', '{k}')",

@@ -19,6 +19,7 @@ pub const CALLS: &[&str] = &[
     "fence_once('n', 'k', 1)",
     "forget_once('n', 'k')",
     "with_lock('n', 'k')",
+    "with_locks('n', '{k,l}')",
     "hold_lock('n', 'k')",
     "release_lock('n', 'k')",
     "once.lock_hash('n', 'k')",
@@ -220,6 +221,7 @@ fn columns() -> Columns {
                 ("ns", "text"),
                 ("key", "text"),
                 ("result", "jsonb"),
+                ("worker", "text"),
             ],
         ),
         ("work_floor", vec![("one", "boolean"), ("token", "bigint")]),
@@ -491,6 +493,8 @@ fn the_extension_is_dropped_inside_its_own_call() {
         "once.sweep()",
         "is_claimed('n', 'k')",
         "with_lock('n', 'k')",
+        "with_locks('n', '{k,l}')",
+        "once.purge('n', unfinished => true)",
     ] {
         calls.push(format!(
             "SELECT CASE WHEN n = 2 THEN tenant.dropping() END, {inner} FROM generate_series(1, 4) n"
