@@ -28,35 +28,35 @@ CREATE FUNCTION claim_once(ns pg_catalog.text, part1 pg_catalog.text, part2 pg_c
 COMMENT ON FUNCTION claim_once(pg_catalog.text, pg_catalog.text, pg_catalog.anynonarray) IS
     'True for exactly one committed transaction, false for all others. Waits for a competitor whose transaction is open; if that rolls back, one of those who wait wins. A rollback, also to a savepoint, gives the claim back. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction.';
 
-CREATE FUNCTION claim_once_per(period pg_catalog.interval, ns pg_catalog.text, key pg_catalog.text) RETURNS pg_catalog.bool
+CREATE FUNCTION claim_once_per(period once.duration, ns pg_catalog.text, key pg_catalog.text) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'claim_once_per_wrapper';
-COMMENT ON FUNCTION claim_once_per(pg_catalog.interval, pg_catalog.text, pg_catalog.text) IS
-    'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and finite.';
+COMMENT ON FUNCTION claim_once_per(once.duration, pg_catalog.text, pg_catalog.text) IS
+    'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and at most 10 years.';
 
-CREATE FUNCTION claim_once_per(period pg_catalog.interval, ns pg_catalog.text, VARIADIC parts pg_catalog."any") RETURNS pg_catalog.bool
+CREATE FUNCTION claim_once_per(period once.duration, ns pg_catalog.text, VARIADIC parts pg_catalog."any") RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'claim_once_per_wrapper';
-COMMENT ON FUNCTION claim_once_per(pg_catalog.interval, pg_catalog.text, VARIADIC pg_catalog."any") IS
-    'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and finite.';
+COMMENT ON FUNCTION claim_once_per(once.duration, pg_catalog.text, VARIADIC pg_catalog."any") IS
+    'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and at most 10 years.';
 
-CREATE FUNCTION claim_once_per(period pg_catalog.interval, ns pg_catalog.text, VARIADIC parts pg_catalog.text[]) RETURNS pg_catalog.bool
+CREATE FUNCTION claim_once_per(period once.duration, ns pg_catalog.text, VARIADIC parts pg_catalog.text[]) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'claim_once_per_wrapper';
-COMMENT ON FUNCTION claim_once_per(pg_catalog.interval, pg_catalog.text, VARIADIC pg_catalog.text[]) IS
-    'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and finite.';
+COMMENT ON FUNCTION claim_once_per(once.duration, pg_catalog.text, VARIADIC pg_catalog.text[]) IS
+    'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and at most 10 years.';
 
-CREATE FUNCTION claim_once_per(period pg_catalog.interval, ns pg_catalog.text, part1 pg_catalog.anynonarray, part2 pg_catalog.text) RETURNS pg_catalog.bool
+CREATE FUNCTION claim_once_per(period once.duration, ns pg_catalog.text, part1 pg_catalog.anynonarray, part2 pg_catalog.text) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'claim_once_per_wrapper';
-COMMENT ON FUNCTION claim_once_per(pg_catalog.interval, pg_catalog.text, pg_catalog.anynonarray, pg_catalog.text) IS
-    'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and finite.';
+COMMENT ON FUNCTION claim_once_per(once.duration, pg_catalog.text, pg_catalog.anynonarray, pg_catalog.text) IS
+    'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and at most 10 years.';
 
-CREATE FUNCTION claim_once_per(period pg_catalog.interval, ns pg_catalog.text, part1 pg_catalog.text, part2 pg_catalog.anynonarray) RETURNS pg_catalog.bool
+CREATE FUNCTION claim_once_per(period once.duration, ns pg_catalog.text, part1 pg_catalog.text, part2 pg_catalog.anynonarray) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'claim_once_per_wrapper';
-COMMENT ON FUNCTION claim_once_per(pg_catalog.interval, pg_catalog.text, pg_catalog.text, pg_catalog.anynonarray) IS
-    'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and finite.';
+COMMENT ON FUNCTION claim_once_per(once.duration, pg_catalog.text, pg_catalog.text, pg_catalog.anynonarray) IS
+    'True at most once per period: a claim that expires. A day is 24 hours, a month a calendar month in UTC. An expired claim is taken again by exactly one. At REPEATABLE READ false is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), 0A000 for an array or a row as a part, 25006 in a read-only transaction. 22023 also for a period that is not positive and at most 10 years.';
 
 CREATE FUNCTION claim_many(ns pg_catalog.text, keys pg_catalog.text[]) RETURNS SETOF pg_catalog.text
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1000
@@ -65,12 +65,12 @@ COMMENT ON FUNCTION claim_many(pg_catalog.text, pg_catalog.text[]) IS
     'Claims many keys and returns those that this call won, in the order of the array, each once however often it stands there. All are claimed before the first row comes. Waits for competitors as claim_once does, in one order for all: transactions that make one such call each cannot deadlock. At REPEATABLE READ a key is lost to a claim though that is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors, after which nothing is claimed: 22004 for NULL, also as an element, 22023 for an array of several dimensions and for an empty or too long ns (128 bytes) or key (2000 bytes), 54000 for more than 10,000,000 keys, 25006 in a read-only transaction.';
 
 CREATE FUNCTION try_claim_once(
-    ns pg_catalog.text, key pg_catalog.text, "timeout" pg_catalog.interval DEFAULT '0', ttl pg_catalog.interval DEFAULT NULL, owner pg_catalog.text DEFAULT NULL
+    ns pg_catalog.text, key pg_catalog.text, "timeout" once.duration DEFAULT '0', ttl once.duration DEFAULT NULL, owner pg_catalog.text DEFAULT NULL
 ) RETURNS pg_catalog.text
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'try_claim_once_wrapper';
-COMMENT ON FUNCTION try_claim_once(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.interval, pg_catalog.text) IS
-    '''won'', ''duplicate'', or ''in_progress'' when somebody''s transaction, which is open, still decides and the timeout is over (''0'': does not wait, NULL: waits as long as lock_timeout and statement_timeout allow). Then nothing was written, nothing is held and the transaction goes on. With a ttl the claim ends that long after it was made. A committed, unexpired claim with the same non-NULL owner answers ''won'' again and changes nothing; owner is a secret of the caller, at most 200 bytes, stored as a digest. At REPEATABLE READ ''duplicate'' is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for a NULL ns or key, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), a too long owner, a negative or infinite timeout and a ttl that is not positive and finite, 25006 in a read-only transaction.';
+COMMENT ON FUNCTION try_claim_once(pg_catalog.text, pg_catalog.text, once.duration, once.duration, pg_catalog.text) IS
+    '''won'', ''duplicate'', or ''in_progress'' when somebody''s transaction, which is open, still decides and the timeout is over (''0'': does not wait, NULL: waits as long as lock_timeout and statement_timeout allow). Then nothing was written, nothing is held and the transaction goes on. With a ttl the claim ends that long after it was made. A committed, unexpired claim with the same non-NULL owner answers ''won'' again and changes nothing; owner is a secret of the caller, at most 200 bytes, stored as a digest. At REPEATABLE READ ''duplicate'' is said though the claim is newer than the snapshot; at SERIALIZABLE that raises 40001. Errors: 22004 for a NULL ns or key, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes), a too long owner, a negative or infinite timeout and a ttl that is not positive and at most 10 years, 25006 in a read-only transaction.';
 
 CREATE FUNCTION is_claimed(ns pg_catalog.text, key pg_catalog.text) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000

@@ -29,24 +29,24 @@ DECLARE
     ];
     /* Functions of the schema that was chosen, for everybody. */
     application CONSTANT pg_catalog.text[] := ARRAY[
-        'begin_once(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.jsonb, pg_catalog.interval, pg_catalog.text)',
+        'begin_once(pg_catalog.text, pg_catalog.text, once.duration, pg_catalog.jsonb, once.duration, pg_catalog.text)',
         'claim_many(pg_catalog.text, pg_catalog.text[])',
         'claim_once(pg_catalog.text, pg_catalog."any")',
         'claim_once(pg_catalog.text, pg_catalog.anynonarray, pg_catalog.text)',
         'claim_once(pg_catalog.text, pg_catalog.text)',
         'claim_once(pg_catalog.text, pg_catalog.text, pg_catalog.anynonarray)',
         'claim_once(pg_catalog.text, pg_catalog.text[])',
-        'claim_once_per(pg_catalog.interval, pg_catalog.text, pg_catalog."any")',
-        'claim_once_per(pg_catalog.interval, pg_catalog.text, pg_catalog.anynonarray, pg_catalog.text)',
-        'claim_once_per(pg_catalog.interval, pg_catalog.text, pg_catalog.text)',
-        'claim_once_per(pg_catalog.interval, pg_catalog.text, pg_catalog.text, pg_catalog.anynonarray)',
-        'claim_once_per(pg_catalog.interval, pg_catalog.text, pg_catalog.text[])',
+        'claim_once_per(once.duration, pg_catalog.text, pg_catalog."any")',
+        'claim_once_per(once.duration, pg_catalog.text, pg_catalog.anynonarray, pg_catalog.text)',
+        'claim_once_per(once.duration, pg_catalog.text, pg_catalog.text)',
+        'claim_once_per(once.duration, pg_catalog.text, pg_catalog.text, pg_catalog.anynonarray)',
+        'claim_once_per(once.duration, pg_catalog.text, pg_catalog.text[])',
         'complete_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.jsonb)',
-        'fail_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.jsonb, pg_catalog.bool, pg_catalog.interval)',
+        'fail_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.jsonb, pg_catalog.bool, once.duration)',
         'fence_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8)',
-        'find_or_create(pg_catalog.anyelement, pg_catalog.jsonb, pg_catalog.jsonb, pg_catalog.bool, pg_catalog.interval)',
+        'find_or_create(pg_catalog.anyelement, pg_catalog.jsonb, pg_catalog.jsonb, pg_catalog.bool, once.duration)',
         'forget_once(pg_catalog.text, pg_catalog.text)',
-        'hold_lock(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.bool)',
+        'hold_lock(pg_catalog.text, pg_catalog.text, once.duration, pg_catalog.bool)',
         'is_claimed(pg_catalog.text, pg_catalog."any")',
         'is_claimed(pg_catalog.text, pg_catalog.anynonarray, pg_catalog.text)',
         'is_claimed(pg_catalog.text, pg_catalog.text)',
@@ -58,20 +58,20 @@ DECLARE
         'once_key(pg_catalog.text, pg_catalog.anynonarray)',
         'once_key(pg_catalog.text[])',
         'release_lock(pg_catalog.text, pg_catalog.text, pg_catalog.bool)',
-        'renew_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.interval)',
-        'try_claim_once(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.interval, pg_catalog.text)',
+        'renew_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8, once.duration)',
+        'try_claim_once(pg_catalog.text, pg_catalog.text, once.duration, once.duration, pg_catalog.text)',
         'unclaim(pg_catalog.text, pg_catalog."any")',
         'unclaim(pg_catalog.text, pg_catalog.anynonarray, pg_catalog.text)',
         'unclaim(pg_catalog.text, pg_catalog.text)',
         'unclaim(pg_catalog.text, pg_catalog.text, pg_catalog.anynonarray)',
         'unclaim(pg_catalog.text, pg_catalog.text[])',
-        'with_lock(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.bool)',
-        'with_locks(pg_catalog.text, pg_catalog.text[], pg_catalog.interval, pg_catalog.bool)',
-        'with_payment_lock(pg_catalog."any", pg_catalog."any", pg_catalog.interval, pg_catalog.jsonb)',
-        'with_payment_lock(pg_catalog.anynonarray, pg_catalog.text, pg_catalog.interval, pg_catalog.jsonb)',
-        'with_payment_lock(pg_catalog.text, pg_catalog.anynonarray, pg_catalog.interval, pg_catalog.jsonb)',
-        'with_payment_lock(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.jsonb)',
-        'with_row_lock(pg_catalog.anyelement, pg_catalog.jsonb, pg_catalog.jsonb, pg_catalog.interval)'
+        'with_lock(pg_catalog.text, pg_catalog.text, once.duration, pg_catalog.bool)',
+        'with_locks(pg_catalog.text, pg_catalog.text[], once.duration, pg_catalog.bool)',
+        'with_payment_lock(pg_catalog."any", pg_catalog."any", once.duration, pg_catalog.jsonb)',
+        'with_payment_lock(pg_catalog.anynonarray, pg_catalog.text, once.duration, pg_catalog.jsonb)',
+        'with_payment_lock(pg_catalog.text, pg_catalog.anynonarray, once.duration, pg_catalog.jsonb)',
+        'with_payment_lock(pg_catalog.text, pg_catalog.text, once.duration, pg_catalog.jsonb)',
+        'with_row_lock(pg_catalog.anyelement, pg_catalog.jsonb, pg_catalog.jsonb, once.duration)'
     ];
     /* Functions of schema once, for everybody. */
     looks CONSTANT pg_catalog.text[] := ARRAY[
@@ -87,7 +87,7 @@ DECLARE
         'once.may_use(pg_catalog.text)',
         'once.merge_duplicates(pg_catalog.regclass, pg_catalog.text[], pg_catalog.text, pg_catalog.bool, pg_catalog.text, pg_catalog.int4, pg_catalog.bool, pg_catalog.jsonb)',
         'once.purge(pg_catalog.text, pg_catalog.timestamptz, pg_catalog.int4, pg_catalog.bool)',
-        'once.row_lock(pg_catalog.anyelement, pg_catalog.text[], pg_catalog.jsonb, pg_catalog.interval, pg_catalog."any")',
+        'once.row_lock(pg_catalog.anyelement, pg_catalog.text[], pg_catalog.jsonb, once.duration, pg_catalog."any")',
         'once.visible_claims()',
         'once.visible_namespaces()',
         'once.visible_work()',
@@ -97,13 +97,17 @@ DECLARE
     ];
     /* For the owners of the extension and of the database. */
     administration CONSTANT pg_catalog.text[] := ARRAY[
-        'once.configure(pg_catalog.text, pg_catalog.interval, pg_catalog.regrole)',
+        'once.configure(pg_catalog.text, once.duration, pg_catalog.regrole)',
         'once.reset_stats(pg_catalog.text)',
         'once.sweep(pg_catalog.int4)',
         'once.unconfigure(pg_catalog.text)'
     ];
-    /* For nobody: triggers call them. */
+    /* For nobody: PostgreSQL calls them itself, as triggers and for a type. */
     internal CONSTANT pg_catalog.text[] := ARRAY[
+        'once.duration_in(pg_catalog.cstring, pg_catalog.oid, pg_catalog.int4)',
+        'once.duration_out(once.duration)',
+        'once.duration_recv(pg_catalog.internal, pg_catalog.oid, pg_catalog.int4)',
+        'once.duration_send(once.duration)',
         'once.namespace_changed()',
         'once.namespace_written()'
     ];
@@ -135,6 +139,8 @@ BEGIN
         SELECT c.relacl, c.relowner FROM pg_catalog.pg_class c
         WHERE c.oid OPERATOR(pg_catalog.=) ANY (relations::pg_catalog.regclass[]::pg_catalog.oid[])
         UNION ALL
+        SELECT t.typacl, t.typowner FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.=) 'once.duration'::pg_catalog.regtype::pg_catalog.oid
+        UNION ALL
         SELECT p.proacl, p.proowner FROM pg_catalog.pg_proc p
         WHERE p.oid OPERATOR(pg_catalog.=) ANY (functions::pg_catalog.regprocedure[]::pg_catalog.oid[])
     ) AS given (acl, owner), pg_catalog.aclexplode(given.acl) acl
@@ -144,8 +150,10 @@ BEGIN
     EXECUTE pg_catalog.concat('REVOKE ALL ON SCHEMA once FROM ', strangers, ' CASCADE');
     EXECUTE pg_catalog.concat('REVOKE ALL ON TABLE ', pg_catalog.array_to_string(relations, ', '), ' FROM ', strangers, ' CASCADE');
     EXECUTE pg_catalog.concat('REVOKE ALL ON FUNCTION ', pg_catalog.array_to_string(functions, ', '), ' FROM ', strangers, ' CASCADE');
+    EXECUTE pg_catalog.concat('REVOKE ALL ON TYPE once.duration FROM ', strangers, ' CASCADE');
 
     GRANT USAGE ON SCHEMA once TO PUBLIC;
+    GRANT USAGE ON TYPE once.duration TO PUBLIC;
     EXECUTE pg_catalog.concat('GRANT SELECT ON TABLE ', pg_catalog.array_to_string(views, ', '), ' TO PUBLIC');
     IF owner OPERATOR(pg_catalog.<>) pg_catalog.quote_ident(CURRENT_USER) THEN
         EXECUTE pg_catalog.concat('GRANT EXECUTE ON FUNCTION ', pg_catalog.array_to_string(everybody, ', '), ' TO ', owner, ' WITH GRANT OPTION');

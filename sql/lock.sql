@@ -1,19 +1,19 @@
-CREATE FUNCTION with_lock(ns pg_catalog.text, key pg_catalog.text, "timeout" pg_catalog.interval DEFAULT NULL, shared pg_catalog.bool DEFAULT false) RETURNS pg_catalog.bool
+CREATE FUNCTION with_lock(ns pg_catalog.text, key pg_catalog.text, "timeout" once.duration DEFAULT NULL, shared pg_catalog.bool DEFAULT false) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'with_lock_wrapper';
-COMMENT ON FUNCTION with_lock(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.bool) IS
+COMMENT ON FUNCTION with_lock(pg_catalog.text, pg_catalog.text, once.duration, pg_catalog.bool) IS
     'Takes the named lock (ns, key) until the transaction ends, or is rolled back to a savepoint before the call. True when it is held, false when it was not obtained within timeout (NULL: waits as long as lock_timeout and statement_timeout allow, ''0'': does not wait; more than 24 days counts as 24): then the transaction goes on, and nothing is held. With shared several may hold it at a time. At READ COMMITTED what the next statement reads is fresh; at REPEATABLE READ and SERIALIZABLE reads are as old as the snapshot. Works in read-only transactions. Errors: 22004 for NULL, 22023 for an empty or too long ns (128 bytes) or key (2000 bytes) or a negative or infinite timeout, 42501, 40P01, 25006 on a standby, 25000 in a parallel operation, 53200 when the lock table is full.';
 
-CREATE FUNCTION with_locks(ns pg_catalog.text, keys pg_catalog.text[], "timeout" pg_catalog.interval DEFAULT NULL, shared pg_catalog.bool DEFAULT false) RETURNS pg_catalog.bool
+CREATE FUNCTION with_locks(ns pg_catalog.text, keys pg_catalog.text[], "timeout" once.duration DEFAULT NULL, shared pg_catalog.bool DEFAULT false) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'with_locks_wrapper';
-COMMENT ON FUNCTION with_locks(pg_catalog.text, pg_catalog.text[], pg_catalog.interval, pg_catalog.bool) IS
+COMMENT ON FUNCTION with_locks(pg_catalog.text, pg_catalog.text[], once.duration, pg_catalog.bool) IS
     'Takes the named locks (ns, key) of all these keys as with_lock does, all or none: true when all are held, false when they were not all obtained within timeout; then none of this call is held. They are taken in one order, whatever the order of the array, so that transactions with one such call each cannot deadlock with one another. A key that stands in the array twice counts once; an empty array is true. Each key takes an entry of the shared lock table. Isolation is that of with_lock. Errors: those of with_lock, 22004 for NULL, also as an element, 22023 for an array of several dimensions, 54000 for more than 1,000 keys.';
 
-CREATE FUNCTION hold_lock(ns pg_catalog.text, key pg_catalog.text, "timeout" pg_catalog.interval DEFAULT NULL, shared pg_catalog.bool DEFAULT false) RETURNS pg_catalog.bool
+CREATE FUNCTION hold_lock(ns pg_catalog.text, key pg_catalog.text, "timeout" once.duration DEFAULT NULL, shared pg_catalog.bool DEFAULT false) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'hold_lock_wrapper';
-COMMENT ON FUNCTION hold_lock(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.bool) IS
+COMMENT ON FUNCTION hold_lock(pg_catalog.text, pg_catalog.text, once.duration, pg_catalog.bool) IS
     'Takes the named lock (ns, key) for the session: it stays, also after a rollback, until release_lock was called as often as hold_lock said true, or pg_advisory_unlock_all, DISCARD ALL or the end of the session. Not for connections that a pooler shares out by transaction: there use with_lock. Answers, timeout and errors are those of with_lock.';
 
 CREATE FUNCTION release_lock(ns pg_catalog.text, key pg_catalog.text, shared pg_catalog.bool DEFAULT false) RETURNS pg_catalog.bool

@@ -13,11 +13,11 @@ COMMENT ON COLUMN once.access_policy.allowed_role IS 'The role that, with its me
 
 SELECT pg_catalog.pg_extension_config_dump('once.access_policy', '');
 
-CREATE FUNCTION once.configure(ns pg_catalog.text, ttl pg_catalog.interval DEFAULT NULL, allowed_role pg_catalog.regrole DEFAULT NULL) RETURNS pg_catalog.bool
+CREATE FUNCTION once.configure(ns pg_catalog.text, ttl once.duration DEFAULT NULL, allowed_role pg_catalog.regrole DEFAULT NULL) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'configure_wrapper';
-COMMENT ON FUNCTION once.configure(pg_catalog.text, pg_catalog.interval, pg_catalog.regrole) IS
-    'Says how long claims of the namespace last and how long work that is over is remembered (ttl), and which role with its members may use it (allowed_role). Always true. NULL leaves that part as it is. Counts as of commit, for all calls that begin later. A role that is dropped leaves the namespace closed. For the owner of the extension or of the database. Errors: 22004 for a NULL ns, 22023 for an empty or too long ns (128 bytes), a ttl that is not positive and finite, or a role that does not exist, 42501, 25006 in a read-only transaction.';
+COMMENT ON FUNCTION once.configure(pg_catalog.text, once.duration, pg_catalog.regrole) IS
+    'Says how long claims of the namespace last and how long work that is over is remembered (ttl), and which role with its members may use it (allowed_role). Always true. NULL leaves that part as it is. Counts as of commit, for all calls that begin later. A role that is dropped leaves the namespace closed. For the owner of the extension or of the database. Errors: 22004 for a NULL ns, 22023 for an empty or too long ns (128 bytes), a ttl that is not positive and at most 10 years, or a role that does not exist, 42501, 25006 in a read-only transaction.';
 
 CREATE FUNCTION once.unconfigure(ns pg_catalog.text) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000

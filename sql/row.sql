@@ -1,28 +1,28 @@
 CREATE FUNCTION with_row_lock(
-    target pg_catalog.anyelement, key pg_catalog.jsonb, defaults pg_catalog.jsonb DEFAULT '{}', "timeout" pg_catalog.interval DEFAULT NULL
+    target pg_catalog.anyelement, key pg_catalog.jsonb, defaults pg_catalog.jsonb DEFAULT '{}', "timeout" once.duration DEFAULT NULL
 ) RETURNS SETOF pg_catalog.anyelement
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'with_row_lock_wrapper';
-COMMENT ON FUNCTION with_row_lock(pg_catalog.anyelement, pg_catalog.jsonb, pg_catalog.jsonb, pg_catalog.interval) IS
+COMMENT ON FUNCTION with_row_lock(pg_catalog.anyelement, pg_catalog.jsonb, pg_catalog.jsonb, once.duration) IS
     'Takes the turn at the one row of the table that has this key, finds or creates it, locks it FOR NO KEY UPDATE until commit and returns it; no row when the timeout is over (NULL: waits as long as lock_timeout and statement_timeout allow, ''0'': does not wait). defaults are used only when the row is created. Runs with the rights of the caller. At REPEATABLE READ and SERIALIZABLE a row created or changed after the snapshot raises 40001. Errors: 22004, 22023 for a malformed key, 42703, 42809 where the target is no table, 21000 for several rows, 42501, 55000 where a trigger or rule keeps the row out; those of the table''s own constraints and triggers arrive whole.';
 
 CREATE FUNCTION find_or_create(
     target pg_catalog.anyelement, key pg_catalog.jsonb, defaults pg_catalog.jsonb DEFAULT '{}', lock pg_catalog.bool DEFAULT false,
-    "timeout" pg_catalog.interval DEFAULT NULL, OUT created pg_catalog.bool, OUT entity pg_catalog.anyelement
+    "timeout" once.duration DEFAULT NULL, OUT created pg_catalog.bool, OUT entity pg_catalog.anyelement
 ) RETURNS SETOF pg_catalog.record
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'find_or_create_wrapper';
-COMMENT ON FUNCTION find_or_create(pg_catalog.anyelement, pg_catalog.jsonb, pg_catalog.jsonb, pg_catalog.bool, pg_catalog.interval) IS
+COMMENT ON FUNCTION find_or_create(pg_catalog.anyelement, pg_catalog.jsonb, pg_catalog.jsonb, pg_catalog.bool, once.duration) IS
     'Finds the one row of the table that has this key without locking or writing anything; creates it, in turns, when there is none. With lock it is locked as with_row_lock does. No row when the timeout is over. Runs with the rights of the caller. Isolation and errors are those of with_row_lock.';
 
 /* What the functions of define_row_lock call. Nobody but this script creates in schema once, so no other function
    fits such a call better. */
 CREATE FUNCTION once.row_lock(
-    target pg_catalog.anyelement, key_columns pg_catalog.text[], defaults pg_catalog.jsonb, "timeout" pg_catalog.interval, VARIADIC key pg_catalog."any"
+    target pg_catalog.anyelement, key_columns pg_catalog.text[], defaults pg_catalog.jsonb, "timeout" once.duration, VARIADIC key pg_catalog."any"
 ) RETURNS SETOF pg_catalog.anyelement
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'row_lock_wrapper';
-COMMENT ON FUNCTION once.row_lock(pg_catalog.anyelement, pg_catalog.text[], pg_catalog.jsonb, pg_catalog.interval, pg_catalog."any") IS
+COMMENT ON FUNCTION once.row_lock(pg_catalog.anyelement, pg_catalog.text[], pg_catalog.jsonb, once.duration, pg_catalog."any") IS
     'with_row_lock with the columns of the key by name and their values one by one, for the functions that once.define_row_lock makes.';
 
 CREATE FUNCTION once.define_row_lock(

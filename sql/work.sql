@@ -58,19 +58,19 @@ SELECT pg_catalog.pg_extension_config_dump('once.work_record', '');
 SELECT pg_catalog.pg_extension_config_dump('once.work_floor', '');
 
 CREATE FUNCTION begin_once(
-    ns pg_catalog.text, key pg_catalog.text, lease pg_catalog.interval DEFAULT '1 minute', request pg_catalog.jsonb DEFAULT NULL, wait pg_catalog.interval DEFAULT '0',
+    ns pg_catalog.text, key pg_catalog.text, lease once.duration DEFAULT '1 minute', request pg_catalog.jsonb DEFAULT NULL, wait once.duration DEFAULT '0',
     worker pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (outcome pg_catalog.text, token pg_catalog.int8, attempt pg_catalog.int4, result pg_catalog.jsonb, lease_until pg_catalog.timestamptz)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'begin_once_wrapper';
-COMMENT ON FUNCTION begin_once(pg_catalog.text, pg_catalog.text, pg_catalog.interval, pg_catalog.jsonb, pg_catalog.interval, pg_catalog.text) IS
-    'Begins work under a lease. One row. outcome run: do the work, token fences it; result is the error with which the attempt before gave the work back, {} where it gave none, and NULL where nothing is known of its effects, because its lease ran out or its worker asks again; done: result is what was completed; failed: failed for good, result is the error; in_progress: somebody''s lease runs until lease_until (NULL while a transaction that decides is open); mismatch: begun with another request, comes before all others. Sleeps up to wait, at most 1 minute, while it is in progress. worker (at most 200 bytes, shown in once.work) names the process that asks: the same name whose token is current is answered run again, with the same token, a new lease and an attempt more, once no fence of that token is open. A token fences workers of different names only. Call it in autocommit: others see the lease at COMMIT. Reads the newest committed state at every isolation level. Errors: 22004 for NULL, 22023 for a lease that is not positive and finite a wait that is negative or infinite or a too long worker, 54000 for a request over 100 MB, 42501, 25006 in a read-only transaction, 40001.';
+COMMENT ON FUNCTION begin_once(pg_catalog.text, pg_catalog.text, once.duration, pg_catalog.jsonb, once.duration, pg_catalog.text) IS
+    'Begins work under a lease. One row. outcome run: do the work, token fences it; result is the error with which the attempt before gave the work back, {} where it gave none, and NULL where nothing is known of its effects, because its lease ran out or its worker asks again; done: result is what was completed; failed: failed for good, result is the error; in_progress: somebody''s lease runs until lease_until (NULL while a transaction that decides is open); mismatch: begun with another request, comes before all others. Sleeps up to wait, at most 1 minute, while it is in progress. worker (at most 200 bytes, shown in once.work) names the process that asks: the same name whose token is current is answered run again, with the same token, a new lease and an attempt more, once no fence of that token is open. A token fences workers of different names only. Call it in autocommit: others see the lease at COMMIT. Reads the newest committed state at every isolation level. Errors: 22004 for NULL, 22023 for a lease that is not positive and at most 10 years a wait that is negative or infinite or a too long worker, 54000 for a request over 100 MB, 42501, 25006 in a read-only transaction, 40001.';
 
-CREATE FUNCTION renew_once(ns pg_catalog.text, key pg_catalog.text, token pg_catalog.int8, lease pg_catalog.interval DEFAULT '1 minute') RETURNS pg_catalog.timestamptz
+CREATE FUNCTION renew_once(ns pg_catalog.text, key pg_catalog.text, token pg_catalog.int8, lease once.duration DEFAULT '1 minute') RETURNS pg_catalog.timestamptz
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'renew_once_wrapper';
-COMMENT ON FUNCTION renew_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.interval) IS
-    'Lets the lease end after this much time from now, and answers when that is. Also after its end, as long as nobody has taken the work over. Waits for an open transaction that changes the work. Errors: 55000 (lease lost) for a token that is not current, 22004, 22023 for a lease that is not positive and finite, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
+COMMENT ON FUNCTION renew_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8, once.duration) IS
+    'Lets the lease end after this much time from now, and answers when that is. Also after its end, as long as nobody has taken the work over. Waits for an open transaction that changes the work. Errors: 55000 (lease lost) for a token that is not current, 22004, 22023 for a lease that is not positive and at most 10 years, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
 
 CREATE FUNCTION complete_once(ns pg_catalog.text, key pg_catalog.text, token pg_catalog.int8, result pg_catalog.jsonb DEFAULT NULL) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
@@ -79,11 +79,11 @@ COMMENT ON FUNCTION complete_once(pg_catalog.text, pg_catalog.text, pg_catalog.i
     'Stores the result, which every later begin_once is told. True the first time, false if this token has completed the work already: the first result stays. Waits for an open transaction that changes the work. Errors: 55000 (lease lost) for a token that is not current, 22004, 54000 for a result over 100 MB, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
 
 CREATE FUNCTION fail_once(
-    ns pg_catalog.text, key pg_catalog.text, token pg_catalog.int8, error pg_catalog.jsonb DEFAULT NULL, retry pg_catalog.bool DEFAULT true, retry_after pg_catalog.interval DEFAULT NULL
+    ns pg_catalog.text, key pg_catalog.text, token pg_catalog.int8, error pg_catalog.jsonb DEFAULT NULL, retry pg_catalog.bool DEFAULT true, retry_after once.duration DEFAULT NULL
 ) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'fail_once_wrapper';
-COMMENT ON FUNCTION fail_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.jsonb, pg_catalog.bool, pg_catalog.interval) IS
+COMMENT ON FUNCTION fail_once(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.jsonb, pg_catalog.bool, once.duration) IS
     'With retry gives the work back, to be run again, not before retry_after is over; without retry ends it as failed, and every later begin_once is told the error. True. Waits for an open transaction that changes the work. Errors: 55000 (lease lost) for a token that is not current, 22004, 22023 for a retry_after that is negative or infinite, 54000 for an error over 100 MB, 42501, 25006 in a read-only transaction; at REPEATABLE READ and SERIALIZABLE 40001 where it had to wait.';
 
 CREATE FUNCTION fence_once(ns pg_catalog.text, key pg_catalog.text, token pg_catalog.int8) RETURNS pg_catalog.bool

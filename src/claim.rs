@@ -10,6 +10,7 @@ use pgrx::iter::SetOfIterator;
 use pgrx::pg_extern;
 
 use crate::digest;
+use crate::duration;
 use crate::error::Error;
 use crate::key::{self, Name};
 use crate::pg::call::Interval;
@@ -294,9 +295,9 @@ fn times(period: Option<Interval>) -> Result<(i64, Option<i64>), Error> {
     let Some(period) = period else {
         return Ok((now, None));
     };
-    match session::after(now, period)? {
-        Some(expiry) if expiry > now && expiry < i64::MAX => Ok((now, Some(expiry))),
-        _ => Err(Error::PeriodOutOfRange),
+    match duration::end(now, period)? {
+        Some(expiry) => Ok((now, Some(expiry))),
+        None => Err(Error::PeriodOutOfRange),
     }
 }
 

@@ -53,6 +53,10 @@ pub enum Error {
     },
     /// The token is not the current one.
     LeaseLost,
+    /// An interval is one number, which says no unit.
+    DurationWithoutUnit {
+        given: Option<String>,
+    },
     LeaseOutOfRange,
     MaxRowsNegative,
     /// The caller is neither an administrator nor of the role that the namespace is kept for.
@@ -456,9 +460,17 @@ impl Error {
                     .into(),
             )
             .hint("Write no effect. begin_once tells what has become of the work."),
+            Self::DurationWithoutUnit { given } => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                &format!(
+                    "an interval needs a unit{}",
+                    given.map_or(String::new(), |given| format!(": \"{}\"", given.trim()))
+                ),
+            )
+            .hint(&crate::duration::HINT.to_string_lossy()),
             Self::LeaseOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
-                "lease must be positive and finite, and end within the range of timestamps",
+                "lease must be positive and at most 10 years",
             ),
             Self::MaxRowsNegative => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
@@ -502,7 +514,7 @@ impl Error {
             .detail(format!("It has {bytes} bytes.")),
             Self::PeriodOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
-                "period must be positive and finite, and end within the range of timestamps",
+                "period must be positive and at most 10 years",
             ),
             Self::RetryAfterOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
@@ -511,7 +523,7 @@ impl Error {
             Self::RoleMissing => plain(ERRCODE_INVALID_PARAMETER_VALUE, "allowed_role does not exist"),
             Self::TtlOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
-                "ttl must be positive and finite, and end within the range of timestamps",
+                "ttl must be positive and at most 10 years",
             ),
             Self::TokensExhausted { last } => plain(
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -522,7 +534,7 @@ impl Error {
             Self::TtlInvalid { ns } => plain(
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 &format!(
-                    "the configured ttl of namespace {} is not positive and finite",
+                    "the configured ttl of namespace {} is not positive and at most 10 years",
                     ns.map_or("(not valid text)".into(), |ns| format!("\"{ns}\""))
                 ),
             )

@@ -17,7 +17,8 @@
 //! - [`worker`]: the background worker that sweeps; [`check`]: `once.check`
 //! - [`payment`]: `with_payment_lock`, the row functions for the payments table
 //!
-//! Rules that features share: [`policy`], what is configured for a namespace; [`timeout`].
+//! Rules that features share: [`policy`], what is configured for a namespace; [`timeout`]; [`duration`], how
+//! intervals are given.
 //! Pure rules, which know nothing of PostgreSQL: [`digest`], [`storage_key`], `work::lifecycle`, `key::encoding`, `key::instant`.
 //!
 //! [`error`] is the one way to raise. [`pg`] is the fence: all `unsafe` is there. The SQL
@@ -29,6 +30,7 @@ mod check;
 mod claim;
 mod digest;
 mod duplicate;
+mod duration;
 mod error;
 mod key;
 mod lock;
@@ -49,7 +51,12 @@ mod worker;
 pgrx::pg_module_magic!(name, version);
 
 pgrx::extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
-pgrx::extension_sql_file!("../sql/key.sql", name = "key", requires = ["schema"]);
+pgrx::extension_sql_file!(
+    "../sql/duration.sql",
+    name = "duration",
+    requires = ["schema"]
+);
+pgrx::extension_sql_file!("../sql/key.sql", name = "key", requires = ["duration"]);
 pgrx::extension_sql_file!(
     "../sql/namespace.sql",
     name = "namespace",

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 use crate::digest;
+use crate::duration;
 use crate::error::Error;
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, attempt};
@@ -83,12 +84,9 @@ fn extension_owner() -> Result<Option<Role>, Error> {
     spi::run(OWNER, &[], View::Isolated, |rows| Ok(rows.role(0, 0)?))
 }
 
-/// Whether a ttl is positive and finite, and what is made now with it ends within the range of
-/// timestamps.
+/// Whether a ttl is positive and at most 10 years.
 pub fn is_valid_ttl(ttl: Interval) -> Result<bool, Error> {
-    let now = session::now();
-    let end = session::after(now, ttl)?;
-    Ok(end.is_some_and(|end| end > now && end < i64::MAX))
+    Ok(duration::end(session::now(), ttl)?.is_some())
 }
 
 /// The namespaces that are kept for roles which do not include `current_user`.

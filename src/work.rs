@@ -11,6 +11,7 @@ use pgrx::datum::AnyElement;
 use pgrx::pg_extern;
 
 use crate::digest;
+use crate::duration;
 use crate::error::Error;
 use crate::key::{self, Name};
 use crate::pg::call::Interval;
@@ -198,10 +199,7 @@ fn lease(call: Call, index: usize) -> Result<Interval, Error> {
 }
 
 fn lease_end(now: i64, lease: Interval) -> Result<i64, Error> {
-    match session::after(now, lease)? {
-        Some(end) if end > now && end < i64::MAX => Ok(end),
-        _ => Err(Error::LeaseOutOfRange),
-    }
+    duration::end(now, lease)?.ok_or(Error::LeaseOutOfRange)
 }
 
 /// When work that is given back now may be run again.

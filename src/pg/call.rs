@@ -1,6 +1,6 @@
 //! The arguments of the SQL call in progress.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
 use std::ptr;
 
@@ -15,8 +15,8 @@ use super::array::items;
 use super::guard::{Raised, guard};
 use super::refusal::{Expected, types};
 use super::role::Role;
-use super::value::{Value, plain};
-use super::{raw, text};
+use super::value::{Kind, Value, plain};
+use super::{catalog, raw, text};
 
 /// The call that PostgreSQL is making, with arguments of any type.
 #[derive(Clone, Copy)]
@@ -167,10 +167,31 @@ impl<'fcx> Call<'fcx> {
         }
     }
 
+    /// An argument of type interval or `once.duration`, which is stored alike.
     pub fn interval(self, index: usize) -> Result<Option<Interval>, Raised> {
-        let datum = self.datum(index, types::INTERVAL)?;
+        let datum = match self.present(index) {
+            Some(datum) if catalog::is_duration(self.kind(index)?)? => Some(datum),
+            Some(_) => self.datum(index, types::INTERVAL)?,
+            None => None,
+        };
         // SAFETY: the argument is an interval, which is passed by reference.
         Ok(datum.map(|datum| unsafe { *datum.cast_mut_ptr::<pg_sys::Interval>() }.into()))
+    }
+
+    pub fn c_string(self, index: usize) -> Result<Option<&'fcx CStr>, Raised> {
+        let datum = self.datum(index, types::CSTRING)?;
+        // SAFETY: the argument is a C string, and lives as long as the call.
+        Ok(datum.map(|datum| unsafe { CStr::from_ptr(datum.cast_mut_ptr()) }))
+    }
+
+    /// The interval that a C string is read as.
+    pub fn parsed_interval(self, index: usize) -> Result<Value<'static>, Raised> {
+        let kind = Kind::of(pg_sys::INTERVALOID, -1)?;
+        match self.c_string(index)? {
+            // SAFETY: it is a C string.
+            Some(text) => unsafe { Value::parse_c(text.as_ptr(), kind) },
+            None => Ok(Value::null(kind)),
+        }
     }
 
     /// A bigint argument.
@@ -323,8 +344,13 @@ impl<'fcx> Call<'fcx> {
         if !expected.is(kind) && !expected.is(text::base_type(kind)?) {
             return Err(expected.not_argument(index, kind));
         }
+        Ok(self.present(index))
+    }
+
+    /// The argument, where it is not NULL.
+    fn present(self, index: usize) -> Option<Datum> {
         let argument = self.argument(index);
-        Ok((!argument.isnull).then_some(argument.value))
+        (!argument.isnull).then_some(argument.value)
     }
 
     fn argument(self, index: usize) -> pg_sys::NullableDatum {

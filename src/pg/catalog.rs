@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_int};
 
-use pgrx::pg_sys::SysCacheIdentifier::{AUTHOID, NAMESPACEOID, PROCOID};
+use pgrx::pg_sys::SysCacheIdentifier::{AUTHOID, NAMESPACEOID, PROCOID, TYPEOID};
 use pgrx::pg_sys::{self, Datum, Oid, SysCacheIdentifier};
 
 use super::guard::{Raised, guard};
@@ -45,6 +45,21 @@ pub(super) fn is_administrator(extension: Oid, role: Oid) -> Result<bool, Raised
             is_one
         })
     }
+}
+
+/// Whether the type is `once.duration`.
+pub(super) fn is_duration(kind: Oid) -> Result<bool, Raised> {
+    // SAFETY: rows of this cache are such; a name ends with NUL.
+    let schema = unsafe {
+        read(TYPEOID, kind, |row: &pg_sys::FormData_pg_type| {
+            let name = CStr::from_ptr(row.typname.data.as_ptr());
+            (name == c"duration").then_some(row.typnamespace)
+        })
+    }?;
+    Ok(match schema.flatten() {
+        Some(schema) => schema_once()? == Some(schema),
+        None => false,
+    })
 }
 
 pub(super) fn owner_of_schema(schema: Oid) -> Result<Option<Oid>, Raised> {

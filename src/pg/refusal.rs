@@ -77,6 +77,7 @@ pub(super) mod types {
         BOOLEAN = BOOLOID "boolean";
         CHAR = CHAROID "\"char\"";
         INTEGER = INT4OID "integer";
+        CSTRING = CSTRINGOID "cstring";
         INTERVAL = INTERVALOID "interval";
         JSONB = JSONBOID "jsonb";
         REGCLASS = REGCLASSOID "regclass";

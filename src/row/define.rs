@@ -64,10 +64,14 @@ fn define(
     let name = full_name(name)?;
     let function = Function::new(table, columns, condition)?;
     let row = &table.name;
-    let signature = format!(
-        "{name}({}, pg_catalog.interval, pg_catalog.jsonb)",
-        function.key_types
-    );
+    let key_types = &function.key_types;
+    let signature = |timeout| format!("{name}({key_types}, {timeout}, pg_catalog.jsonb)");
+    // Calls of two that differ in this type alone would be ambiguous.
+    let alike = signature("pg_catalog.interval");
+    if !matches!(function.look(&alike, row)?, (_, Existing::None)) {
+        return Err(Error::FunctionExists { function: alike });
+    }
+    let signature = signature("once.duration");
     let create = match function.existing(&signature, row)? {
         Existing::None => "CREATE",
         Existing::Made { alike: true } => "CREATE OR REPLACE",
@@ -141,7 +145,7 @@ impl Function {
             values.push(format!("{}::{kind}", constant(value)?));
         }
         let (timeout, defaults) = (apart("timeout", columns), apart("defaults", columns));
-        parameters.push(format!("\"{timeout}\" pg_catalog.interval DEFAULT NULL"));
+        parameters.push(format!("\"{timeout}\" once.duration DEFAULT NULL"));
         parameters.push(format!(
             "\"{defaults}\" pg_catalog.jsonb DEFAULT '{{}}'::pg_catalog.jsonb"
         ));

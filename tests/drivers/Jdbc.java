@@ -1,5 +1,5 @@
 // JDBC: String is sent as varchar, Integer and Long as int4 and int8. For jsonb a String needs ::jsonb
-// or Types.OTHER (no type), for interval ::interval or PGInterval.
+// or Types.OTHER (no type), an interval is a String or a PGInterval.
 
 import java.math.BigDecimal;
 import java.sql.Connection;
@@ -91,7 +91,8 @@ public class Jdbc {
         check("the same key in SQL", false, first("SELECT claim_once('all', 4711, 'org/repo')"));
         check("period as PGInterval", true, first("SELECT claim_once_per(?, ?, ?)", new PGInterval("1 hour"), "period", "PGInterval"));
         check("period as ::interval", true, first("SELECT claim_once_per(?::interval, ?, ?)", "1 hour", "period", "text"));
-        check("period as a String is varchar", "42883", first("SELECT claim_once_per(?, ?, ?)", "1 hour", "period", "String"));
+        check("period as a String", true, first("SELECT claim_once_per(?, ?, ?)", "1 hour", "period", "String"));
+        check("a number without a unit", "22023", first("SELECT claim_once_per(?, ?, ?)", "3600", "period", "number"));
 
         check("three parts, all with a type", true, first("SELECT claim_once('three', ?, ?, ?)", 4711, "org/repo", "linux"));
         Object[] mixed = {4711, new Untyped("org/repo"), new Untyped("linux")};

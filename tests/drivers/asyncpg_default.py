@@ -52,7 +52,10 @@ async def main():
     check("namespace as a parameter", True, await first("SELECT claim_once($1, $2, $3)", "all", "4711", "org/repo"))
     check("the same key in SQL", False, await first("SELECT claim_once('all', 4711, 'org/repo')"))
     per = "SELECT claim_once_per($1, $2, $3)"
-    check("period as timedelta", True, await first(per, timedelta(hours=1), "period", "timedelta"))
+    check("period as text", True, await first(per, "1 hour", "period", "text"))
+    check("a number without a unit", "22023", await first(per, "3600", "period", "number"))
+    per = "SELECT claim_once_per($1::interval, $2, $3)"
+    check("period as timedelta::interval", True, await first(per, timedelta(hours=1), "period", "timedelta"))
     two = "SELECT claim_once('two', $1, $2)"
     check("asyncpg itself refuses a bare number", "22000", await first(two, 4711, "org/repo"))
 
@@ -68,7 +71,7 @@ async def main():
     check("with_payment_lock(str(number), text) first", True, await first(created, "7", "A"))
     numbered = "SELECT created FROM with_payment_lock($1::bigint, $2)"
     check("with_payment_lock(number::bigint, text) again", False, await first(numbered, 7, "A"))
-    timed = "SELECT created FROM with_payment_lock($1, $2, $3)"
+    timed = "SELECT created FROM with_payment_lock($1, $2, $3::interval)"
     check("with_payment_lock(timeout)", False, await first(timed, "7", "A", timedelta(seconds=1)))
     await db.execute("SET pg_once.payment_table = 'payments_of_named_services'")
     check("with_payment_lock(text, text)", True, await first(created, "card", "A"))
@@ -78,7 +81,7 @@ async def main():
     row = "SELECT amount FROM with_row_lock(NULL::payments, $1, $2)"
     check("with_row_lock(json), amount", Decimal("12.30"), await first(row, key, defaults))
     check("with_row_lock(key)", 8, await first("SELECT service_id FROM with_row_lock(NULL::payments, $1)", key))
-    timed = "SELECT service_id FROM with_row_lock(NULL::payments, $1, timeout => $2)"
+    timed = "SELECT service_id FROM with_row_lock(NULL::payments, $1, timeout => $2::interval)"
     check("with_row_lock(timeout)", 8, await first(timed, key, timedelta(seconds=1)))
 
     dune = json.dumps({"title": "Dune", "author": "Frank Herbert"})
@@ -86,7 +89,7 @@ async def main():
     price = Decimal("9.90")
     check("find_or_create(json) first", (True, "Dune", price), await first(book, dune, json.dumps({"price": "9.90"})))
     check("find_or_create(json) again", (False, "Dune", price), await first(book, dune, "{}"))
-    locked = "SELECT created FROM find_or_create(NULL::books, $1, lock => $2, timeout => $3)"
+    locked = "SELECT created FROM find_or_create(NULL::books, $1, lock => $2, timeout => $3::interval)"
     check("find_or_create(lock, timeout)", False, await first(locked, dune, True, timedelta(seconds=1)))
     await db.close()
 

@@ -50,6 +50,7 @@ SELECT pg_temp.raised($$ SELECT claim_once_per('-1 month', 'period', 'a') $$);
 SELECT pg_temp.raised($$ SELECT claim_once_per('1 day -25 hours', 'period', 'a') $$);
 SELECT pg_temp.raised($$ SELECT claim_once_per('300000 years', 'period', 'a') $$);
 SELECT pg_temp.raised($$ SELECT claim_once_per('178000000 years', 'period', 'a') $$);
+SELECT pg_temp.raised($$ SELECT claim_once_per('10 years 1 hour', 'period', 'a') $$);
 SELECT pg_temp.raised($$ SELECT claim_once_per(make_interval(days => 2147483647), 'period', 'a') $$);
 SELECT pg_temp.raised($$ SELECT claim_once_per('1 hour', NULL, 'a') $$);
 SELECT pg_temp.raised($$ SELECT claim_once_per('1 hour', 'period', NULL) $$);
@@ -61,6 +62,6 @@ SELECT pg_temp.raised($$ SELECT claim_once_per('1 hour', 'period', repeat('k', 2
 -- It is looked at first, also when the claim stands.
 SELECT pg_temp.raised($$ SELECT claim_once_per('0', 'period', 'ever') $$);
 SELECT is_claimed('period', 'a');
-SELECT claim_once_per('1 day -23 hours', 'period', 'mixed signs'), claim_once_per('200000 years', 'period', 'very long');
+SELECT claim_once_per('1 day -23 hours', 'period', 'mixed signs'), claim_once_per('10 years', 'period', 'very long');
 
 DELETE FROM once.claim;

@@ -84,11 +84,13 @@ const CALLS: &[&str] = &[
     "fence_once('shut', 'w', 1)",
     "forget_once('shut', 'w')",
     "with_lock('shut', 'l')",
+    "with_locks('shut', '{l,n}')",
     "hold_lock('shut', 'l')",
     "release_lock('shut', 'l')",
     "once.lock_hash('shut', 'l')",
     "once.claims_of('shut')",
     "once.work_of('shut')",
+    "once.purge('shut', unfinished => true)",
 ];
 
 /// Those that only an administrator may call, and the one that answers who may.

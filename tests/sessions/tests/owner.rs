@@ -71,6 +71,14 @@ fn planted_tables_are_an_error() {
             mallory.run(&format!("DECLARE c CURSOR FOR SELECT {call}"));
             mallory.run("DROP EXTENSION pg_once");
             mallory.run(PLANTED);
+            // An interval is of a type that is gone too.
+            let has_interval = ["1 s", "try_claim_once", "begin_once"];
+            if has_interval.iter().any(|part| call.contains(part)) {
+                let error = mallory.refused("FETCH 1 FROM c", "42704");
+                assert_eq!(error.message(), "a type was dropped while it was used");
+                mallory.rollback();
+                continue;
+            }
             let error = mallory.refused("FETCH 1 FROM c", "55000");
             assert!(
                 error.message().starts_with("table once.")
