@@ -718,7 +718,8 @@ impl<'a> Client<'a> {
                     let said = format!("{code} {}", error.message());
                     let expected = EXPECTED.contains(&code)
                         || self.allowed.iter().any(|of| said.starts_with(of));
-                    let of_scrap = !said.starts_with(DROPPED) || sql.contains(SCRAP);
+                    let is_dropped = DROPPED.iter().any(|of| said.starts_with(of));
+                    let of_scrap = !is_dropped || sql.contains(SCRAP);
                     assert!(expected && of_scrap, "{failure:?}: {sql}");
                     Broken::Refused
                 }

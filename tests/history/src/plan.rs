@@ -17,7 +17,10 @@ pub const SCRAP: &str = "scrap";
 
 /// What core says of `NULL::scrap` where the table is dropped while it looks at the type: that is before
 /// it calls a function of the extension, which is why there it is no fault.
-pub const DROPPED: &str = "XX000 could not open relation with OID";
+pub const DROPPED: [&str; 2] = [
+    "XX000 could not open relation with OID",
+    "XX000 cache lookup failed for type",
+];
 
 /// A statement that needs 900 MB.
 pub const GORGE: &str = "SELECT length(repeat('x', 900000000))";

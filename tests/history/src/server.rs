@@ -201,7 +201,7 @@ mod tests {
                    2026-11-21 13:00:00.000 UTC [7] 01000 WARNING:  relcache reference leak\n\
                    2026-11-21 13:00:00.000 UTC [1] 00000 LOG:  server process was terminated by signal 11\n\
                    2026-11-21 13:00:00.000 UTC [1] 00000 LOG:  server process was terminated by signal 9";
-        let odd = odd_lines(log, &["40001", DROPPED], &["terminated by signal 9"]);
+        let odd = odd_lines(log, &["40001", DROPPED[0]], &["terminated by signal 9"]);
         assert_eq!(odd.len(), 3, "{odd:#?}");
     }
 }

@@ -19,7 +19,8 @@ const MAINTAINED: Terms = Terms {
         "42703",
         "42704",
         "42P07",
-        DROPPED,
+        DROPPED[0],
+        DROPPED[1],
     ],
     ..Terms::USUAL
 };
