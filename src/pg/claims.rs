@@ -266,10 +266,12 @@ impl<'t> Claims<'t> {
                 }
             })
         }?;
-        match found {
-            Some(found) => Ok(found),
-            None => self.scan(name),
-        }
+        let found = match found {
+            Some(found) => found,
+            None => self.scan(name)?,
+        };
+        injection_point::reach(Point::Probe)?;
+        Ok(found)
     }
 
     /// What is true of the name, by a scan of the index: however many entries there are.
@@ -304,7 +306,6 @@ impl<'t> Claims<'t> {
             })
         }?;
         self.cursor.scan = kept;
-        injection_point::reach(Point::Probe)?;
         Ok(found)
     }
 

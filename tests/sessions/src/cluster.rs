@@ -2,7 +2,7 @@
 //! owner, and fresh databases in it.
 
 use crate::server::{Server, bin_of_the_environment};
-use crate::session::Session;
+use crate::session::{Failure, Session};
 use postgres::Config;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -304,6 +304,11 @@ impl Cluster {
 
     pub fn connect(&self, database: &str) -> Session {
         self.connect_as("postgres", database)
+    }
+
+    /// The same of a server that may be ending just now.
+    pub fn try_connect(&self, database: &str) -> Result<Session, Failure> {
+        Session::open(self.address("postgres", database))
     }
 
     pub fn connect_as(&self, role: &str, database: &str) -> Session {

@@ -29,7 +29,8 @@ pub fn backend_killed(scale: &Scale) -> Ending {
                 random.usize(..8)
             );
             // Somebody else may be ending the server just now.
-            let victim = scene.cluster.connect("postgres").try_run(&victim);
+            let session = scene.cluster.try_connect("postgres");
+            let victim = session.and_then(|mut session| session.try_run(&victim));
             if let Ok(rows) = victim
                 && let Some(row) = rows.first()
                 && let Some(pid) = &row[0]
