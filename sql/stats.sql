@@ -21,8 +21,8 @@ COMMENT ON COLUMN once.stats.takeovers IS 'Work told to run after somebody''s le
 COMMENT ON COLUMN once.stats.mismatches IS 'Work begun with another request';
 COMMENT ON COLUMN once.stats.swept IS 'Claims and work removed by sweeps';
 
-CREATE FUNCTION once.reset_stats(ns pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.void
+CREATE FUNCTION once.reset_stats(ns pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.bool
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
     AS 'MODULE_PATHNAME', 'reset_stats_wrapper';
 COMMENT ON FUNCTION once.reset_stats(pg_catalog.text) IS
-    'Sets the counters of once.stats back to zero: of one namespace, or with NULL of all namespaces of this database. At once, whether or not the transaction commits. For the owner of the extension or of the database. Errors: 22023 for an empty or too long ns (128 bytes), 42501.';
+    'Always true. Sets the counters of once.stats back to zero: of one namespace, or with NULL of all namespaces of this database. At once, whether or not the transaction commits. For the owner of the extension or of the database. Errors: 22023 for an empty or too long ns (128 bytes), 42501.';

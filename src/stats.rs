@@ -19,8 +19,9 @@ fn counters(call: Call) -> Result<(), ErrorReport> {
 }
 
 #[pg_extern(sql = false)]
-fn reset_stats(call: Call) -> Result<(), ErrorReport> {
-    Ok(reset(call)?)
+fn reset_stats(call: Call) -> Result<bool, ErrorReport> {
+    reset(call)?;
+    Ok(true)
 }
 
 /// What a call was told.

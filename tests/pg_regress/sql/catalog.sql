@@ -18,6 +18,14 @@ CREATE TEMPORARY VIEW function AS
 -- What applications call: arguments and results.
 SELECT proname COLLATE "C", pg_get_function_arguments(oid) COLLATE "C" AS arguments, pg_get_function_result(oid) AS result FROM function
 ORDER BY proname, arguments;
+-- No call has a result that an ORM cannot read: Prisma knows neither void nor interval, and fails after the call has taken
+-- effect. What remains is the type's own input and output, and what stands behind a view.
+SELECT function.oid::regprocedure, pg_get_function_result(function.oid) AS result FROM function
+WHERE prorettype IN ('void'::regtype, 'interval'::regtype, 'record'::regtype, 'once.duration'::regtype)
+	AND NOT (prorettype = 'record'::regtype AND proallargtypes IS NOT NULL AND NOT EXISTS (
+		SELECT FROM unnest(proallargtypes, proargmodes) AS argument (type, mode)
+		WHERE mode IN ('o', 't') AND type IN ('void'::regtype, 'interval'::regtype, 'once.duration'::regtype)))
+ORDER BY function.oid::regprocedure::text COLLATE "C";
 -- Every one is VOLATILE, PARALLEL UNSAFE, called on NULL, of COST 10000, SECURITY INVOKER, and has a comment.
 SELECT DISTINCT provolatile, proparallel, proisstrict, procost, prosecdef, proleakproof, prokind, lanname, proconfig,
 	nullif(obj_description(function.oid, 'pg_proc'), '') IS NOT NULL AS commented

@@ -186,6 +186,7 @@ fn the_owner_sees_how_it_is() {
         "SELECT * FROM once.worker_state()",
         "SELECT * FROM once.stats, once.locks, once.claims, once.work, once.namespaces",
         "SELECT once.sweep(), once.reset_stats(), once.configure('ns', '1 day'), once.unconfigure('ns')",
+        "SELECT once.purge('ns'), once.purge('ns', unfinished => true)",
         "TABLE once.claim",
     ] {
         keeper.run(look);
@@ -193,6 +194,7 @@ fn the_owner_sees_how_it_is() {
     for look in [
         "SELECT once.sweep()",
         "SELECT once.reset_stats()",
+        "SELECT once.purge('ns')",
         "TABLE once.claim",
     ] {
         database.session_as("stranger").refused(look, "42501");
