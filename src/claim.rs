@@ -19,7 +19,7 @@ use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::settings::{self, ClaimEngine};
 use crate::pg::spi::View;
-use crate::pg::{Call, ErrorReport, session};
+use crate::pg::{Call, ErrorReport, session, worker};
 use crate::policy;
 use crate::stats::{self, Told};
 use crate::storage_key::StorageKey;
@@ -296,7 +296,10 @@ fn times(period: Option<Interval>) -> Result<(i64, Option<i64>), Error> {
         return Ok((now, None));
     };
     match duration::end(now, period)? {
-        Some(expiry) => Ok((now, Some(expiry))),
+        Some(expiry) => {
+            worker::will_expire();
+            Ok((now, Some(expiry)))
+        }
         None => Err(Error::PeriodOutOfRange),
     }
 }

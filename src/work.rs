@@ -19,7 +19,7 @@ use crate::pg::deadline::{Attempt, Failure, attempt, attempt_to_get};
 use crate::pg::owner::{self, Access, OwnTable, Unusable};
 use crate::pg::probe::{self, Insertion};
 use crate::pg::spi::{self, Place, Rows, View};
-use crate::pg::{Answer, Call, ErrorReport, Raised, Value, latch, session};
+use crate::pg::{Answer, Call, ErrorReport, Raised, Value, latch, session, worker};
 use crate::policy::{self, Policy};
 use crate::stats;
 use crate::storage_key::{StorageKey, has_storage_key, storage_key_columns};
@@ -574,7 +574,10 @@ impl Work {
             return Ok(false);
         }
         let forget = || match finished(self.select(LOCK, &[])?) {
-            Some(record) => self.write(&record, Value::null_json()).map(Some),
+            Some(record) => {
+                worker::will_expire();
+                self.write(&record, Value::null_json()).map(Some)
+            }
             None => Ok(None),
         };
         let forgotten = attempt_to_get(|| as_owner(Access::Write, forget))?;
@@ -731,6 +734,9 @@ fn finish(policy: Policy) -> Result<(i64, Option<i64>), Error> {
         Some(ttl) => session::after(now, ttl)?,
         None => None,
     };
+    if expiry.is_some() {
+        worker::will_expire();
+    }
     Ok((now, expiry))
 }
 

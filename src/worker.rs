@@ -123,9 +123,13 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// The longest time until it is looked whether claims expire faster than before: in a minute those of
 /// some seconds would pile up, and an index does not shrink again. It may be longer where a sweep
-/// takes long, which is to be no more than one part in so many of the time.
+/// takes long, which is to be no more than one part in so many of the time, and where sweeps find
+/// nothing.
 const LOOK: Duration = Duration::from_secs(5);
 const PART: u32 = 20;
+
+/// The longest time until a database is visited in which nothing is made that expires, in intervals.
+const QUIET: u32 = 4;
 
 /// How long the launcher sleeps that has nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
@@ -246,6 +250,7 @@ impl Launcher {
             self.leaving.retain(|visit| !visit.is_over());
             let is_leaving = self.leaving.iter().any(|left| left.database() == database);
             let plan = self.plans.entry(database).or_default();
+            plan.look(worker::expiring(database));
             if !is_leaving && plan.wait(interval).is_zero() {
                 process.sleep(Duration::ZERO, Event::Launcher)?;
                 worker::show_awake();
@@ -254,7 +259,7 @@ impl Launcher {
             }
         }
         let waits = self.plans.values().map(|plan| plan.wait(interval));
-        let pause = waits.min().unwrap_or(interval);
+        let pause = waits.min().unwrap_or(interval).min(LOOK);
         let pause = if self.leaving.is_empty() {
             pause
         } else {
@@ -315,14 +320,38 @@ struct Plan {
     late: u32,
     /// When VACUUM was over its time.
     vacuum_late: Option<Instant>,
+    /// Whether the last sweep has found nothing: then the next one comes after twice the time.
+    is_idle: bool,
+    /// What [`worker::expiring`] was at the last look; whether it has changed since the last visit began, and
+    /// between that one and the one before.
+    expiring: u32,
+    is_busy: bool,
+    was_busy: bool,
 }
 
 impl Plan {
     fn wait(&self, interval: Duration) -> Duration {
-        let longest = if self.late == 0 { interval } else { BACKOFF.1 };
+        let longest = match (self.late, self.is_busy) {
+            (1.., _) => BACKOFF.1,
+            (0, true) => interval,
+            (0, false) => QUIET * interval,
+        };
         match self.visited {
             Some((at, pause)) => pause.min(longest).saturating_sub(at.elapsed()),
             None => Duration::ZERO,
+        }
+    }
+
+    /// Where something begins to be made that expires, it is looked soon how fast.
+    fn look(&mut self, expiring: u32) {
+        if self.expiring == expiring {
+            return;
+        }
+        self.expiring = expiring;
+        self.is_busy = true;
+        if !self.was_busy && self.is_idle {
+            self.swept = Some(Instant::now());
+            self.visited = self.visited.map(|(at, pause)| (at, pause.min(LOOK)));
         }
     }
 
@@ -346,6 +375,7 @@ impl Plan {
         self.vacuum_late = self.vacuum_late.filter(|at| at.elapsed() < VACUUM_PAUSE);
         self.course.is_vacuum_off = self.vacuum_late.is_some();
         self.course.end = session::now() + VISIT;
+        self.was_busy = mem::take(&mut self.is_busy);
         let begun = Instant::now();
         let (course, left) = send(process, database, self.course)?;
         let now = Instant::now();
@@ -366,10 +396,12 @@ impl Plan {
                     rows: course.rows,
                     ..Course::default()
                 };
-                match course.is_installed {
-                    true => pause(since, course.crowding).min(LOOK.max(PART * worked)),
-                    false => interval,
-                }
+                self.is_idle = course.crowding == 0;
+                let longest = match self.is_idle {
+                    true => Duration::MAX,
+                    false => LOOK.max(PART * worked),
+                };
+                pause(since, course.crowding).min(longest)
             }
             Ok(course) => {
                 self.course = course;
@@ -516,7 +548,7 @@ fn rest(process: &mut Process, pace: Pace, begun: i64, end: i64) {
 }
 
 /// Has the table vacuumed where it needs it, once it is swept, but not beyond `end`. Of a thousand
-/// rows, how many the sweep has removed.
+/// rows, how many the sweep has removed; 1 at least where it has removed any.
 fn tidy(process: &mut Process, table: Table, course: &mut Course, end: i64) -> u64 {
     process
         .report_statistics()
@@ -533,7 +565,8 @@ fn tidy(process: &mut Process, table: Table, course: &mut Course, end: i64) -> u
             .unwrap_or_else(|raised| raise(raised.into()));
         course.is_vacuum_off = !is_done;
     }
-    1000 * course.removed / (count.live.max(0) + FEW).unsigned_abs()
+    let crowding = 1000 * course.removed / (count.live.max(0) + FEW).unsigned_abs();
+    crowding.max(u64::from(course.removed > 0))
 }
 
 /// Whether a table needs VACUUM, and whether that is to give space back to the operating system:
@@ -595,6 +628,36 @@ mod unit_tests {
             assert_eq!(next, 2 * since);
             since = next;
         }
+    }
+
+    /// A plan after a sweep that found nothing, so long after the one before.
+    fn idle_plan(since: Duration) -> Plan {
+        Plan {
+            visited: Some((Instant::now(), pause(since, 0))),
+            is_idle: true,
+            ..Plan::default()
+        }
+    }
+
+    fn roughly(time: Duration) -> u64 {
+        (time + SHORTEST / 2).as_secs()
+    }
+
+    #[test]
+    fn a_database_in_which_nothing_expires_is_visited_every_fourth_interval() {
+        assert_eq!(roughly(idle_plan(MINUTE).wait(MINUTE)), 120);
+        assert_eq!(roughly(idle_plan(60 * MINUTE).wait(MINUTE)), 240);
+    }
+
+    #[test]
+    fn what_begins_to_expire_brings_it_back_and_what_goes_on_does_not() {
+        let mut plan = idle_plan(60 * MINUTE);
+        plan.look(1);
+        assert_eq!(roughly(plan.wait(MINUTE)), LOOK.as_secs());
+        let mut plan = idle_plan(60 * MINUTE);
+        plan.was_busy = true;
+        plan.look(1);
+        assert_eq!(roughly(plan.wait(MINUTE)), 60);
     }
 
     #[test]

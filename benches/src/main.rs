@@ -6,6 +6,7 @@ mod batch;
 mod claim;
 mod document;
 mod herd;
+mod idle;
 mod instruction;
 mod key;
 mod load;
@@ -59,6 +60,7 @@ const PARTS: &[(&str, Part)] = &[
     ("redis", redis::measure),
     ("scale", scale::measure),
     ("turnover", turnover::measure),
+    ("idle", idle::measure),
 ];
 
 /// The parts that repeat on any machine.

@@ -102,6 +102,14 @@ impl Server {
         client.run("SELECT pg_reload_conf()").map(drop)
     }
 
+    /// The number of the postmaster's process.
+    pub fn postmaster(&self) -> Result<u32, String> {
+        let file = self.data.join("postmaster.pid");
+        let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+        let number = text.lines().next().and_then(|line| line.parse().ok());
+        number.ok_or_else(|| "postmaster.pid has no number".to_owned())
+    }
+
     /// Waits until one session at most uses a database.
     pub fn alone(&self, database: &str) -> Result<(), String> {
         let mut client = self.connect("postgres")?;

@@ -104,7 +104,12 @@ pub struct Shared {
     is_done: AtomicBool,
     /// What became of the last visit to each database.
     records: [Record; RECORDS],
+    /// How often something was made that expires, in the databases of each of these numbers.
+    expiring: [AtomicU32; EXPIRING],
 }
+
+/// Databases whose numbers meet are visited once too often.
+const EXPIRING: usize = 4096;
 
 /// The launcher alone writes it.
 #[repr(C)]
@@ -565,6 +570,10 @@ impl Shared {
         self.is_vacuum_off.store(course.is_vacuum_off, Relaxed);
     }
 
+    fn expiring(&self, database: Database) -> &AtomicU32 {
+        &self.expiring[database.0.to_u32() as usize % EXPIRING]
+    }
+
     fn record(&self, database: u32) -> Option<&Record> {
         let mut records = self.records.iter();
         records.find(|record| record.database.load(Relaxed) == database)
@@ -630,6 +639,20 @@ pub fn troubles() -> Result<Vec<(Vec<u8>, Outcome)>, Raised> {
         }
     }
     Ok(troubles)
+}
+
+/// Something is made in this database that expires.
+pub fn will_expire() {
+    if let Some(shared) = shared() {
+        // SAFETY: reads a global of this backend.
+        let database = Database(unsafe { pg_sys::MyDatabaseId });
+        shared.expiring(database).fetch_add(1, Relaxed);
+    }
+}
+
+/// Another number than before where something was made meanwhile in the database that expires.
+pub fn expiring(database: Database) -> u32 {
+    shared().map_or(0, |shared| shared.expiring(database).load(Relaxed))
 }
 
 fn shared() -> Option<&'static Shared> {

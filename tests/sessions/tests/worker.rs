@@ -517,6 +517,41 @@ fn every_database_hears_that_its_sweep_failed() {
 }
 
 /// An orphan would keep the shared memory, and the server from being started again.
+/// With an interval of 3 seconds a database in which nothing expires is visited 6 seconds after the first visit, then
+/// every 12; a claim that expires brings a sweeper at once, whatever was to come.
+#[test]
+fn an_idle_database_is_visited_seldom_until_something_expires() {
+    const VISITED: &str = "SELECT visited_at FROM once.worker_state()";
+    let cluster = Cluster::start(&["shared_preload_libraries = 'pg_once'", NEVER]);
+    let database = cluster.database();
+    let mut session = database.session();
+    sweep_each(&mut session, "3s");
+    wait_until(
+        &mut session,
+        "SELECT visited_at IS NOT NULL FROM once.worker_state()",
+    );
+    // The second visit, and the third.
+    let mut visits = vec![session.value(VISITED)];
+    while visits.len() < 3 {
+        let last = visits.last().unwrap();
+        wait_until(
+            &mut session,
+            &format!("SELECT visited_at > '{last}' FROM once.worker_state()"),
+        );
+        visits.push(session.value(VISITED));
+    }
+    let pause = session.number(&format!(
+        "SELECT extract(epoch FROM timestamptz '{}' - timestamptz '{}')::int",
+        visits[2], visits[1]
+    ));
+    assert!((10..=16).contains(&pause), "{pause}");
+    session.run("SELECT claim_once_per('1 s', 'n', 'k')");
+    let begun = Instant::now();
+    wait_until(&mut session, CLEAN);
+    let swept = begun.elapsed();
+    assert!(swept < Duration::from_secs(10), "{swept:?}");
+}
+
 #[test]
 fn the_launcher_ends_with_the_postmaster() {
     let cluster = Cluster::start(PRELOADED);
