@@ -97,6 +97,15 @@ WHERE NOT EXISTS (
     SELECT FROM pg_index i
     WHERE i.indrelid = t.oid AND i.indisprimary AND i.indisunique AND i.indisvalid AND i.indisready AND i.indimmediate)
 UNION ALL
+SELECT 'error', format('the primary key of once.%s is not (place_high, place_low, hash_high, hash_low)', t.name),
+       format('No claim and no work is found by it. Make it anew: ALTER TABLE once.%1$I DROP CONSTRAINT %2$I, ADD PRIMARY KEY (place_high, place_low, hash_high, hash_low)', t.name, c.relname)
+FROM tables t JOIN pg_index i ON i.indrelid = t.oid AND i.indisprimary JOIN pg_class c ON c.oid = i.indexrelid
+WHERE t.name IN ('claim', 'work_record') AND ARRAY['place_high', 'place_low', 'hash_high', 'hash_low'] IS DISTINCT FROM (
+    SELECT array_agg(a.attname::text ORDER BY k.number)
+    FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (attribute, number)
+    JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attribute
+    WHERE k.number <= i.indnkeyatts)
+UNION ALL
 SELECT 'error', format('once.%s is not logged', c.relname),
        format('What it holds is lost in a crash, and is not on standbys: ALTER TABLE once.%I SET LOGGED', c.relname)
 FROM pg_class c JOIN tables t ON t.oid = c.oid WHERE c.relpersistence <> 'p'

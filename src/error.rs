@@ -195,6 +195,9 @@ pub enum Error {
         table: String,
     },
     KeyColumnsEmpty,
+    TooManyIndexColumns {
+        limit: usize,
+    },
     KeyColumnTwice {
         column: String,
     },
@@ -711,6 +714,11 @@ impl Error {
                 &format!("the row of table {table} was created and removed again and again"),
             )
             .hint("Retry the transaction."),
+            Self::TooManyIndexColumns { limit } => plain(
+                ERRCODE_TOO_MANY_COLUMNS,
+                &format!("cannot use more than {limit} columns in an index"),
+            )
+            .hint("Rows of such a key are created in turns without an index."),
             Self::KeyColumnsEmpty => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "key_columns must name at least one column",

@@ -8,8 +8,16 @@ use crate::pg::spi::{self, View};
 use crate::pg::text::literal;
 use crate::row::{Cell, constant};
 
+/// INDEX_MAX_KEYS of a server that is built as usual.
+const INDEX_COLUMNS: usize = 32;
+
 /// The plan, one statement each; empty where a unique index guards the key already.
 pub fn plan(key: &Key) -> Result<Vec<String>, Error> {
+    if key.columns.len() > INDEX_COLUMNS {
+        return Err(Error::TooManyIndexColumns {
+            limit: INDEX_COLUMNS,
+        });
+    }
     let has_condition = !key.condition.is_empty();
     // Whether a predicate follows from the condition is computed as the planner does for a SELECT, by
     // code of the table.
@@ -381,7 +389,7 @@ fn unless_there(table: &str, constraint: &str, statement: &str) -> String {
     format!(
         "DO {quote} BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_constraint \
              WHERE conrelid OPERATOR(pg_catalog.=) {}::pg_catalog.regclass::pg_catalog.oid \
-             AND pg_catalog.quote_ident(conname::pg_catalog.text) OPERATOR(pg_catalog.=) {}) \
+             AND conname OPERATOR(pg_catalog.=) (pg_catalog.parse_ident({}))[1]) \
              THEN {statement}; END IF; END {quote}",
         literal(table),
         literal(constraint)

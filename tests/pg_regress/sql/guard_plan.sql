@@ -151,3 +151,19 @@ DROP TABLE once.merged_rows;
 DROP FOREIGN DATA WRAPPER nowhere CASCADE;
 DROP SCHEMA "a $once$ ""b""" CASCADE;
 DROP TABLE payment, event, taken, taken_k_key, sale, hashed, mixed, odd CASCADE;
+
+-- More columns than an index can have.
+SELECT format('CREATE TABLE wide (%s)', string_agg('c' || n || ' int', ', ')) FROM generate_series(1, 33) n \gexec
+SELECT pg_temp.raised($$ SELECT once.guard_plan('wide', ARRAY(SELECT 'c' || n FROM generate_series(1, 33) n)) $$);
+SELECT count(*) FROM once.guard_plan('wide', ARRAY(SELECT 'c' || n FROM generate_series(1, 32) n));
+-- A plan that is run twice does nothing the second time, whatever is quoted.
+CREATE TABLE again (id int PRIMARY KEY, k int NOT NULL, "Odd ""name" int NOT NULL);
+SET quote_all_identifiers = on;
+CREATE TEMPORARY TABLE planned AS SELECT * FROM once.guard_plan('again', '{k,"Odd \"name"}') WITH ORDINALITY plan (statement, number);
+SELECT statement FROM planned ORDER BY number \gexec
+SELECT statement FROM planned ORDER BY number \gexec
+RESET quote_all_identifiers;
+SELECT statement FROM planned ORDER BY number \gexec
+SELECT conname, convalidated FROM pg_constraint WHERE conrelid = 'again'::regclass AND contype = 'u';
+SELECT once.guard_plan('again', '{k,"Odd \"name"}');
+DROP TABLE wide, again;
