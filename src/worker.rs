@@ -153,14 +153,14 @@ const SPACIOUS: i64 = 500;
 
 const SECOND: i64 = 1_000_000;
 
-/// After its interval and this, the launcher should have been awake.
+/// The launcher is awake at least every [`LOOK`]. So far apart it can also be because the clock was set: then
+/// for that long.
 const PATIENCE: i64 = 60 * SECOND;
 
 fn finding(state: State) -> Option<(&'static str, &'static str)> {
-    let interval = i64::from(settings::sweep_interval()) * SECOND;
     let is_awake = state
         .awake_at
-        .is_some_and(|at| session::now() - at < interval + PATIENCE);
+        .is_some_and(|at| (session::now() - at).abs() < PATIENCE);
     if !is_awake {
         return Some((
             "the worker is absent",

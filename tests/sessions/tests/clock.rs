@@ -40,6 +40,33 @@ fn work_goes_on_when_the_clock_steps_back() {
     assert_eq!(second.answered_value(), "in_progress");
 }
 
+/// The launcher is awake every few seconds, so that it is not taken for absent for longer where the clock was set.
+#[test]
+fn the_worker_is_not_absent_when_the_clock_was_set() {
+    const ABSENT: &str = "SELECT finding IS NOT NULL FROM once.worker_state()";
+    const PRESENT: &str =
+        "SELECT awake_at IS NOT NULL AND finding IS NULL FROM once.worker_state()";
+    let clock = Clock::make();
+    let library = clock.library();
+    let cluster = Cluster::start_with(
+        &["shared_preload_libraries = 'pg_once'"],
+        &[("LD_PRELOAD", &library)],
+    );
+    let database = cluster.database();
+    let mut session = database.session();
+    session.wait_until(PRESENT, Duration::from_secs(20));
+    for ahead in [7200, -3600] {
+        let before = session.number(NOW);
+        clock.set_ahead(ahead);
+        assert!((session.number(NOW) - before).abs() > 3000);
+        session.wait_until(PRESENT, Duration::from_secs(20));
+        for _ in 0..14 {
+            thread::sleep(Duration::from_millis(500));
+            assert!(!session.is_true(ABSENT), "{ahead}");
+        }
+    }
+}
+
 const NOW: &str = "SELECT extract(epoch FROM clock_timestamp())::bigint";
 
 fn begin(session: &mut Session, key: &str) -> i64 {
