@@ -83,6 +83,7 @@ extern "C-unwind" fn _PG_init() {
     pg::settings::define();
     pg::lock::names::request();
     pg::counters::request();
+    pg::condition_variable::request();
     worker::register();
 }
 

@@ -15,6 +15,7 @@ use crate::duration;
 use crate::error::Error;
 use crate::key::{self, Name};
 use crate::pg::call::Interval;
+use crate::pg::condition_variable::ConditionVariable;
 use crate::pg::deadline::{Attempt, Failure, attempt, attempt_to_get};
 use crate::pg::owner::{self, Access, OwnTable, Unusable};
 use crate::pg::probe::{self, Insertion};
@@ -94,8 +95,13 @@ const ROUNDS: usize = 100;
 /// The longest wait for somebody else's work.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// The pauses between the looks of a waiting call grow from the first to the last of these.
+/// The pauses between the looks of a waiting call that nobody wakes grow from the first to the last
+/// of these.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+
+/// The pause between the looks of a waiting call that is woken: for what wakes nobody, such as COMMIT
+/// PREPARED.
+const SAFETY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest name of a worker, in bytes.
 pub const WORKER_LIMIT: usize = 200;
@@ -144,8 +150,10 @@ fn begin(call: Call) -> Result<Told, Error> {
     let Some(work) = open_in_time(call, c"begin_once()", timeout)? else {
         return Ok(Told::nothing_but(Outcome::InProgress));
     };
-    let mut pause = PAUSES.0;
+    let woken_by = work.condition_variable();
+    let mut pause = woken_by.map_or(PAUSES.0, |_| SAFETY_PAUSE);
     loop {
+        let broadcasts = woken_by.map(ConditionVariable::broadcasts);
         let told = work.begin(&terms, after(left()))?;
         let left = left();
         if told.outcome != Outcome::InProgress || left.is_zero() {
@@ -156,8 +164,13 @@ fn begin(call: Call) -> Result<Told, Error> {
         let next = lease.filter(|lease| *lease > 0).map_or(pause, |lease| {
             pause.min(Duration::from_micros(lease.unsigned_abs()))
         });
-        latch::sleep(next.min(left))?;
-        pause = (2 * pause).min(PAUSES.1);
+        match woken_by.zip(broadcasts) {
+            Some((variable, broadcasts)) => variable.sleep(broadcasts, next.min(left))?,
+            None => {
+                latch::sleep(next.min(left))?;
+                pause = (2 * pause).min(PAUSES.1);
+            }
+        }
     }
 }
 
@@ -458,6 +471,7 @@ impl Work {
             if lifted != record {
                 self.write_begun(&lifted, terms.worker)?;
             }
+            self.wake_at_end()?;
             Ok(Some(Told::run(lifted)))
         };
         let inserted = attempt(Some(session::now()), || as_owner(Access::Write, insert));
@@ -557,7 +571,7 @@ impl Work {
             }
             let newest = self.look()?.filter(is_current).ok_or(Error::LeaseLost)?;
             if newest.place == locked.place {
-                return Ok(());
+                return Ok(self.wake_at_end()?);
             }
         }
         Err(Error::WorkUnsettled)
@@ -631,7 +645,7 @@ impl Work {
         const WRITE: &str = write!("result = $13");
         let mut arguments = self.row(record)?;
         arguments.push(result);
-        spi::run(WRITE, &arguments, View::Newest, |_| Ok(()))
+        spi::run(WRITE, &arguments, View::Newest, |_| Ok(self.wake_at_end()?))
     }
 
     /// The same of what is begun.
@@ -639,7 +653,20 @@ impl Work {
         const WRITE: &str = write!("result = NULL, worker = $13");
         let mut arguments = self.row(record)?;
         arguments.push(Value::text_or_null(worker)?);
-        spi::run(WRITE, &arguments, View::Newest, |_| Ok(()))
+        spi::run(WRITE, &arguments, View::Newest, |_| Ok(self.wake_at_end()?))
+    }
+
+    /// What calls that wait for this work sleep on, where they can be woken.
+    fn condition_variable(&self) -> Option<ConditionVariable> {
+        ConditionVariable::of(self.storage_key.columns().hash_low as u64)
+    }
+
+    /// Wakes them once the transaction has ended, which has locked or written the record.
+    fn wake_at_end(&self) -> Result<(), Raised> {
+        match self.condition_variable() {
+            Some(variable) => variable.broadcast_at_end(),
+            None => Ok(()),
+        }
     }
 
     fn row(&self, record: &Record) -> Result<Vec<Value<'static>>, Raised> {

@@ -26,6 +26,11 @@ pub fn has_waited_since(at: i64) -> bool {
     waited_at.max(SLEPT_AT.load(Relaxed)) >= at
 }
 
+/// Notes that this backend begins to sleep.
+pub(super) fn note_sleep() {
+    SLEPT_AT.store(session::now(), Relaxed);
+}
+
 /// Sleeps this long, whoever sets the clock meanwhile. A cancel, a timeout or the end of the
 /// backend is served at once.
 pub fn sleep(length: Duration) -> Result<(), Raised> {
@@ -37,7 +42,7 @@ pub fn sleep(length: Duration) -> Result<(), Raised> {
         if left.is_zero() {
             return Ok(());
         }
-        SLEPT_AT.store(session::now(), Relaxed);
+        note_sleep();
         let milliseconds = left.as_micros().div_ceil(1000).min(LONGEST) as c_long;
         // SAFETY: what pg_sleep does: the latch is this backend's, and is reset before what it
         // was set for is served.

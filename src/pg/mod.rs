@@ -20,6 +20,7 @@ mod block;
 pub mod call;
 mod catalog;
 pub mod claims;
+pub mod condition_variable;
 pub mod counters;
 mod creator;
 pub mod cursor;

@@ -7,14 +7,14 @@
 use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
 
 use pgrx::pg_sys::{
-    ArrayType, Bitmapset, CoercionForm, ConfigVariable, Const, Datum, ErrorData, Expr, FmgrInfo,
-    ForkNumber, FuncExpr, FunctionCallInfo, GucAction, GucContext, GucSource, HeapTupleHeader,
-    Jsonb, JsonbContainer, JsonbIterator, JsonbIteratorToken, JsonbValue, LOCKTAG, LWLock,
-    LWLockMode, Latch, List, LockAcquireResult, MemoryContext, Node, Oid, PGFunction,
+    ArrayType, Bitmapset, CoercionForm, ConditionVariable, ConfigVariable, Const, Datum, ErrorData,
+    Expr, FmgrInfo, ForkNumber, FuncExpr, FunctionCallInfo, GucAction, GucContext, GucSource,
+    HeapTupleHeader, Jsonb, JsonbContainer, JsonbIterator, JsonbIteratorToken, JsonbValue, LOCKTAG,
+    LWLock, LWLockMode, Latch, List, LockAcquireResult, MemoryContext, Node, Oid, PGFunction,
     ParamListInfo, ParseState, PlannerInfo, Portal, RangeVar, RangeVarGetRelidCallback,
     RawParseMode, RelabelType, Relation, SPIExecuteOptions, SPIPlanPtr, Size, Snapshot,
-    SysScanDesc, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot, Tuplestorestate,
-    TypeCacheEntry, TypeFuncClass, VacuumStmt, Var, varlena,
+    SubXactCallback, SysScanDesc, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot,
+    Tuplestorestate, TypeCacheEntry, TypeFuncClass, VacuumStmt, Var, XactCallback, varlena,
 };
 
 /// `enum TimeoutId` of `utils/timeout.h`, which pgrx does not have, and those of its values that
@@ -54,6 +54,18 @@ unsafe extern "C-unwind" {
     pub(super) fn CacheInvalidateRelcacheByRelid(relation: Oid);
     pub(super) fn CallSyscacheCallbacks(cache: c_int, hash: u32);
     pub(super) fn CommitTransactionCommand();
+    pub(super) fn ConditionVariableBroadcast(variable: *mut ConditionVariable);
+    #[cfg(feature = "pg15")]
+    pub(super) fn ConditionVariableCancelSleep();
+    #[cfg(not(feature = "pg15"))]
+    pub(super) fn ConditionVariableCancelSleep() -> bool;
+    pub(super) fn ConditionVariableInit(variable: *mut ConditionVariable);
+    pub(super) fn ConditionVariablePrepareToSleep(variable: *mut ConditionVariable);
+    pub(super) fn ConditionVariableTimedSleep(
+        variable: *mut ConditionVariable,
+        milliseconds: c_long,
+        event: u32,
+    ) -> bool;
     pub(super) fn ConditionalLockRelationOid(relation: Oid, mode: c_int) -> bool;
     pub(super) fn ReleaseSysCache(row: HeapTuple);
     pub(super) fn SysCacheGetAttr(
@@ -165,7 +177,9 @@ unsafe extern "C-unwind" {
         fork: ForkNumber::Type,
     ) -> u32;
     pub(super) fn RegisterSnapshot(snapshot: Snapshot) -> Snapshot;
+    pub(super) fn RegisterSubXactCallback(callback: SubXactCallback, argument: *mut c_void);
     pub(super) fn RegisterTimeout(id: TimeoutId, handler: TimeoutHandler) -> TimeoutId;
+    pub(super) fn RegisterXactCallback(callback: XactCallback, argument: *mut c_void);
     pub(super) fn RelationGetIndexList(relation: Relation) -> *mut List;
     pub(super) fn ReleaseCurrentSubTransaction();
     pub(super) fn ResetLatch(latch: *mut Latch);

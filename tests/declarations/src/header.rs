@@ -77,6 +77,7 @@ const HEADERS: &[&str] = &[
     "rewrite/rewriteHandler.h",
     "rewrite/rewriteManip.h",
     "storage/bufmgr.h",
+    "storage/condition_variable.h",
     "storage/ipc.h",
     "storage/latch.h",
     "storage/lmgr.h",
