@@ -1,15 +1,16 @@
 //! Claims: exactly one committed transaction is told true.
 //!
-//! The unique index on the storage key decides. Two engines ask it: [`direct`], through the table and
+//! The unique index on the storage key decides. Three engines ask it: [`direct`], through the table and
 //! index access methods, where the table is the plain heap that the extension made; [`statement`],
-//! with SQL, on whatever the table is. Both wait for a competitor whose transaction is open, and
-//! cost a duplicate no transaction id.
+//! with SQL, on whatever the table is; [`remote`], with SQL that Citus sends to the nodes which have the
+//! rows. All wait for a competitor whose transaction is open, and cost a duplicate no transaction id.
 
 use pgrx::datum::AnyElement;
 use pgrx::iter::SetOfIterator;
 use pgrx::pg_extern;
 
 use crate::digest;
+use crate::distributed;
 use crate::duration;
 use crate::error::Error;
 use crate::key::{self, Name};
@@ -27,6 +28,7 @@ use crate::timeout::Timeout;
 
 mod batch;
 mod direct;
+mod remote;
 mod statement;
 
 use batch::Batch;
@@ -167,6 +169,7 @@ enum Found {
 enum Engine<'a, 'b> {
     Direct(&'a mut Claims<'b>),
     Statement,
+    Remote,
 }
 
 impl<'a, 'b> Engine<'a, 'b> {
@@ -176,6 +179,13 @@ impl<'a, 'b> Engine<'a, 'b> {
             (Opened::Unusable(unusable), _) => Err(unusable.into()),
             (Opened::Unguarded, _) => Err(Error::ClaimTableUnguarded),
             (Opened::Special(what), ClaimEngine::Direct) => Err(Error::ClaimTableSpecial { what }),
+            (Opened::Distributed, ClaimEngine::Direct) => Err(Error::ClaimTableSpecial {
+                what: "Citus keeps its rows",
+            }),
+            (Opened::Distributed, _) => {
+                distributed::demand_isolation(OwnTable::Claim)?;
+                Ok(Self::Remote)
+            }
             (Opened::Plain(table), ClaimEngine::Auto | ClaimEngine::Direct) => {
                 Ok(Self::Direct(table))
             }
@@ -202,6 +212,7 @@ impl<'a> Claim<'a> {
         claims::open(Purpose::Claim, |opened| match Engine::of(opened)? {
             Engine::Direct(table) => direct::make(table, self, terms),
             Engine::Statement => as_owner(Access::Write, || statement::make(self, terms)),
+            Engine::Remote => as_owner(Access::Write, || remote::make(self, terms)),
         })
     }
 
@@ -220,6 +231,7 @@ impl<'a> Claim<'a> {
                 let make = || statement::make(self, terms);
                 in_time(timeout, || as_owner(Access::Write, make))
             }
+            Engine::Remote => as_owner(Access::Write, || remote::attempt(self, terms, timeout)),
         })
     }
 
@@ -228,7 +240,9 @@ impl<'a> Claim<'a> {
         let view = newest_but_serializable();
         claims::open(Purpose::Look, |opened| match Engine::of(opened)? {
             Engine::Direct(table) => direct::stands(table, self, view),
-            Engine::Statement => as_owner(Access::Read, || statement::stands(self, view)),
+            Engine::Statement | Engine::Remote => {
+                as_owner(Access::Read, || statement::stands(self, view))
+            }
         })
     }
 
@@ -237,6 +251,7 @@ impl<'a> Claim<'a> {
         let view = newest_but_serializable();
         claims::open(Purpose::Remove, |opened| match Engine::of(opened)? {
             Engine::Direct(table) if view == View::Newest => direct::give_back(table, self),
+            Engine::Remote => as_owner(Access::Write, || remote::give_back(self)),
             _ => as_owner(Access::Write, || statement::give_back(self, view)),
         })
     }

@@ -45,6 +45,10 @@ pub enum Error {
     },
     /// No unique index keeps two claims of one name apart.
     ClaimTableUnguarded,
+    /// A table whose rows Citus keeps, at SERIALIZABLE.
+    DistributedSerializable {
+        table: OwnTable,
+    },
     /// The claim came and went again and again while the call looked at it.
     ClaimUnsettled,
     LockOnStandby,
@@ -437,6 +441,18 @@ impl Error {
             )
             .detail("Without it two callers could win the same claim.".into())
             .hint(concat!("Rebuild an invalid index with REINDEX, or restore the primary key with ALTER TABLE once.claim ADD CONSTRAINT claim_pkey PRIMARY KEY (", storage_key_columns!(), ").")),
+            Self::DistributedSerializable { table } => plain(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                &format!("table once.{} is distributed, which rules SERIALIZABLE out", table.name()),
+            )
+            .detail("Each node has a snapshot of its own: together they are not serializable.".into())
+            .hint("Call it at READ COMMITTED."),
+            Self::Refused(Refusal::ShardQuery) => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the function was called in a part of a distributed query",
+            )
+            .detail("Citus runs the query on the nodes that have the rows. What a node did for it would not belong to the transaction of the caller.".into())
+            .hint("Select what it is called with first, then call it in a statement of its own that names no distributed table."),
             Self::ClaimUnsettled => plain(
                 ERRCODE_T_R_SERIALIZATION_FAILURE,
                 "the claim was made and given back again and again during the call",

@@ -29,6 +29,7 @@
 mod check;
 mod claim;
 mod digest;
+mod distributed;
 mod duplicate;
 mod duration;
 mod error;

@@ -15,7 +15,7 @@ use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::role::DATABASE_OWNER;
 use crate::pg::spi::{self, View};
-use crate::pg::{Role, Value, session, text, watch};
+use crate::pg::{Role, Value, citus, session, text, watch};
 use crate::timeout::Timeout;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -203,6 +203,7 @@ impl Known {
 }
 
 fn rule(ns: &[u8]) -> Result<Rule, Error> {
+    citus::demand_no_shard_query()?;
     match known(ns)? {
         (_, Some(rule)) => Ok(rule),
         (version, None) => look_up(ns, version),

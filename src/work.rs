@@ -11,6 +11,7 @@ use pgrx::datum::AnyElement;
 use pgrx::pg_extern;
 
 use crate::digest;
+use crate::distributed;
 use crate::duration;
 use crate::error::Error;
 use crate::key::{self, Name};
@@ -20,7 +21,7 @@ use crate::pg::deadline::{Attempt, Failure, attempt, attempt_to_get};
 use crate::pg::owner::{self, Access, OwnTable, Unusable};
 use crate::pg::probe::{self, Insertion};
 use crate::pg::spi::{self, Place, Rows, View};
-use crate::pg::{Answer, Call, ErrorReport, Raised, Value, latch, session, worker};
+use crate::pg::{Answer, Call, ErrorReport, Raised, Value, citus, latch, session, worker};
 use crate::policy::{self, Policy};
 use crate::stats;
 use crate::storage_key::{StorageKey, has_storage_key, storage_key_columns};
@@ -42,7 +43,7 @@ fn renew_once(call: Call) -> Result<Option<AnyElement>, ErrorReport> {
     let (work, _) = open(call, c"renew_once()")?;
     let token = token(call)?;
     let lease = lease(call, 3)?;
-    let until = as_owner(Access::Write, || work.renew(token, lease))?;
+    let until = as_writer(|| work.renew(token, lease))?;
     Ok(Value::timestamp(Some(until)).into_any()?)
 }
 
@@ -51,9 +52,7 @@ fn complete_once(call: Call) -> Result<bool, ErrorReport> {
     let (work, policy) = open(call, c"complete_once()")?;
     let token = token(call)?;
     let result = json(call, 3, "result")?;
-    Ok(as_owner(Access::Write, || {
-        work.complete(token, policy, result)
-    })?)
+    Ok(as_writer(|| work.complete(token, policy, result))?)
 }
 
 #[pg_extern(sql = false)]
@@ -66,7 +65,7 @@ fn fail_once(call: Call) -> Result<bool, ErrorReport> {
     if let Some(pause) = pause {
         not_before(pause)?;
     }
-    as_owner(Access::Write, || match retry {
+    as_writer(|| match retry {
         true => work.give_back(token, pause, error),
         false => work.fail(token, policy, error),
     })?;
@@ -77,7 +76,7 @@ fn fail_once(call: Call) -> Result<bool, ErrorReport> {
 fn fence_once(call: Call) -> Result<bool, ErrorReport> {
     let (work, _) = open(call, c"fence_once()")?;
     let token = token(call)?;
-    as_owner(Access::Write, || work.fence(token))?;
+    as_writer(|| work.fence(token))?;
     Ok(true)
 }
 
@@ -135,6 +134,40 @@ fn as_owner<T, E: From<Raised> + From<Unusable>>(
     act: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
     owner::run_as_owner(&[OwnTable::WorkRecord, OwnTable::WorkFloor], access, act)
+}
+
+/// Whether Citus keeps the records, which are locked to the end of the transaction.
+fn is_distributed(access: Access) -> Result<bool, Error> {
+    let is_distributed = owner::is_distributed(OwnTable::WorkRecord, access)??;
+    if is_distributed {
+        distributed::demand_isolation(OwnTable::WorkRecord)?;
+    }
+    Ok(is_distributed)
+}
+
+/// Runs `act`, which writes the record, as the owner of the tables.
+fn as_writer<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    as_owner(Access::Write, || {
+        if !is_distributed(Access::Write)? {
+            return act();
+        }
+        match citus::attempt(None, act)? {
+            Attempt::Done(done) => Ok(done),
+            Attempt::TimedOut | Attempt::Moved => Err(Error::WorkUnsettled),
+        }
+    })
+}
+
+/// Runs `act` in a subtransaction in which no wait lasts longer than to the deadline.
+fn attempt_on<T, E: From<Raised> + Into<Failure<E>>>(
+    nodes: Nodes,
+    deadline: i64,
+    act: impl FnOnce() -> Result<T, E>,
+) -> Result<Attempt<T>, E> {
+    match nodes {
+        Nodes::ThisOne => attempt(Some(deadline), act),
+        Nodes::Several => citus::attempt(Some(deadline), act),
+    }
 }
 
 fn begin(call: Call) -> Result<Told, Error> {
@@ -391,6 +424,13 @@ struct Found {
     worker: Option<Vec<u8>>,
 }
 
+/// Which servers have the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nodes {
+    ThisOne,
+    Several,
+}
+
 /// What a begin sees.
 enum Seen {
     Found(Found),
@@ -421,15 +461,15 @@ impl Work {
     fn begin(&self, terms: &Terms, end: i64) -> Result<Told, Error> {
         for _ in 0..ROUNDS {
             let seen = attempt(Some(end), || as_owner(Access::Read, || self.see()))?;
-            let Attempt::Done(seen) = seen else {
+            let Attempt::Done((seen, nodes)) = seen else {
                 return Ok(Told::nothing_but(Outcome::InProgress));
             };
             let told = match seen {
                 Seen::Nothing(Insertion::Open) => Some(Told::nothing_but(Outcome::InProgress)),
-                Seen::Nothing(Insertion::None) => self.insert(terms)?,
+                Seen::Nothing(Insertion::None) => self.insert(terms, nodes)?,
                 Seen::Nothing(Insertion::Unguarded) => return Err(Error::WorkTableUnguarded),
                 Seen::Found(found) => match found.record.begin(terms.again(&found)?)? {
-                    Begun::Run(_) => self.take(terms, end)?,
+                    Begun::Run(_) => self.take(terms, end, nodes)?,
                     Begun::Mismatch => Some(Told::nothing_but(Outcome::Mismatch)),
                     Begun::Done => Some(Told::over(Outcome::Done, found)?),
                     Begun::Failed => Some(Told::over(Outcome::Failed, found)?),
@@ -447,7 +487,7 @@ impl Work {
     ///
     /// The token is compared with the floor once the record is there: what a sweep removed, it
     /// removed before.
-    fn insert(&self, terms: &Terms) -> Result<Option<Told>, Error> {
+    fn insert(&self, terms: &Terms, nodes: Nodes) -> Result<Option<Told>, Error> {
         const INSERT: &str = concat!(
             "INSERT INTO once.work_record (",
             storage_key_columns!(),
@@ -474,7 +514,7 @@ impl Work {
             self.wake_at_end()?;
             Ok(Some(Told::run(lifted)))
         };
-        let inserted = attempt(Some(session::now()), || as_owner(Access::Write, insert));
+        let inserted = attempt_on(nodes, session::now(), || as_owner(Access::Write, insert));
         match inserted {
             Ok(Attempt::Done(told)) => Ok(told),
             Ok(Attempt::TimedOut | Attempt::Moved) => {
@@ -485,7 +525,7 @@ impl Work {
     }
 
     /// Takes a record that can be run again. None where it has to be looked at again.
-    fn take(&self, terms: &Terms, end: i64) -> Result<Option<Told>, Error> {
+    fn take(&self, terms: &Terms, end: i64, nodes: Nodes) -> Result<Option<Told>, Error> {
         const LOCK: &str = select!("FOR UPDATE SKIP LOCKED");
         let take = || {
             let found = self.select(LOCK, &[])?.ok_or(Left::Held)?;
@@ -501,7 +541,7 @@ impl Work {
                 _ => Err(Left::Changed),
             }
         };
-        let taken = attempt(Some(end), || as_owner(Access::Write, take));
+        let taken = attempt_on(nodes, end, || as_owner(Access::Write, take));
         match taken {
             Ok(Attempt::Done(told)) => Ok(Some(told)),
             Ok(Attempt::Moved) | Err(Left::Changed) => Ok(None),
@@ -556,17 +596,27 @@ impl Work {
     /// Nor does it say that a version which another transaction is about to commit is locked: where
     /// heap_lock_tuple, on its way along the versions of a transaction, waits until that one is rolled back,
     /// it misses those that a third one has made meanwhile (PostgreSQL 15 to 19). So the lock counts only
-    /// where nobody is changing the record behind it; whoever changes it then takes the lock along.
+    /// where nobody is changing the record behind it; whoever changes it then takes the lock along. On
+    /// another node that cannot be seen: a stronger lock, which waits for all changes, is taken there.
     fn fence(&self, token: i64) -> Result<(), Error> {
         const FENCE: &str = select!(
             "AND token OPERATOR(pg_catalog.=) $7 AND state OPERATOR(pg_catalog.=) 'r' FOR KEY SHARE"
         );
+        const FENCE_ON_A_NODE: &str = select!(
+            "AND token OPERATOR(pg_catalog.=) $7 AND state OPERATOR(pg_catalog.=) 'r' FOR SHARE"
+        );
+        let is_distributed = is_distributed(Access::Write)?;
+        let lock = if is_distributed {
+            FENCE_ON_A_NODE
+        } else {
+            FENCE
+        };
         let is_current =
             |found: &Found| found.record.token == token && found.record.state == State::Running;
         for _ in 0..ROUNDS {
-            let locked = self.select(FENCE, &[Value::integer(token)])?;
+            let locked = self.select(lock, &[Value::integer(token)])?;
             let locked = locked.ok_or(Error::LeaseLost)?;
-            if probe::await_change(TABLE, self.storage_key)? {
+            if !is_distributed && probe::await_change(TABLE, self.storage_key)? {
                 continue;
             }
             let newest = self.look()?.filter(is_current).ok_or(Error::LeaseLost)?;
@@ -594,7 +644,7 @@ impl Work {
             }
             None => Ok(None),
         };
-        let forgotten = attempt_to_get(|| as_owner(Access::Write, forget))?;
+        let forgotten = attempt_to_get(|| as_writer(forget))?;
         Ok(matches!(forgotten, Attempt::Done(Some(()))))
     }
 
@@ -607,11 +657,18 @@ impl Work {
         found.map(|found| found.record).ok_or(Error::LeaseLost)
     }
 
-    fn see(&self) -> Result<Seen, Error> {
-        Ok(match self.look()? {
-            Some(found) => Seen::Found(found),
-            None => Seen::Nothing(probe::insertion(TABLE, self.storage_key)?),
-        })
+    fn see(&self) -> Result<(Seen, Nodes), Error> {
+        let nodes = match is_distributed(Access::Read)? {
+            false => Nodes::ThisOne,
+            true => Nodes::Several,
+        };
+        let seen = match (self.look()?, nodes) {
+            (Some(found), _) => Seen::Found(found),
+            (None, Nodes::ThisOne) => Seen::Nothing(probe::insertion(TABLE, self.storage_key)?),
+            // Whoever inserts it on another node is found by inserting too.
+            (None, Nodes::Several) => Seen::Nothing(Insertion::None),
+        };
+        Ok((seen, nodes))
     }
 
     fn look(&self) -> Result<Option<Found>, Error> {

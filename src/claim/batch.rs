@@ -4,7 +4,7 @@
 use pgrx::datum::AnyElement;
 
 use super::statement::{self, NEGLIGIBLE_WAIT};
-use super::{Answer, Claim, Engine, Terms, as_owner, direct, times};
+use super::{Answer, Claim, Engine, Terms, as_owner, direct, remote, times};
 use crate::error::Error;
 use crate::key;
 use crate::pg::array::{Place, Texts};
@@ -69,6 +69,7 @@ impl<'a> Batch<'a> {
             match Engine::of(opened)? {
                 Engine::Direct(table) => self.claim_directly(table, terms),
                 Engine::Statement => as_owner(Access::Write, || self.claim_by_statements(terms)),
+                Engine::Remote => as_owner(Access::Write, || self.claim_remotely(terms)),
             }
         })
     }
@@ -127,6 +128,25 @@ impl<'a> Batch<'a> {
     fn claim_by_statements(&mut self, terms: &Terms) -> Result<(), Error> {
         let (ns, keys) = (self.ns, self.keys);
         self.claim_in_chunks(|entries| Chunk::of(ns, keys)?.claim(entries, terms))
+    }
+
+    /// One by one: of many rows Citus returns those of each shard together, and inserts them at the same
+    /// time on several nodes, where batches could deadlock.
+    fn claim_remotely(&mut self, terms: &Terms) -> Result<(), Error> {
+        let (ns, keys) = (self.ns, self.keys);
+        remote::with_callers_timeout(|| {
+            self.claim_in_chunks(|entries| {
+                let claim = |entry: &Entry| Claim {
+                    storage_key: entry.storage_key,
+                    ns,
+                    key: keys.at(entry.place),
+                };
+                let claims = entries.iter().map(claim);
+                claims
+                    .map(|claim| remote::make_waiting(&claim, terms))
+                    .collect()
+            })
+        })
     }
 
     fn claim_in_chunks(

@@ -58,10 +58,12 @@ pub fn give_back(claim: &Claim, view: View) -> Result<bool, Error> {
 }
 
 /// The claim's name as the statements' arguments.
-struct Row {
+pub struct Row {
     storage_key: [Value<'static>; 4],
     ns: Value<'static>,
     key: Value<'static>,
+    /// Whether it is on another node, whose transaction ids are not this server's.
+    is_remote: bool,
 }
 
 impl Row {
@@ -70,6 +72,14 @@ impl Row {
             storage_key: Value::storage_key(claim.storage_key),
             ns: Value::text(claim.ns)?,
             key: Value::text(claim.key)?,
+            is_remote: false,
+        })
+    }
+
+    pub fn on_a_node(claim: &Claim) -> Result<Self, Error> {
+        Ok(Self {
+            is_remote: true,
+            ..Self::of(claim)?
         })
     }
 
@@ -99,7 +109,7 @@ impl Row {
 
     /// The time is written as it was before a wait for a competitor. After a long one that was
     /// won it is written anew, so that no claim is born old.
-    fn insert(&self, terms: &Terms) -> Result<bool, Error> {
+    pub fn insert(&self, terms: &Terms) -> Result<bool, Error> {
         const INSERT: &str = concat!(
             "INSERT INTO once.claim (",
             storage_key_columns!(),
@@ -130,7 +140,7 @@ impl Row {
     }
 
     /// Makes an expired claim anew. False if somebody else has done so, or it was swept.
-    fn take_over(&self, terms: &Terms) -> Result<bool, Error> {
+    pub fn take_over(&self, terms: &Terms) -> Result<bool, Error> {
         const LOCK: &str = concat!(
             "SELECT FROM once.claim WHERE ",
             has_storage_key!(),
@@ -155,7 +165,7 @@ impl Row {
 
     /// What stands in the table. Who claimed it is asked for only where there is an owner to
     /// compare with: not every kind of table knows the transaction of a row.
-    fn find(&self, view: View, terms: &Terms) -> Result<Found, Error> {
+    pub fn find(&self, view: View, terms: &Terms) -> Result<Found, Error> {
         const FIND: &str = concat!(
             "SELECT expires_at, ns OPERATOR(pg_catalog.=) $5 AND key OPERATOR(pg_catalog.=) $6 \
              FROM once.claim WHERE ",
@@ -167,12 +177,28 @@ impl Row {
              FROM once.claim WHERE ",
             has_storage_key!()
         );
+        // A row that is seen though its transaction is in progress is one of that transaction.
+        const FIND_WITH_OWNER_ON_A_NODE: &str = concat!(
+            "SELECT expires_at, ns OPERATOR(pg_catalog.=) $5 AND key OPERATOR(pg_catalog.=) $6, \
+                 owner OPERATOR(pg_catalog.=) $7, \
+                 pg_catalog.pg_xact_status(GREATEST(0::pg_catalog.int8, ",
+            later_id!(),
+            " OPERATOR(pg_catalog.-) ((",
+            later_id!(),
+            " OPERATOR(pg_catalog.-) xmin::pg_catalog.text::pg_catalog.int8) OPERATOR(pg_catalog.&) 4294967295::pg_catalog.int8) \
+                 )::pg_catalog.text::pg_catalog.xid8) OPERATOR(pg_catalog.=) 'in progress' \
+             FROM once.claim WHERE ",
+            has_storage_key!()
+        );
         let mut arguments = self.with([self.ns.clone(), self.key.clone()]);
         let statement = match terms.owner {
             None => FIND,
             Some(owner) => {
                 arguments.push(Value::uuid(owner)?);
-                FIND_WITH_OWNER
+                match self.is_remote {
+                    true => FIND_WITH_OWNER_ON_A_NODE,
+                    false => FIND_WITH_OWNER,
+                }
             }
         };
         spi::run(statement, &arguments, view, |rows| {
@@ -185,8 +211,13 @@ impl Row {
             if rows.boolean(0, 1)? != Some(true) {
                 return Err(Error::StorageKeyCollision);
             }
-            let is_of_owner =
-                terms.owner.is_some() && rows.boolean(0, 2)? == Some(true) && !rows.is_own(0, 3)?;
+            let is_of_owner = terms.owner.is_some() && rows.boolean(0, 2)? == Some(true) && {
+                let is_own = match self.is_remote {
+                    true => rows.boolean(0, 3)? == Some(true),
+                    false => rows.is_own(0, 3)?,
+                };
+                !is_own
+            };
             Ok(match rows.timestamp(0, 0)? {
                 Some(expiry) if expiry <= session::now() => Found::Expired,
                 _ if is_of_owner => Found::OfOwner,
@@ -195,6 +226,15 @@ impl Row {
         })
     }
 }
+
+/// An id, with its epoch, that is later than all in use by half as many as there are without it.
+macro_rules! later_id {
+    () => {
+        "(pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8 \
+             OPERATOR(pg_catalog.+) 2147483648::pg_catalog.int8)"
+    };
+}
+use later_id;
 
 /// Whether `act` got a row that is there. It may have waited for one that is another by now: core has
 /// locked that, and where it is not the one, the lock is given back, so that nobody waits for it.

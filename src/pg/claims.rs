@@ -78,6 +78,8 @@ pub enum Opened<'a, 'b> {
     Plain(&'a mut Claims<'b>),
     /// Something that only statements can work on, and what is special about it.
     Special(&'static str),
+    /// A table whose rows Citus keeps.
+    Distributed,
     /// No valid unique index on the storage key keeps two claims of one name apart.
     Unguarded,
     /// It is missing, or not the extension's own.
@@ -161,6 +163,7 @@ pub fn open<T, E: From<Raised>>(
             close(heap)?;
             return act(match other {
                 Fitness::Special(what) => Opened::Special(what),
+                Fitness::Distributed => Opened::Distributed,
                 _ => Opened::Unguarded,
             });
         }

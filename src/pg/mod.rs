@@ -19,6 +19,7 @@ mod assignment;
 mod block;
 pub mod call;
 mod catalog;
+pub mod citus;
 pub mod claims;
 pub mod condition_variable;
 pub mod counters;

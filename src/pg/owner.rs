@@ -29,7 +29,7 @@ use super::Call;
 use super::guard::{Raised, guard};
 use super::local::{self, Meanwhile};
 use super::role::Role;
-use super::{catalog, claims, identity, invalidation, raw};
+use super::{catalog, citus, claims, identity, invalidation, raw};
 
 /// A table that the extension has made in schema `once`: `MergedRows` by a merge, for the owner of the
 /// extension, all others as its members.
@@ -242,6 +242,11 @@ pub fn proved(table: OwnTable, access: Access) -> Result<Result<Proved, Unusable
     }))
 }
 
+/// Whether Citus keeps the rows of the table, which is locked to the end of the transaction.
+pub fn is_distributed(table: OwnTable, access: Access) -> Result<Result<bool, Unusable>, Raised> {
+    Ok(lock(table, access)?.map(|proof| proof.is_distributed))
+}
+
 /// Whether the call is that of a trigger of this table, which is the extension's own.
 pub fn is_trigger_of(call: Call, table: OwnTable) -> Result<bool, Raised> {
     // SAFETY: the context of a call is null or a node; that of a trigger has its open table.
@@ -263,6 +268,8 @@ pub(super) struct Proof {
     owner: Oid,
     /// Whether it has partitions or children, whose changes count too.
     has_children: bool,
+    /// Whether Citus keeps its rows.
+    pub(super) is_distributed: bool,
 }
 
 thread_local! {
@@ -384,6 +391,7 @@ fn look(
             table: id,
             owner,
             has_children,
+            is_distributed: citus::keeps(id)?,
         }))
     }
 }

@@ -194,6 +194,7 @@ unsafe extern "C-unwind" {
         nulls: *const c_char,
         read_only: bool,
     ) -> Portal;
+    pub(super) fn SPI_execute(statement: *const c_char, read_only: bool, count: c_long) -> c_int;
     pub(super) fn SPI_execute_snapshot(
         plan: SPIPlanPtr,
         values: *mut Datum,

@@ -28,6 +28,8 @@ pub enum Refusal {
     Gone { kind: String, message: String },
     /// A row has not the columns that the query was planned for.
     RowChanged,
+    /// Citus runs a part of another node's query in this session.
+    ShardQuery,
     /// The system gave no memory, or more was asked for than a value can have.
     OutOfMemory,
 }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 
 use pgrx::PgTupleDesc;
@@ -285,6 +285,20 @@ pub fn run<T, E: From<Raised>>(
             raw::SPI_finish()
         })?;
         Ok(result)
+    }
+}
+
+/// Runs a command that is no query, whose plan is not kept.
+pub(super) fn run_command(command: &CStr) -> Result<(), Raised> {
+    let command = command.as_ptr();
+    let _running = Running::enter();
+    // SAFETY: the text is NUL-terminated.
+    unsafe {
+        guard(|| {
+            raw::SPI_connect();
+            raw::SPI_execute(command, false, 0);
+            raw::SPI_finish();
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use super::guard::{Raised, guard};
 use super::predicate::{self, Conditions, Implication, Predicate};
 use super::refusal::Refusal;
 use super::value::{Kind, Value, to_server};
-use super::{Call, known, partition, plan, raw, session, text};
+use super::{Call, citus, known, partition, plan, raw, session, text};
 
 /// A plain or partitioned table.
 #[derive(Debug)]
@@ -259,6 +259,7 @@ impl Table {
     /// The same, and how the session knew the table until it was locked, where that is out of date.
     fn open_anew(oid: Oid) -> Result<(Opened, Option<Rc<Table>>), Raised> {
         session::demand_not_parallel()?;
+        citus::demand_no_shard_query()?;
         let before = match known::find(oid)? {
             Some(table) if table.is_known() => return Ok((Opened::Table(table), None)),
             before => before,

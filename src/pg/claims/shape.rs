@@ -20,6 +20,8 @@ pub(super) enum Fitness {
     Plain { indexes: Indexes },
     /// Something that statements work on: what is special about it.
     Special(&'static str),
+    /// A table whose rows Citus keeps.
+    Distributed,
     /// Nothing keeps two claims of one name apart.
     Unguarded,
 }
@@ -107,13 +109,20 @@ pub(super) fn open(access: Access) -> Result<Result<(Relation, Fitness), Unusabl
         let fitness = match KNOWN.get().fitness {
             Some(fitness) => fitness,
             None => {
-                let proved = owner::lock(OwnTable::Claim, access)?;
-                if let Err(unusable) = proved {
-                    // SAFETY: opened above; the lock stays.
-                    unsafe { guard(|| raw::relation_close(relation, pg_sys::NoLock as i32)) }?;
-                    return Ok(Err(unusable));
-                }
-                let fitness = look(relation)?;
+                let proof = match owner::lock(OwnTable::Claim, access)? {
+                    Ok(proof) => proof,
+                    Err(unusable) => {
+                        // SAFETY: opened above; the lock stays.
+                        unsafe { guard(|| raw::relation_close(relation, pg_sys::NoLock as i32)) }?;
+                        return Ok(Err(unusable));
+                    }
+                };
+                let fitness = match look(relation)? {
+                    Fitness::Plain { .. } | Fitness::Special(_) if proof.is_distributed => {
+                        Fitness::Distributed
+                    }
+                    fitness => fitness,
+                };
                 KNOWN.set(Known {
                     table,
                     fitness: Some(fitness),
@@ -145,6 +154,7 @@ pub(in crate::pg) fn relation_changed(relation: Oid) {
         Some(Fitness::Plain { indexes }) => {
             relation == known.table || indexes.ids().contains(&relation)
         }
+        Some(Fitness::Distributed) => relation == known.table,
         _ => true,
     };
     if is_of_claims || relation == Oid::INVALID {

@@ -1,0 +1,475 @@
+//! The same SQL through three nodes of Citus: a coordinator and two workers, where the server has the
+//! extension citus. Where it has not, each test says NOT RUN. What runs on one server of what is written
+//! for several is shown in `distributed.rs`.
+
+use pg_once_sessions::{Barrier, Cluster, Failure, Server, Session};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const CLIENTS: usize = 8;
+const KEYS: usize = 200;
+
+const NODES: usize = 3;
+
+/// What makes a database's tables of the extension distributed, as docs/distribute.md says.
+const DISTRIBUTE: &str = "
+    SELECT create_distributed_table('once.claim', 'hash_low');
+    SELECT create_distributed_table('once.work_record', 'hash_low', colocate_with => 'once.claim');
+    SELECT create_reference_table('once.work_floor')";
+
+/// A coordinator, the first one, and its workers, with databases whose tables are distributed.
+struct Nodes {
+    clusters: [Cluster; NODES],
+    databases: AtomicUsize,
+}
+
+impl Nodes {
+    /// None where the server does not have Citus.
+    fn start() -> Option<Nodes> {
+        let extension = Server::under_test()
+            .asked("--sharedir")
+            .join("extension/citus.control");
+        if !extension.exists() {
+            println!("NOT RUN: there is no {}", extension.display());
+            return None;
+        }
+        let settings = [
+            "shared_preload_libraries = 'citus'",
+            "max_prepared_transactions = 200",
+            "max_connections = 200",
+            "max_worker_processes = 32",
+            "wal_level = logical",
+            "citus.shard_count = 6",
+            "citus.node_connection_timeout = '10s'",
+        ];
+        let clusters: [Cluster; NODES] = std::array::from_fn(|_| Cluster::start(&settings));
+        for cluster in &clusters {
+            let mut session = cluster.connect("postgres");
+            let own = cluster.path("");
+            session.run(&format!("ALTER SYSTEM SET citus.local_hostname = '{own}'"));
+            session.run("SELECT pg_reload_conf()");
+        }
+        Some(Nodes {
+            clusters,
+            databases: AtomicUsize::new(0),
+        })
+    }
+
+    /// Those that all tests share which do not end a server.
+    fn shared() -> Option<&'static Nodes> {
+        static SHARED: OnceLock<Option<Nodes>> = OnceLock::new();
+        SHARED.get_or_init(Nodes::start).as_ref()
+    }
+
+    /// A fresh database on all nodes, with both extensions.
+    fn undistributed(&self) -> Distributed<'_> {
+        let name = format!("d{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        for cluster in &self.clusters {
+            cluster
+                .connect("postgres")
+                .run(&format!("CREATE DATABASE {name}"));
+            cluster.connect(&name).run("CREATE EXTENSION citus");
+        }
+        let mut coordinator = self.clusters[0].connect(&name);
+        let [first, workers @ ..] = &self.clusters;
+        coordinator.run(&format!(
+            "SELECT citus_set_coordinator_host('{}', 5432)",
+            first.path("")
+        ));
+        for worker in workers {
+            coordinator.run(&format!(
+                "SELECT citus_add_node('{}', 5432)",
+                worker.path("")
+            ));
+        }
+        coordinator.run("CREATE EXTENSION pg_once");
+        Distributed { nodes: self, name }
+    }
+
+    fn database(&self) -> Distributed<'_> {
+        let database = self.undistributed();
+        for statement in DISTRIBUTE.split(';') {
+            database.session(0).run(statement);
+        }
+        database
+    }
+}
+
+/// A database that all nodes have.
+struct Distributed<'n> {
+    nodes: &'n Nodes,
+    name: String,
+}
+
+impl Distributed<'_> {
+    fn session(&self, node: usize) -> Session {
+        self.nodes.clusters[node % NODES].connect(&self.name)
+    }
+
+    /// Runs `client` in several sessions at once, of all nodes in turn, and adds up what they return.
+    fn race(&self, client: impl Fn(usize, &mut Session) -> usize + Sync) -> usize {
+        let barrier = Barrier::new(CLIENTS);
+        thread::scope(|scope| {
+            let clients = Vec::from_iter((0..CLIENTS).map(|number| {
+                let (barrier, client) = (&barrier, &client);
+                scope.spawn(move || {
+                    let mut session = self.session(number);
+                    barrier.wait();
+                    client(number, &mut session)
+                })
+            }));
+            clients
+                .into_iter()
+                .map(|client| client.join().unwrap())
+                .sum()
+        })
+    }
+}
+
+/// G1 through all nodes.
+#[test]
+fn exactly_one_wins_through_all_nodes() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    let won = database.race(|_, session| {
+        let wins = |key: &usize| session.is_true(&format!("SELECT claim_once('race', {key})"));
+        (0..KEYS).filter(wins).count()
+    });
+    assert_eq!(won, KEYS);
+    assert_eq!(
+        database
+            .session(1)
+            .number("SELECT count(*) FROM once.claims"),
+        KEYS as i64
+    );
+}
+
+/// G3 through all nodes: who waits wins where the winner rolls back.
+#[test]
+fn rolled_back_claims_are_handed_over() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    let won = database.race(|client, session| {
+        let mut won = 0;
+        for key in 0..KEYS {
+            session.begin();
+            let is_winner = session.is_true(&format!("SELECT claim_once('race', {key})"));
+            match (client + key).is_multiple_of(3) {
+                true => session.rollback(),
+                false => {
+                    session.commit();
+                    won += usize::from(is_winner);
+                }
+            }
+        }
+        won
+    });
+    assert_eq!(won, KEYS);
+    assert_eq!(
+        database
+            .session(2)
+            .number("SELECT count(*) FROM once.claims"),
+        KEYS as i64
+    );
+}
+
+/// G1, G9 of batches through all nodes, and that each is told what it has won.
+#[test]
+fn batches_through_all_nodes() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    let won = database.race(|_, session| {
+        (0..6)
+            .map(|round| {
+                session.number(&format!(
+                    "SELECT count(*) FROM claim_many('batch', ARRAY(
+                         SELECT '{round}/' || n FROM generate_series(1, {KEYS}) n ORDER BY random()))"
+                )) as usize
+            })
+            .sum()
+    });
+    assert_eq!(won, 6 * KEYS);
+    let mut session = database.session(1);
+    assert_eq!(
+        session.value("SELECT array_agg(k) FROM claim_many('order', '{c,a,b,a}') k"),
+        "{c,a,b}"
+    );
+}
+
+/// G2, G8: a timeout is an answer though the wait is on another server, and the caller's `lock_timeout`
+/// raises.
+#[test]
+fn timeouts_hold_on_other_nodes() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    let mut holder = database.session(0);
+    for node in 0..NODES {
+        let mut other = database.session(node);
+        for key in 0..6 {
+            holder.begin();
+            let call = format!("try_claim_once('timeout', '{node}/{key}'");
+            assert_eq!(holder.value(&format!("SELECT {call})")), "won");
+            other.begin();
+            for timeout in ["0", "30 ms"] {
+                let asked = Instant::now();
+                assert_eq!(
+                    other.value(&format!("SELECT {call}, '{timeout}')")),
+                    "in_progress"
+                );
+                assert!(asked.elapsed() < Duration::from_secs(8));
+            }
+            other.commit();
+            other.run("SET lock_timeout = '30ms'");
+            other.refused(&format!("SELECT {call}, NULL)"), "55P03");
+            other.refused(
+                &format!("SELECT claim_once('timeout', '{node}/{key}')"),
+                "55P03",
+            );
+            other.run("RESET lock_timeout");
+            other.send(&format!("SELECT {call}, '1 min')"));
+            thread::sleep(Duration::from_millis(50));
+            let (end, answer) = [("ROLLBACK", "won"), ("COMMIT", "duplicate")][key % 2];
+            holder.run(end);
+            assert_eq!(other.answered_value(), answer);
+        }
+    }
+}
+
+/// An owner that repeats its call, through any node.
+#[test]
+fn an_owner_asks_again_through_another_node() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    let ask = |key: usize| format!("SELECT try_claim_once('owner', '{key}', owner => 'me')");
+    for key in 0..6 {
+        let mut session = database.session(key);
+        session.begin();
+        session.run("SAVEPOINT s");
+        assert_eq!(session.value(&ask(key)), "won");
+        assert_eq!(session.value(&ask(key)), "duplicate");
+        session.commit();
+        assert_eq!(database.session(key + 1).value(&ask(key)), "won");
+    }
+}
+
+/// G5: a duplicate is one message, and assigns no transaction id on any node.
+#[test]
+fn a_duplicate_is_one_message() {
+    let Some(nodes) = Nodes::start() else { return };
+    let database = nodes.database();
+    let mut session = database.session(0);
+    session.run("SELECT claim_once('ns', n::text) FROM generate_series(1, 20) n");
+    session.run("SET citus.log_remote_commands = on");
+    session.run("SET log_min_messages = notice");
+    let issued = || nodes.clusters[0].log().matches("NOTICE:  issuing ").count();
+    let ids = || {
+        let next = |node| {
+            database
+                .session(node)
+                .number("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+        };
+        [0, 1, 2].map(next)
+    };
+    let (issued_before, ids_before) = (issued(), ids());
+    for key in 1..=20 {
+        assert!(!session.is_true(&format!("SELECT claim_once('ns', '{key}')")));
+    }
+    assert_eq!(issued() - issued_before, 20);
+    assert_eq!(ids(), ids_before);
+}
+
+/// What Citus pushes down to shards refuses, and claims nothing.
+#[test]
+fn functions_on_shards_refuse() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    let mut session = database.session(0);
+    session.run("CREATE TABLE outbox (id int PRIMARY KEY)");
+    session.run("SELECT create_distributed_table('outbox', 'id')");
+    session.run("INSERT INTO outbox SELECT generate_series(1, 20)");
+    for query in [
+        "SELECT id FROM outbox WHERE claim_once('p', 'r' || id)",
+        "SELECT with_lock('p', 'r' || id) FROM outbox",
+        "SELECT begin_once('p', 'r' || id) FROM outbox",
+        "SELECT id FROM outbox WHERE once.may_use('r' || id)",
+        "SELECT * FROM claim_many('p', ARRAY(SELECT 'r' || id FROM outbox))",
+    ] {
+        let error = session.refused(query, "55000");
+        assert!(
+            error.hint().unwrap().contains("distributed table"),
+            "{error:?}"
+        );
+    }
+    assert_eq!(session.number("SELECT count(*) FROM once.claim"), 0);
+}
+
+/// One 'run' for each key through all nodes, and as many tokens as takeovers, each higher than the last.
+#[test]
+fn work_through_all_nodes() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    let runs = database.race(|_, session| {
+        let runs = |key: &usize| {
+            let begin = format!("SELECT outcome FROM begin_once('work', '{key}')");
+            session.value(&begin) == "run"
+        };
+        (0..KEYS).filter(runs).count()
+    });
+    assert_eq!(runs, KEYS);
+    let takeovers = database.race(|_, session| {
+        (0..10)
+            .filter(|_| {
+                let token = session.number(
+                    "SELECT token FROM begin_once('takeover', 'k', '1 ms', wait => '1 min')",
+                );
+                session.is_true(&format!("SELECT claim_once('token', {token})"))
+            })
+            .count()
+    });
+    assert_eq!(takeovers, 10 * CLIENTS);
+}
+
+/// G10: a fence of one node holds off a takeover through another.
+#[test]
+fn a_fence_holds_on_all_nodes() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    for key in 0..6 {
+        let (mut holder, mut other) = (database.session(key), database.session(key + 1));
+        let begin = format!("SELECT outcome FROM begin_once('fence', '{key}', '50 ms')");
+        assert_eq!(holder.value(&begin), "run");
+        let token = holder.number(&format!(
+            "SELECT token FROM once.work WHERE ns = 'fence' AND key = '{key}'"
+        ));
+        let fence = format!("SELECT fence_once('fence', '{key}', {token})");
+        holder.begin();
+        assert!(holder.is_true(&fence));
+        other.run("SELECT pg_sleep(0.1)");
+        assert_eq!(other.value(&begin), "in_progress");
+        holder.commit();
+        assert_eq!(other.value(&begin), "run");
+        holder.refused(&fence, "55000");
+    }
+}
+
+/// Shards that move meanwhile lose nothing.
+#[test]
+fn shards_move_under_claims() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    let is_over = AtomicBool::new(false);
+    let (won, moved) = thread::scope(|scope| {
+        let mover = scope.spawn(|| {
+            let mut session = database.session(0);
+            let mut moved = 0;
+            while !is_over.load(Ordering::Relaxed) && moved < 3 {
+                session.run(
+                    "SELECT citus_move_shard_placement(s.shardid, n.nodename, n.nodeport, o.nodename, o.nodeport, 'block_writes')
+                     FROM pg_dist_shard s JOIN pg_dist_placement p USING (shardid) JOIN pg_dist_node n ON n.groupid = p.groupid,
+                          pg_dist_node o
+                     WHERE s.logicalrelid = 'once.claim'::regclass AND o.groupid NOT IN (0, n.groupid)
+                     ORDER BY random() LIMIT 1",
+                );
+                moved += 1;
+            }
+            moved
+        });
+        let won = database.race(|_, session| {
+            let wins = |key: &usize| loop {
+                match session.try_run(&format!("SELECT claim_once('race', {key})")) {
+                    Ok(rows) => return rows[0][0].as_deref() == Some("t"),
+                    // The statement was planned for where the shard was.
+                    Err(failure) => assert!(!failure.message().is_empty(), "{failure:?}"),
+                }
+            };
+            (0..KEYS).filter(wins).count()
+        });
+        is_over.store(true, Ordering::Relaxed);
+        (won, mover.join().unwrap())
+    });
+    println!("{moved} shards moved");
+    assert_eq!(won, KEYS);
+}
+
+/// G4: kill -9 of each node in turn. Each claim comes with a row of a distributed table, and what was
+/// acknowledged is there: neither lost nor twice.
+#[test]
+fn killed_nodes_lose_nothing() {
+    let Some(nodes) = Nodes::start() else { return };
+    let database = nodes.database();
+    let mut session = database.session(0);
+    session.run("CREATE TABLE outbox (id text, client int)");
+    session.run("SELECT create_distributed_table('outbox', 'id')");
+    let is_over = AtomicBool::new(false);
+    let acknowledged: Vec<String> = thread::scope(|scope| {
+        let clients = Vec::from_iter((0..CLIENTS).map(|number| {
+            let (database, is_over) = (&database, &is_over);
+            scope.spawn(move || {
+                let (mut acknowledged, mut session) = (Vec::new(), None);
+                let mut key = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    key += 1;
+                    let transaction = format!(
+                        "DO $$ BEGIN IF claim_once('crash', '{key}') THEN
+                             INSERT INTO outbox VALUES ('{key}', {number}); END IF; END $$"
+                    );
+                    let told = reconnected(database, number, &mut session)
+                        .and_then(|session| session.try_run(&transaction));
+                    match told {
+                        Ok(_) => acknowledged.push(key.to_string()),
+                        Err(_) => {
+                            session = None;
+                            thread::sleep(Duration::from_millis(50));
+                        }
+                    }
+                }
+                acknowledged
+            })
+        }));
+        for node in [1, 0, 2] {
+            thread::sleep(Duration::from_secs(3));
+            nodes.clusters[node].kill_postmaster();
+            thread::sleep(Duration::from_millis(500));
+            nodes.clusters[node].restart();
+        }
+        thread::sleep(Duration::from_secs(3));
+        is_over.store(true, Ordering::Relaxed);
+        let all = clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap());
+        let mut all = Vec::from_iter(all);
+        all.sort_unstable();
+        all.dedup();
+        all
+    });
+    let mut session = database.session(0);
+    // Prepared transactions of the nodes that were down are ended by Citus.
+    session.run("SELECT recover_prepared_transactions()");
+    let rows = session.rows("SELECT id, count(*) FROM outbox GROUP BY id");
+    assert!(
+        rows.iter().all(|row| row[1].as_deref() == Some("1")),
+        "twice: {rows:?}"
+    );
+    let claims = session.number("SELECT count(*) FROM once.claims WHERE ns = 'crash'");
+    assert_eq!(claims, rows.len() as i64);
+    let told: Vec<&str> = rows.iter().filter_map(|row| row[0].as_deref()).collect();
+    let lost = acknowledged
+        .iter()
+        .filter(|key| !told.contains(&key.as_str()));
+    assert_eq!(lost.count(), 0);
+    println!("{} acknowledged", acknowledged.len());
+}
+
+fn reconnected<'s>(
+    database: &Distributed,
+    node: usize,
+    session: &'s mut Option<Session>,
+) -> Result<&'s mut Session, Failure> {
+    let opened = match session.take() {
+        Some(session) => session,
+        None => database.nodes.clusters[node % NODES].try_connect(&database.name)?,
+    };
+    Ok(session.insert(opened))
+}

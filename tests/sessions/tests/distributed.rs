@@ -1,0 +1,433 @@
+//! Tables that Citus keeps, on plain PostgreSQL: its catalog is planted, so that what is written for several
+//! nodes runs on one. What several nodes make of it is shown in `citus.rs`.
+
+use pg_once_sessions::{Barrier, Database, Session, database};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const CLIENTS: usize = 8;
+
+/// Longer than any bounded call takes, also on a busy machine.
+const SOON: Duration = Duration::from_secs(8);
+
+/// A database whose claims and work Citus seems to keep.
+fn distributed() -> Database<'static> {
+    let database = database();
+    database.session().run(
+        "SET allow_system_table_mods = on;
+         CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass);
+         GRANT SELECT ON pg_catalog.pg_dist_partition TO PUBLIC;
+         INSERT INTO pg_catalog.pg_dist_partition VALUES ('once.claim'), ('once.work_record')",
+    );
+    database
+}
+
+/// G1, G3: one of all, also where every third transaction is rolled back, and nothing is claimed that
+/// nobody was told.
+#[test]
+fn exactly_one_wins_each_key() {
+    const KEYS: usize = 60;
+    let database = distributed();
+    let barrier = Barrier::new(CLIENTS);
+    let won: usize = thread::scope(|scope| {
+        let clients = Vec::from_iter((0..CLIENTS).map(|client| {
+            let (database, barrier) = (&database, &barrier);
+            scope.spawn(move || {
+                let mut session = database.session();
+                let mut won = 0;
+                barrier.wait();
+                for key in 0..KEYS {
+                    session.begin();
+                    let is_winner = session.is_true(&format!("SELECT claim_once('race', {key})"));
+                    match (client + key).is_multiple_of(3) {
+                        true => session.rollback(),
+                        false => {
+                            session.commit();
+                            won += usize::from(is_winner);
+                        }
+                    }
+                }
+                won
+            })
+        }));
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .sum()
+    });
+    assert_eq!(won, KEYS);
+    let mut session = database.session();
+    assert_eq!(
+        session.number("SELECT count(*) FROM once.claim"),
+        KEYS as i64
+    );
+}
+
+/// G9: batches in any order, which meet in all their keys.
+#[test]
+fn batches_do_not_deadlock() {
+    let database = distributed();
+    let won: i64 = thread::scope(|scope| {
+        let clients = Vec::from_iter((0..CLIENTS).map(|_| {
+            let database = &database;
+            scope.spawn(move || {
+                let mut session = database.session();
+                (0..5)
+                    .map(|round| {
+                        session.number(&format!(
+                            "SELECT count(*) FROM claim_many('batch', ARRAY(
+                                 SELECT '{round}/' || n FROM generate_series(1, 200) n ORDER BY random()))"
+                        ))
+                    })
+                    .sum::<i64>()
+            })
+        }));
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .sum()
+    });
+    assert_eq!(won, 5 * 200);
+}
+
+/// The keys that were won, in the order of the array, each once.
+#[test]
+fn a_batch_returns_what_it_won() {
+    let mut session = distributed().session();
+    session.run("SELECT claim_once('ns', 'b')");
+    session.run("SELECT claim_once_per('1 ms', 'ns', 'd'), pg_sleep(0.01)");
+    assert_eq!(
+        session.value("SELECT array_agg(key) FROM claim_many('ns', '{e,b,d,a,e,c}') key"),
+        "{e,d,a,c}"
+    );
+}
+
+/// G2, G8: a timeout is an answer, after which the transaction goes on and no setting has changed.
+#[test]
+fn a_timeout_is_an_answer() {
+    const SETTINGS: &str = "SELECT current_setting('lock_timeout') || current_setting('citus.propagate_set_commands', true)";
+    let database = distributed();
+    let [mut winner, mut other] = database.sessions();
+    for (own, before) in [("0", "0"), ("1min", "1min")] {
+        winner.run("DELETE FROM once.claim");
+        winner.begin();
+        winner.run("SELECT claim_once('ns', 'k')");
+        other.run(&format!(
+            "SET lock_timeout = '{own}'; SET citus.propagate_set_commands = 'none'"
+        ));
+        other.begin();
+        for timeout in ["0", "50 ms"] {
+            let asked = Instant::now();
+            let call = format!("SELECT try_claim_once('ns', 'k', '{timeout}')");
+            assert_eq!(other.value(&call), "in_progress");
+            assert!(asked.elapsed() < SOON);
+        }
+        assert_eq!(other.value(SETTINGS), format!("{before}none"));
+        assert!(other.is_true("SELECT pg_current_xact_id_if_assigned() IS NULL"));
+        other.send("SELECT try_claim_once('ns', 'k', '60 s')");
+        other.waits_for(&winner);
+        winner.rollback();
+        assert_eq!(other.answered_value(), "won");
+        assert_eq!(other.value(SETTINGS), format!("{before}none"));
+        other.commit();
+        assert_eq!(
+            winner.value("SELECT try_claim_once('ns', 'k')"),
+            "duplicate"
+        );
+    }
+}
+
+/// The caller's own `lock_timeout` raises, with and without a longer timeout.
+#[test]
+fn the_callers_lock_timeout_raises() {
+    let database = distributed();
+    let [mut winner, mut other] = database.sessions();
+    winner.begin();
+    winner.run("SELECT claim_once('ns', 'k')");
+    other.run("SET lock_timeout = '50ms'");
+    for call in [
+        "SELECT claim_once('ns', 'k')",
+        "SELECT try_claim_once('ns', 'k', '1 min')",
+        "SELECT try_claim_once('ns', 'k', NULL)",
+        "SELECT count(*) FROM claim_many('ns', '{a,k,z}')",
+    ] {
+        other.refused(call, "55P03");
+    }
+    assert_eq!(
+        other.value("SELECT try_claim_once('ns', 'k', '10 ms')"),
+        "in_progress"
+    );
+    winner.run("COMMIT; BEGIN; SELECT unclaim('ns', 'k')");
+    other.refused("SELECT unclaim('ns', 'k')", "55P03");
+}
+
+/// An owner who repeats its call has won again, but not within its transaction: also where a savepoint
+/// has made the claim.
+#[test]
+fn an_owner_may_ask_again() {
+    const ASK: &str = "SELECT try_claim_once('ns', 'k', owner => 'me')";
+    let mut session = distributed().session();
+    session.begin();
+    session.run("SAVEPOINT s");
+    assert_eq!(session.value(ASK), "won");
+    assert_eq!(session.value(ASK), "duplicate");
+    session.run("RELEASE s");
+    assert_eq!(session.value(ASK), "duplicate");
+    session.commit();
+    session.begin();
+    assert_eq!(session.value(ASK), "won");
+    session.commit();
+    assert_eq!(
+        session.value("SELECT try_claim_once('ns', 'k', owner => 'you')"),
+        "duplicate"
+    );
+}
+
+/// An expired claim is taken again by one, and what was given back can be claimed.
+#[test]
+fn claims_end() {
+    let mut session = distributed().session();
+    assert!(session.is_true("SELECT claim_once_per('1 hour', 'ns', 'k')"));
+    assert!(!session.is_true("SELECT claim_once_per('1 hour', 'ns', 'k')"));
+    assert!(session.is_true("SELECT is_claimed('ns', 'k')"));
+    session.run("UPDATE once.claim SET expires_at = clock_timestamp() - interval '1 s'");
+    assert!(!session.is_true("SELECT is_claimed('ns', 'k')"));
+    assert!(!session.is_true("SELECT unclaim('ns', 'k')"));
+    assert!(session.is_true("SELECT claim_once('ns', 'k')"));
+    assert!(session.is_true("SELECT unclaim('ns', 'k')"));
+    assert!(session.is_true("SELECT claim_once('ns', 'k')"));
+}
+
+/// G5: a duplicate writes nothing.
+#[test]
+fn a_duplicate_writes_nothing() {
+    let mut session = distributed().session();
+    session.run("SELECT claim_once('ns', 'k')");
+    session.begin();
+    for call in [
+        "SELECT claim_once('ns', 'k')",
+        "SELECT try_claim_once('ns', 'k') <> 'duplicate'",
+        "SELECT count(*) > 0 FROM claim_many('ns', '{k}')",
+    ] {
+        assert!(!session.is_true(call), "{call}");
+    }
+    assert!(session.is_true("SELECT pg_current_xact_id_if_assigned() IS NULL"));
+}
+
+/// What would be wrong on several nodes raises.
+#[test]
+fn what_is_not_promised_raises() {
+    let mut session = distributed().session();
+    session.run("SET pg_once.claim_engine = 'direct'");
+    let error = session.refused("SELECT claim_once('ns', 'k')", "55000");
+    assert!(
+        error.message().contains("Citus keeps its rows"),
+        "{error:?}"
+    );
+    session.run("SET pg_once.claim_engine = 'statement'");
+    assert!(session.is_true("SELECT claim_once('ns', 'k')"));
+    session.run("RESET pg_once.claim_engine");
+    for call in [
+        "SELECT claim_once('ns', 'k')",
+        "SELECT is_claimed('ns', 'k')",
+        "SELECT unclaim('ns', 'k')",
+        "SELECT * FROM claim_many('ns', '{k}')",
+    ] {
+        session.begin_at("SERIALIZABLE");
+        let error = session.refused(call, "0A000");
+        assert!(
+            error.hint().unwrap().contains("READ COMMITTED"),
+            "{error:?}"
+        );
+        session.rollback();
+    }
+}
+
+/// Where Citus runs a part of a query, every function that does more than computing a key refuses, also
+/// those of tables that are not distributed.
+#[test]
+fn functions_that_are_pushed_down_refuse() {
+    let database = database();
+    let mut session = database.session();
+    session.run("CREATE TABLE payments (service_id int, line_item_id text)");
+    session.run("SET application_name = 'citus_internal gpid=10000000123'");
+    for call in [
+        "claim_once('ns', 'k')",
+        "claim_once_per('1 h', 'ns', 'k')",
+        "claim_many('ns', '{k}')",
+        "try_claim_once('ns', 'k')",
+        "is_claimed('ns', 'k')",
+        "unclaim('ns', 'k')",
+        "begin_once('ns', 'k')",
+        "renew_once('ns', 'k', 1)",
+        "complete_once('ns', 'k', 1)",
+        "fail_once('ns', 'k', 1)",
+        "fence_once('ns', 'k', 1)",
+        "forget_once('ns', 'k')",
+        "with_lock('ns', 'k')",
+        "with_locks('ns', '{k}')",
+        "hold_lock('ns', 'k')",
+        "release_lock('ns', 'k')",
+        "once.may_use('ns')",
+        "with_payment_lock(1, 'a')",
+        "with_row_lock(NULL::payments, '{\"service_id\": 1}')",
+        "find_or_create(NULL::payments, '{\"service_id\": 1}')",
+    ] {
+        let error = session.refused(&format!("SELECT {call}"), "55000");
+        assert!(
+            error.hint().unwrap().contains("distributed table"),
+            "{call}: {error:?}"
+        );
+    }
+    assert_eq!(session.value("SELECT once_key(1)"), "1");
+    session.run("RESET application_name");
+    assert!(session.is_true("SELECT claim_once('ns', 'k')"));
+}
+
+/// A session that has claimed before hears of it when Citus takes the table.
+#[test]
+fn a_session_hears_of_it() {
+    let database = database();
+    let [mut admin, mut session]: [Session; 2] = database.sessions();
+    session.run("SET pg_once.claim_engine = 'direct'");
+    assert!(session.is_true("SELECT claim_once('ns', 'a')"));
+    // As Citus does, with its catalog.
+    admin.run(
+        "SET allow_system_table_mods = on;
+         BEGIN;
+         CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass);
+         INSERT INTO pg_catalog.pg_dist_partition VALUES ('once.claim');
+         ALTER TABLE once.claim SET (fillfactor = 100);
+         COMMIT",
+    );
+    session.refused("SELECT claim_once('ns', 'b')", "55000");
+    admin.run(
+        "BEGIN; DELETE FROM pg_catalog.pg_dist_partition; ALTER TABLE once.claim RESET (fillfactor); COMMIT",
+    );
+    assert!(session.is_true("SELECT claim_once('ns', 'b')"));
+}
+
+/// One 'run' for each key, and a higher token for each that takes over.
+#[test]
+fn work_runs_once() {
+    const KEYS: usize = 20;
+    let database = distributed();
+    let barrier = Barrier::new(CLIENTS);
+    let runs: usize = thread::scope(|scope| {
+        let clients = Vec::from_iter((0..CLIENTS).map(|_| {
+            let (database, barrier) = (&database, &barrier);
+            scope.spawn(move || {
+                let mut session = database.session();
+                barrier.wait();
+                (0..KEYS)
+                    .filter(|key| {
+                        let begin = format!("SELECT outcome FROM begin_once('work', '{key}')");
+                        session.value(&begin) == "run"
+                    })
+                    .count()
+            })
+        }));
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .sum()
+    });
+    assert_eq!(runs, KEYS);
+
+    let begin = "SELECT token FROM begin_once('takeover', 'k', '1 ms', wait => '1 min')";
+    let mut tokens: Vec<i64> = thread::scope(|scope| {
+        let clients = Vec::from_iter((0..CLIENTS).map(|_| {
+            let database = &database;
+            scope.spawn(move || {
+                let mut session = database.session();
+                Vec::from_iter((0..10).map(|_| session.number(begin)))
+            })
+        }));
+        let told = clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap());
+        told.collect()
+    });
+    tokens.sort_unstable();
+    tokens.dedup();
+    assert_eq!(tokens.len(), 10 * CLIENTS);
+}
+
+/// The life of one piece of work.
+#[test]
+fn work_has_an_outcome() {
+    let mut session = distributed().session();
+    let begin = "SELECT outcome FROM begin_once('ns', 'k')";
+    let token = session.number("SELECT token FROM begin_once('ns', 'k')");
+    assert_eq!(session.value(begin), "in_progress");
+    session.run(&format!("SELECT renew_once('ns', 'k', {token})"));
+    assert!(session.is_true(&format!(
+        "SELECT fail_once('ns', 'k', {token}, '{{\"e\": 1}}')"
+    )));
+    session.refused(&format!("SELECT fence_once('ns', 'k', {token})"), "55000");
+    assert_eq!(
+        session.value("SELECT result FROM begin_once('ns', 'k')"),
+        "{\"e\": 1}"
+    );
+    let next = session.number("SELECT token FROM once.work_record");
+    assert!(next > token);
+    session.refused(
+        &format!("SELECT complete_once('ns', 'k', {token})"),
+        "55000",
+    );
+    for first in ["t", "f"] {
+        let complete = format!("SELECT complete_once('ns', 'k', {next}, '7')");
+        assert_eq!(session.value(&complete), first);
+    }
+    assert_eq!(
+        session.value("SELECT outcome || result FROM begin_once('ns', 'k')"),
+        "done7"
+    );
+    assert!(session.is_true("SELECT forget_once('ns', 'k')"));
+    assert_eq!(session.value(begin), "run");
+    session.begin_at("SERIALIZABLE");
+    session.refused(begin, "0A000");
+}
+
+/// G8, G10: a begin that is undecided is in progress at once; a fence holds a takeover off, which is told so
+/// in its time.
+#[test]
+fn a_fence_holds_a_takeover_off() {
+    let database = distributed();
+    let [mut holder, mut other] = database.sessions();
+    let begin = "SELECT outcome FROM begin_once('ns', 'k', '1 s')";
+    holder.begin();
+    assert_eq!(holder.value(begin), "run");
+    assert_eq!(other.value(begin), "in_progress");
+    holder.commit();
+    let token = holder.number("SELECT token FROM once.work_record");
+    holder.begin();
+    assert!(holder.is_true(&format!("SELECT fence_once('ns', 'k', {token})")));
+    other.run("SELECT pg_sleep(1.1)");
+    let asked = Instant::now();
+    assert_eq!(other.value(begin), "in_progress");
+    assert_eq!(
+        other.value("SELECT outcome FROM begin_once('ns', 'k', wait => '50 ms')"),
+        "in_progress"
+    );
+    assert!(asked.elapsed() < SOON);
+    holder.commit();
+    assert_eq!(other.value(begin), "run");
+    holder.refused(&format!("SELECT fence_once('ns', 'k', {token})"), "55000");
+}
+
+/// The caller's own `lock_timeout` ends a wait for the record.
+#[test]
+fn work_waits_as_long_as_the_caller_allows() {
+    let database = distributed();
+    let [mut holder, mut other] = database.sessions();
+    let token = holder.number("SELECT token FROM begin_once('ns', 'k')");
+    holder.begin();
+    holder.run(&format!("SELECT renew_once('ns', 'k', {token})"));
+    other.run("SET lock_timeout = '50ms'");
+    for call in ["renew_once", "complete_once", "fence_once"] {
+        other.refused(&format!("SELECT {call}('ns', 'k', {token})"), "55P03");
+    }
+    holder.commit();
+    assert!(other.is_true(&format!("SELECT complete_once('ns', 'k', {token})")));
+}
