@@ -13,18 +13,21 @@ work=$target/examples/$major
 jar=/usr/share/java/postgresql.jar
 name=examples-$major
 programs=$target/clients/$name
-examples=${*:-shell python node ruby rust go java php perl rails django sqlalchemy drizzle prisma powertools}
+examples=${*:-shell python node ruby rust go java php perl leader_python leader_go rails django sqlalchemy drizzle prisma powertools}
 jobs=8 payments=12
 passed=0 failed=0
 
 provision() {
+    local program
     python=$("$config/clients.sh")
     mkdir -p "$work" "$programs"
     # Node looks for packages above the program.
     cp -R "$here/node/ci.mjs" "$here/drizzle" "$here/prisma" "$programs"
     export PATH=$target/clients/node_modules/.bin:$PATH
     (cd "$root" && cargo build --quiet -p pg_once_example)
-    GO111MODULE=off GOPATH=/usr/share/gocode go build -o "$work/go_ci" "$here/go/ci.go"
+    for program in ci leader; do
+        GO111MODULE=off GOPATH=/usr/share/gocode go build -o "$work/go_$program" "$here/go/$program.go"
+    done
     javac -d "$work" "$here/java/Ci.java"
 }
 
@@ -78,6 +81,48 @@ program() {
     check "$example: the last one says" 15.00 "$(sort -n "$said" | tail -n 1)"
 }
 
+# leader NAME COMMAND...: three processes. The leader is killed, the next one is stopped for three leases, the third one
+# is told to end.
+leader() {
+    local example=$1 said=$work/$1 seconds=1 number candidates=() stopped
+    shift
+    create_database "$example"
+    sql -c 'CREATE EXTENSION pg_once' \
+        -c 'CREATE TABLE tick (id bigint GENERATED ALWAYS AS IDENTITY, token bigint, name text)'
+    for number in 1 2 3; do
+        "$@" election "$seconds" >"$said.$number" 2>&1 &
+        candidates+=($!)
+    done
+    kill -KILL "$(leader_of 1)"
+    stopped=$(leader_of 2)
+    kill -STOP "$stopped"
+    sleep $((3 * seconds))
+    kill -CONT "$stopped"
+    kill -TERM "$(leader_of 3)"
+    # Nobody else is left.
+    check "$example: who was stopped leads again" "$stopped" "$(leader_of 4)"
+    kill -KILL "${candidates[@]}" 2>/dev/null || true
+    wait
+    # Where it was stopped behind the fence, the server has ended its session.
+    check "$example: it was refused before" 1 "$(cat "$said".[123] | grep -cE '^(lost$|cut off)')"
+    check "$example: a stale leader writes" 0 "$(sql -c 'SELECT count(*) FROM (
+        SELECT token < max(token) OVER (ORDER BY id) AS is_stale FROM tick) t WHERE is_stale')"
+}
+
+# leader_of NUMBER: the process that leads as this one of all, once it does.
+leader_of() {
+    local process tries
+    for tries in $(seq 300); do
+        process=$(sql -c "SELECT split_part(min(name), ':', 2) FROM tick GROUP BY token ORDER BY token OFFSET $1 - 1 LIMIT 1")
+        if [[ -n $process ]]; then
+            echo "$process"
+            return
+        fi
+        sleep 0.1
+    done
+    echo "nobody after $tries tries"
+}
+
 # framework NAME MIGRATION COMMAND...: tests of their own, directly and through pgbouncer in transaction mode. The
 # framework's own tool makes the tables, directly.
 framework() {
@@ -125,6 +170,8 @@ play() {
     java) program java java -cp "$jar:$work" Ci ;;
     php) program php php "$here/php/ci.php" ;;
     perl) program perl perl "$here/perl/ci.pl" ;;
+    leader_python) leader leader_python "$python" "$here/python/leader.py" ;;
+    leader_go) leader leader_go "$work/go_leader" ;;
     rails) framework rails "ruby migrate.rb" ruby once_test.rb ;;
     django) framework django "$python -m django migrate --settings settings" "$python" -m unittest ;;
     sqlalchemy) framework sqlalchemy "$python -m alembic upgrade head" "$python" -m unittest ;;

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod family;
 pub mod history;
 pub mod pooler;
+pub mod proxy;
 pub mod server;
 pub mod session;
 

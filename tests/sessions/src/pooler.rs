@@ -4,7 +4,7 @@
 use crate::cluster::{Cluster, as_server};
 use crate::session::Session;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -72,6 +72,11 @@ impl Pooler {
             thread::sleep(Duration::from_millis(20));
         }
         pooler
+    }
+
+    /// The directory of its socket.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub fn session(&self, database: &str) -> Session {
