@@ -1,6 +1,7 @@
 #!/bin/bash
 # run.sh NN [CLIENT...]: plays scenarios.json through the clients, by default all, with PostgreSQL NN:
-# once directly and once through pgbouncer in transaction mode.
+# once directly and once through pgbouncer in transaction mode. Without a CLIENT, or with `parts`, it claims the same
+# values through the programs of parts/ too (parts.py).
 # The extension must be installed there (pgrx-config/install.sh NN).
 set -euo pipefail
 
@@ -14,17 +15,20 @@ work=$target/conformance/$major
 jars=/usr/share/java/postgresql.jar:/usr/share/java/gson.jar
 name=conformance-$major
 programs=$target/clients/$name
-clients=${*:-psql psycopg3 asyncpg sqlalchemy django node_pg node_postgres knex ruby_pg activerecord tokio_postgres sqlx lib_pq jdbc pdo dbi}
+clients=${*:-psql psycopg3 asyncpg sqlalchemy django node_pg node_postgres knex ruby_pg activerecord tokio_postgres sqlx lib_pq jdbc pdo dbi parts}
 passed=0 failed=0
 
 provision() {
     python=$("$config/clients.sh")
     mkdir -p "$work" "$programs"
     # Node looks for packages above the program, so the programs are copied below the packages.
+    mkdir -p "$programs/parts"
     cp "$here"/clients/*.mjs "$programs"
+    cp "$here"/parts/*.mjs "$programs/parts"
     (cd "$root" && cargo build --quiet -p pg_once_conformance)
     GO111MODULE=off GOPATH=/usr/share/gocode go build -o "$work/lib_pq" "$here/clients/lib_pq.go"
-    javac -cp "$jars" -d "$work" "$here/clients/Jdbc.java"
+    GO111MODULE=off GOPATH=/usr/share/gocode go build -o "$work/parts_lib_pq" "$here/parts/lib_pq.go"
+    javac -cp "$jars" -d "$work" "$here/clients/Jdbc.java" "$here/parts/PartsJdbc.java"
 }
 
 start_cluster() {
@@ -69,15 +73,36 @@ play() {
     if needs_casts "$client"; then export CASTS=yes; fi
     # shellcheck disable=SC2046 # a program and its arguments
     python3 "$here/conformance.py" "$client" $(command_of "$client") >"$output" 2>&1 || finished=no
+    report "$client $way"
+}
+
+# parts: the same values as parts of keys, through each driver.
+parts() {
+    local output ok bad finished=yes
+    output=$work/parts.log
+    export PGDATABASE=parts PGPORT=$port
+    "$PSQL" -qX -v ON_ERROR_STOP=1 -d postgres -c "CREATE DATABASE $PGDATABASE"
+    "$PSQL" -qX -v ON_ERROR_STOP=1 -c "CREATE EXTENSION pg_once"
+    python3 "$here/parts.py" \
+        "psycopg=$python $here/parts/psycopg3.py" "asyncpg=$python $here/parts/asyncpg_client.py" \
+        "node pg=node $programs/parts/node_pg.mjs" "node postgres=node $programs/parts/node_postgres.mjs" \
+        "Ruby pg=ruby $here/parts/ruby_pg.rb" "lib/pq=$work/parts_lib_pq" "JDBC=java -cp $jars:$work PartsJdbc" \
+        "PDO=php $here/parts/pdo.php" "DBI=perl $here/parts/dbi.pl" \
+        "tokio-postgres=$target/debug/parts_tokio_postgres" >"$output" 2>&1 || finished=no
+    report parts
+}
+
+# report WHAT: counts the lines of $output.
+report() {
     ok=$(grep -c '^ok ' "$output" || true)
     bad=$(grep -c '^FAILED ' "$output" || true)
     grep '^FAILED ' "$output" || true
     if [[ $finished = no && $bad = 0 || $((ok + bad)) = 0 ]]; then
         tail -n 20 "$output"
-        echo "FAILED $client $way did not finish"
+        echo "FAILED $1 did not finish"
         bad=$((bad + 1))
     fi
-    echo "$client $way: $ok passed, $bad failed"
+    echo "$1: $ok passed, $bad failed"
     passed=$((passed + ok)) failed=$((failed + bad))
 }
 
@@ -85,6 +110,10 @@ provision
 start_cluster
 export PYTHONDONTWRITEBYTECODE=1
 for client in $clients; do
+    if [[ $client = parts ]]; then
+        parts
+        continue
+    fi
     play "$client" direct
     play "$client" pooled
 done

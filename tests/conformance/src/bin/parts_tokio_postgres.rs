@@ -73,7 +73,8 @@ async fn main() {
             } = part;
             let mut answer = json!({ "ns": ns, "kind": kind, "as": name });
             if mode == "default" {
-                if let Err(error) = claim(&client, &format!("{ns} {kind} {name}"), &*part.value, "").await
+                if let Err(error) =
+                    claim(&client, &format!("{ns} {kind} {name}"), &*part.value, "").await
                 {
                     let state = error.code().map(|state| state.code().to_owned());
                     answer["refused"] = json!(state.unwrap_or("driver".to_owned()));
