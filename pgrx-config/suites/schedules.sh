@@ -8,7 +8,7 @@ set -eu
 . "$CONFIG/session_tools.sh"
 cd "$ROOT"
 # That the search finds planted faults does not depend on the version.
-tests="--lib --test rows --test claims --test work"
+tests="--lib --test rows --test claims --test work --test locks"
 [ "$major" != "$PG_NEWEST" ] || tests=
 # shellcheck disable=SC2086 # a list of words
 cargo_test cargo test --package pg_once_schedules --no-fail-fast $tests -- --nocapture --test-threads=1

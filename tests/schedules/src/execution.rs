@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How long sessions may wait when nobody is left who could end that.
 const HANG: Duration = Duration::from_secs(5);
 
+/// How long a session waits for one of another stage before it counts as one that waits.
+const SHARED: Duration = Duration::from_millis(500);
+
 /// The pauses between two looks at the locks grow from the first to the second.
 const LOOK: (Duration, Duration) = (Duration::from_micros(300), Duration::from_millis(20));
 
@@ -267,10 +270,12 @@ impl<S: Subject> Execution<'_, S> {
                 one.cancelled || one.call.as_ref().is_some_and(gives_up)
             };
             // One that waits for nobody any more was let go between the two looks; for another process it
-            // waits while a table that stages share grows.
+            // waits while a table that stages share grows, and for longer where another stage's purge is open.
+            let is_long = started.elapsed() > SHARED;
             let is_waiting = |session: &usize| {
                 let blockers = waits.get(session);
-                blockers.is_some_and(|of| !of.is_empty() && of.iter().all(Option::is_some))
+                blockers
+                    .is_some_and(|of| !of.is_empty() && (is_long || of.iter().all(Option::is_some)))
             };
             let all_wait = busy.iter().all(is_waiting);
             if before == answers.len()

@@ -3,6 +3,7 @@
 
 pub mod claim;
 pub mod execution;
+pub mod lock;
 pub mod order;
 pub mod row;
 pub mod schedule;

@@ -1,6 +1,7 @@
 //! Functions with a known fault in the place of the extension's: the search finds each.
 
 use pg_once_schedules::claim::ClaimSchedules;
+use pg_once_schedules::lock::LockSchedules;
 use pg_once_schedules::row::RowSchedules;
 use pg_once_schedules::stage::SETTINGS;
 use pg_once_schedules::work::WorkSchedules;
@@ -114,5 +115,48 @@ fn a_fence_that_lets_go() {
              THEN RAISE EXCEPTION USING ERRCODE = '55000'; END IF;
          END $$",
         "fenced by another: true",
+    );
+}
+
+/// begin_once in front of the extension's, which is called with the same arguments but for the worker.
+fn begin_once(worker: &str) -> String {
+    format!(
+        "CREATE FUNCTION begin_once(ns text, key text, lease interval, wait interval, worker text)
+         RETURNS TABLE (outcome text, token bigint, attempt int, result jsonb, lease_until timestamptz) LANGUAGE sql AS $$
+         SELECT * FROM public.begin_once(ns, key, lease, wait => wait, worker => {worker}) $$"
+    )
+}
+
+#[test]
+fn a_worker_that_is_not_known_again() {
+    finds::<WorkSchedules>(&begin_once("NULL"), "in_progress where the record is");
+}
+
+#[test]
+fn workers_that_are_taken_for_one() {
+    finds::<WorkSchedules>(
+        &begin_once("coalesce('worker 1', worker)"),
+        "run where the record is",
+    );
+}
+
+#[test]
+fn locks_in_the_order_of_the_array() {
+    finds::<LockSchedules>(
+        "CREATE FUNCTION with_locks(ns text, keys text[], timeout interval, shared boolean) RETURNS boolean LANGUAGE plpgsql AS $$
+         DECLARE key text;
+         BEGIN FOREACH key IN ARRAY keys LOOP
+             IF NOT public.with_lock(ns, key, timeout, shared) THEN RETURN false; END IF;
+         END LOOP; RETURN true; END $$",
+        "error 40P01",
+    );
+}
+
+#[test]
+fn locks_that_are_kept_by_a_call_that_says_false() {
+    finds::<LockSchedules>(
+        "CREATE FUNCTION with_locks(ns text, keys text[], timeout interval, shared boolean) RETURNS boolean LANGUAGE sql AS $$
+         SELECT bool_and(public.with_lock(ns, key, timeout, shared)) FROM (SELECT key FROM unnest(keys) key ORDER BY 1) k $$",
+        "were given it",
     );
 }

@@ -32,6 +32,8 @@ pub enum Call {
     Unclaim {
         key: u8,
     },
+    /// once.purge of the namespace.
+    Purge,
 }
 
 impl Call {
@@ -47,13 +49,14 @@ impl Call {
                 owner: rng.u8(0..3),
             },
             77..82 => Call::IsClaimed { key },
+            82..86 => Call::Purge,
             _ => Call::Unclaim { key },
         }
     }
 
     pub fn keys(self) -> &'static [u8] {
         match self {
-            Call::ClaimBoth { .. } => &[1, 2],
+            Call::ClaimBoth { .. } | Call::Purge => &[1, 2],
             Call::Claim { key }
             | Call::ClaimBriefly { key }
             | Call::Try { key, .. }
@@ -87,6 +90,7 @@ impl Call {
             }
             Call::IsClaimed { key } => format!("SELECT is_claimed('{ns}', '{key}')"),
             Call::Unclaim { key } => format!("SELECT unclaim('{ns}', '{key}')"),
+            Call::Purge => format!("SELECT once.purge('{ns}')"),
         }
     }
 }
@@ -105,6 +109,7 @@ impl Display for Call {
             } => write!(f, "try {key} {owner}{}", timeout.word()),
             Call::IsClaimed { key } => write!(f, "is_claimed {key}"),
             Call::Unclaim { key } => write!(f, "unclaim {key}"),
+            Call::Purge => f.write_str("purge"),
         }
     }
 }
@@ -118,6 +123,9 @@ impl FromStr for Call {
             let word = words.get(at).ok_or_else(|| format!("{text}: no number"))?;
             word.parse().map_err(|_| format!("{text}: no number"))
         };
+        if text == "purge" {
+            return Ok(Call::Purge);
+        }
         let key = number(1)?;
         Ok(match words[0] {
             "claim" => Call::Claim { key },

@@ -223,6 +223,18 @@ impl Claims {
                 }
                 Ok(())
             }
+            Call::Purge => {
+                let gone: Vec<u8> = [1, 2]
+                    .into_iter()
+                    .filter(|key| self.is_purged(session, *key))
+                    .collect();
+                if value()? != gone.len().to_string() {
+                    return Err(format!("{} are removed instead of {gone:?}", value()?));
+                }
+                let changes = &mut self.transactions[session].newest().changes;
+                changes.extend(gone.into_iter().map(|key| (key, None)));
+                Ok(())
+            }
             Call::IsClaimed { key } => {
                 let committed = self.committed.get(&key).copied();
                 let claim = self.own(session, key).unwrap_or(committed);
@@ -252,6 +264,20 @@ impl Claims {
                         .insert(key, None);
                 }
                 Ok(())
+            }
+        }
+    }
+
+    /// Whether a purge removes the claim: it is the own one or a committed one, expired or not, and no other
+    /// transaction has changed it.
+    fn is_purged(&self, session: usize, key: u8) -> bool {
+        match self.own(session, key) {
+            Some(own) => own.is_some(),
+            None => {
+                let is_in_use = self
+                    .others(session)
+                    .any(|other| self.own(other, key).is_some());
+                self.committed.contains_key(&key) && !is_in_use
             }
         }
     }
@@ -323,8 +349,14 @@ impl Model for Claims {
         }
     }
 
-    fn statement(&self, _session: usize, call: &Call) -> Option<String> {
-        Some(call.sql(&self.ns))
+    /// A purge passes over what is in use. While a call waits, or an old snapshot sees other claims, the model does not know
+    /// what that is.
+    fn statement(&self, session: usize, call: &Call) -> Option<String> {
+        let waits = self
+            .others(session)
+            .any(|other| self.pending[other].is_some());
+        let is_known = !waits && !self.scene.is_repeatable;
+        (is_known || *call != Call::Purge).then(|| call.sql(&self.ns))
     }
 
     fn is_alone(_call: &Call) -> bool {
@@ -385,7 +417,7 @@ impl Model for Claims {
     }
 
     fn waits(&self, session: usize, call: &Call, blockers: &[usize]) -> Result<(), String> {
-        if matches!(call, Call::IsClaimed { .. }) {
+        if matches!(call, Call::IsClaimed { .. } | Call::Purge) {
             return Err("it never waits".to_owned());
         }
         for other in blockers {

@@ -20,6 +20,8 @@ struct Record {
     token: i64,
     attempt: i64,
     phase: Phase,
+    /// Who began last: 1 or 2, or 0 without a name.
+    worker: u8,
 }
 
 #[derive(Clone, Default)]
@@ -59,6 +61,8 @@ pub struct Work {
     given: Vec<(u8, i64)>,
     /// The highest token of each key that was committed.
     highest: BTreeMap<u8, i64>,
+    /// A record was forgotten once: its row may still be there, for a purge.
+    has_forgotten: bool,
 }
 
 impl Work {
@@ -71,6 +75,7 @@ impl Work {
             tokens: vec![BTreeMap::new(); sessions],
             given: Vec::new(),
             highest: BTreeMap::new(),
+            has_forgotten: false,
         }
     }
 
@@ -118,13 +123,19 @@ impl Work {
         session: usize,
         key: u8,
         is_brief: bool,
+        worker: u8,
         row: &[Option<String>],
     ) -> Result<(), String> {
         let record = self.record(session, key);
+        // It asks again for what it has.
+        let own = record.filter(|record| {
+            worker > 0 && record.worker == worker && matches!(record.phase, Phase::Running { .. })
+        });
         let outcome = row[0].as_deref().unwrap_or_default();
         let number = |at: usize| -> Option<i64> { row[at].as_deref()?.parse().ok() };
         let free = match record.map(|record| record.phase) {
             None => "run",
+            Some(_) if own.is_some() => "run",
             Some(Phase::Running { is_over: true } | Phase::GivenBack { is_put_off: false }) => {
                 "run"
             }
@@ -157,12 +168,19 @@ impl Work {
             return Ok(());
         }
         let token = number(1).ok_or("no token")?;
-        if self.given.contains(&(key, token)) {
-            return Err(format!("token {token} is given a second time"));
-        }
         let highest = self.highest.get(&key).copied().unwrap_or(0);
-        if token <= highest.max(record.map_or(0, |record| record.token)) {
-            return Err(format!("token {token} is not higher than {highest}"));
+        match own {
+            Some(own) if token != own.token => {
+                return Err(format!("token {token} instead of its own, {}", own.token));
+            }
+            Some(_) => {}
+            None if self.given.contains(&(key, token)) => {
+                return Err(format!("token {token} is given a second time"));
+            }
+            None if token <= highest.max(record.map_or(0, |record| record.token)) => {
+                return Err(format!("token {token} is not higher than {highest}"));
+            }
+            None => {}
         }
         let attempt = record.map_or(0, |record| record.attempt) + 1;
         if number(2) != Some(attempt) {
@@ -178,8 +196,44 @@ impl Work {
                 token,
                 attempt,
                 phase,
+                worker,
             }),
         );
+        Ok(())
+    }
+
+    /// There is one key, so the number says whether it was removed.
+    fn purged(&mut self, session: usize, unfinished: bool, count: &str) -> Result<(), String> {
+        let key = 1;
+        let record = self.record(session, key);
+        let is_meant = match record.map(|record| record.phase) {
+            None => false,
+            Some(Phase::Done | Phase::Failed) => true,
+            Some(_) => unfinished,
+        };
+        let locks = |level: &Done| {
+            level.locks.contains(&key) || level.fences.iter().any(|(of, _)| *of == key)
+        };
+        let is_in_use = self.others(session).any(|other| {
+            self.own(other, key).is_some() || self.transactions[other].levels().any(locks)
+        });
+        // A call that waits for somebody's change may have the record locked meanwhile.
+        let may_be_in_use = self
+            .others(session)
+            .any(|other| self.pending[other].is_some());
+        let right = match count {
+            "1" => is_meant && !is_in_use || record.is_none() && self.has_forgotten,
+            "0" => !is_meant || is_in_use || may_be_in_use,
+            _ => false,
+        };
+        if !right {
+            return Err(format!(
+                "{count} are removed where the record is {record:?}, in use by another: {is_in_use}"
+            ));
+        }
+        if count == "1" {
+            self.set(session, key, None);
+        }
         Ok(())
     }
 
@@ -191,8 +245,14 @@ impl Work {
     ) -> Result<(), String> {
         let key = call.key;
         let row = rows.first().ok_or("no row")?;
-        if let Act::Begin { is_brief, .. } = call.act {
-            return self.begun(session, key, is_brief, row);
+        if let Act::Begin {
+            is_brief, worker, ..
+        } = call.act
+        {
+            return self.begun(session, key, is_brief, worker, row);
+        }
+        if let Act::Purge { unfinished } = call.act {
+            return self.purged(session, unfinished, row[0].as_deref().unwrap_or_default());
         }
         let token = self.sent_token(session);
         let record = self.record(session, key);
@@ -211,6 +271,7 @@ impl Work {
                     return Err(format!("{is_true} where the record is {record:?}"));
                 }
                 if is_true {
+                    self.has_forgotten = true;
                     self.set(session, key, None);
                 }
                 return Ok(());
@@ -261,7 +322,11 @@ impl Work {
         let is_possible = match sqlstate {
             "57014" => true,
             "40P01" => self.may_deadlock(),
-            "55000" => !is_current && !call.begins() && call.act != Act::Forget,
+            "55000" => {
+                let needs_token =
+                    !call.begins() && !matches!(call.act, Act::Forget | Act::Purge { .. });
+                !is_current && needs_token
+            }
             _ => false,
         };
         match is_possible {
@@ -370,7 +435,7 @@ impl Model for Work {
 
     fn end(&mut self, looker: &mut Session) -> Result<(), String> {
         let rows = looker.rows(&format!(
-            "SELECT key, state FROM once.work_of('{}')",
+            "SELECT key, state, worker FROM once.work_of('{}')",
             self.ns
         ));
         let there: BTreeSet<String> = rows
@@ -386,7 +451,10 @@ impl Model for Work {
         let expected: BTreeSet<String> = self
             .committed
             .iter()
-            .map(|(key, record)| format!("{key} {}", state(record)))
+            .map(|(key, record)| match record.worker {
+                0 => format!("{key} {}", state(record)),
+                worker => format!("{key} {} worker {worker}", state(record)),
+            })
             .collect();
         match there == expected {
             true => Ok(()),
