@@ -30,7 +30,7 @@ pub struct Done {
     changes: BTreeMap<u8, Option<Record>>,
     /// The keys and tokens that it has fenced.
     fences: BTreeSet<(u8, i64)>,
-    /// The keys whose record it has locked to see that it has been completed.
+    /// The keys whose record it may have locked to see that it has been completed: it has where it waited.
     locks: BTreeSet<u8>,
 }
 
@@ -211,16 +211,20 @@ impl Work {
             Some(Phase::Done | Phase::Failed) => true,
             Some(_) => unfinished,
         };
-        let locks = |level: &Done| {
-            level.locks.contains(&key) || level.fences.iter().any(|(of, _)| *of == key)
+        let any = |other: usize, is_so: &dyn Fn(&Done) -> bool| {
+            self.transactions[other].levels().any(is_so)
         };
         let is_in_use = self.others(session).any(|other| {
-            self.own(other, key).is_some() || self.transactions[other].levels().any(locks)
+            self.own(other, key).is_some()
+                || any(other, &|level| {
+                    level.fences.iter().any(|(of, _)| *of == key)
+                })
         });
-        // A call that waits for somebody's change may have the record locked meanwhile.
-        let may_be_in_use = self
-            .others(session)
-            .any(|other| self.pending[other].is_some());
+        // A call that waits for somebody's change may have the record locked meanwhile; so may one that has waited, and
+        // was told that the work had been completed.
+        let may_be_in_use = self.others(session).any(|other| {
+            self.pending[other].is_some() || any(other, &|level| level.locks.contains(&key))
+        });
         let right = match count {
             "1" => is_meant && !is_in_use || record.is_none() && self.has_forgotten,
             "0" => !is_meant || is_in_use || may_be_in_use,
