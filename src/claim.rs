@@ -311,12 +311,18 @@ fn times(period: Option<Interval>) -> Result<(i64, Option<i64>), Error> {
         return Ok((now, None));
     };
     match duration::end(now, period)? {
-        Some(expiry) => {
-            worker::will_expire();
-            Ok((now, Some(expiry)))
-        }
+        Some(expiry) => Ok((now, Some(expiry))),
         None => Err(Error::PeriodOutOfRange),
     }
+}
+
+/// The same, for so many claims about which the worker is to know.
+fn times_of(claims: usize, period: Option<Interval>) -> Result<(i64, Option<i64>), Error> {
+    let (now, expiry) = times(period)?;
+    if let Some(expiry) = expiry {
+        worker::will_expire(claims, expiry);
+    }
+    Ok((now, expiry))
 }
 
 #[cfg(any(test, feature = "pg_test"))]

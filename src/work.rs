@@ -639,7 +639,7 @@ impl Work {
         }
         let forget = || match finished(self.select(LOCK, &[])?) {
             Some(record) => {
-                worker::will_expire();
+                worker::will_expire(1, session::now());
                 self.write(&record, Value::null_json()).map(Some)
             }
             None => Ok(None),
@@ -818,8 +818,8 @@ fn finish(policy: Policy) -> Result<(i64, Option<i64>), Error> {
         Some(ttl) => session::after(now, ttl)?,
         None => None,
     };
-    if expiry.is_some() {
-        worker::will_expire();
+    if let Some(expiry) = expiry {
+        worker::will_expire(1, expiry);
     }
     Ok((now, expiry))
 }

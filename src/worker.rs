@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::pg::latch::Event;
 use crate::pg::spi::{self, View};
 use crate::pg::store::Store;
-use crate::pg::worker::{self, Course, Database, Jobs, Outcome, Process, State, Visit};
+use crate::pg::worker::{self, Course, Database, Expiring, Jobs, Outcome, Process, State, Visit};
 use crate::pg::{Answer, Call, ErrorReport, Raised, Value, counters, session, settings};
 use crate::sweep::{Count, Progress, Table};
 
@@ -250,7 +250,7 @@ impl Launcher {
             self.leaving.retain(|visit| !visit.is_over());
             let is_leaving = self.leaving.iter().any(|left| left.database() == database);
             let plan = self.plans.entry(database).or_default();
-            plan.look(worker::expiring(database));
+            plan.look(worker::expiring(database), session::now());
             if !is_leaving && plan.wait(interval).is_zero() {
                 process.sleep(Duration::ZERO, Event::Launcher)?;
                 worker::show_awake();
@@ -322,11 +322,32 @@ struct Plan {
     vacuum_late: Option<Instant>,
     /// Whether the last sweep has found nothing: then the next one comes after twice the time.
     is_idle: bool,
-    /// What [`worker::expiring`] was at the last look; whether it has changed since the last visit began, and
-    /// between that one and the one before.
-    expiring: u32,
+    /// [`Expiring::made`] at the last look; whether it has changed since the last visit began, and between
+    /// that one and the one before.
+    made: u32,
     is_busy: bool,
     was_busy: bool,
+    /// What was made since a visit of which nothing had expired at the last one.
+    wave: Wave,
+    /// The shortest pause, by what the last sweep took.
+    rest: Duration,
+}
+
+/// What will expire.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wave {
+    rows: u32,
+    /// When the first of it expires.
+    begins: Option<Instant>,
+}
+
+impl Wave {
+    /// When it is to be swept first: what piles up until then stays in the index.
+    fn is_due(self) -> Option<Instant> {
+        self.begins
+            .filter(|_| i64::from(self.rows) >= FEW)
+            .and_then(|at| at.checked_add(SHORTEST))
+    }
 }
 
 impl Plan {
@@ -336,19 +357,36 @@ impl Plan {
             (0, true) => interval,
             (0, false) => QUIET * interval,
         };
-        match self.visited {
-            Some((at, pause)) => pause.min(longest).saturating_sub(at.elapsed()),
-            None => Duration::ZERO,
-        }
+        let Some((at, pause)) = self.visited else {
+            return Duration::ZERO;
+        };
+        let early = match self.wave.is_due().filter(|_| self.late == 0) {
+            Some(due) => due.saturating_duration_since(at).max(self.rest),
+            None => longest,
+        };
+        pause
+            .min(longest)
+            .min(early)
+            .saturating_sub(at.elapsed())
     }
 
     /// Where something begins to be made that expires, it is looked soon how fast.
-    fn look(&mut self, expiring: u32) {
-        if self.expiring == expiring {
+    fn look(&mut self, expiring: Expiring, now: i64) {
+        let made = expiring.made.wrapping_sub(self.made);
+        if made == 0 {
             return;
         }
-        self.expiring = expiring;
+        self.made = expiring.made;
         self.is_busy = true;
+        self.wave.rows = self.wave.rows.saturating_add(made);
+        let begins = expiring
+            .soonest
+            .and_then(|at| u64::try_from(at - now).ok())
+            .and_then(|time| Instant::now().checked_add(Duration::from_micros(time)));
+        self.wave.begins = match (self.wave.begins, begins) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
         if !self.was_busy && self.is_idle {
             self.swept = Some(Instant::now());
             self.visited = self.visited.map(|(at, pause)| (at, pause.min(LOOK)));
@@ -377,6 +415,10 @@ impl Plan {
         self.course.end = session::now() + VISIT;
         self.was_busy = mem::take(&mut self.is_busy);
         let begun = Instant::now();
+        let expired_since = self.wave.begins.map(|at| begun.saturating_duration_since(at));
+        if expired_since.is_some_and(|time| !time.is_zero()) {
+            self.wave = Wave::default();
+        }
         let (course, left) = send(process, database, self.course)?;
         let now = Instant::now();
         worker::record(database, course.err().unwrap_or(Outcome::Done));
@@ -391,7 +433,8 @@ impl Plan {
         let pause = match course {
             Ok(course) if course.is_through => {
                 let since = self.swept.replace(now).map_or(interval, |at| now - at);
-                let worked = mem::take(&mut self.worked);
+                let since = expired_since.map_or(since, |time| since.min(time.max(SHORTEST)));
+                self.rest = SHORTEST.max(PART * mem::take(&mut self.worked));
                 self.course = Course {
                     rows: course.rows,
                     ..Course::default()
@@ -399,7 +442,7 @@ impl Plan {
                 self.is_idle = course.crowding == 0;
                 let longest = match self.is_idle {
                     true => Duration::MAX,
-                    false => LOOK.max(PART * worked),
+                    false => LOOK.max(self.rest),
                 };
                 pause(since, course.crowding).min(longest)
             }
@@ -649,15 +692,42 @@ mod unit_tests {
         assert_eq!(roughly(idle_plan(60 * MINUTE).wait(MINUTE)), 240);
     }
 
+    /// One that has no time, so that no wave begins.
+    const MADE: Expiring = Expiring {
+        made: 1,
+        soonest: None,
+    };
+
     #[test]
     fn what_begins_to_expire_brings_it_back_and_what_goes_on_does_not() {
         let mut plan = idle_plan(60 * MINUTE);
-        plan.look(1);
+        plan.look(MADE, 0);
         assert_eq!(roughly(plan.wait(MINUTE)), LOOK.as_secs());
         let mut plan = idle_plan(60 * MINUTE);
         plan.was_busy = true;
-        plan.look(1);
+        plan.look(MADE, 0);
         assert_eq!(roughly(plan.wait(MINUTE)), 60);
+    }
+
+    /// `made` since the visit, of which the first expires after so many seconds.
+    fn plan_of_wave(made: u32, seconds: u64) -> Plan {
+        let mut plan = idle_plan(60 * MINUTE);
+        plan.was_busy = true;
+        let soonest = Some(seconds as i64 * SECOND);
+        plan.look(Expiring { made, soonest }, 0);
+        plan
+    }
+
+    #[test]
+    fn much_that_expires_soon_is_swept_when_the_first_of_it_has_expired() {
+        assert_eq!(roughly(plan_of_wave(200, 6).wait(MINUTE)), 7);
+        assert_eq!(roughly(plan_of_wave(199, 6).wait(MINUTE)), 60);
+        assert_eq!(roughly(plan_of_wave(200, 600).wait(MINUTE)), 60);
+        let rested = Plan {
+            rest: Duration::from_secs(20),
+            ..plan_of_wave(200, 6)
+        };
+        assert_eq!(roughly(rested.wait(MINUTE)), 20);
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl<'a> Batch<'a> {
         let looks_at_all = session::isolation() == session::Isolation::Serializable;
         let mut new_ones = (!looks_at_all).then_some(0);
         self.claim_in_chunks(|entries| {
-            let mut data = terms.entry()?;
+            let mut data = terms.entry(entries.len())?;
             entries
                 .iter()
                 .map(|entry| {
@@ -111,7 +111,7 @@ impl<'a> Batch<'a> {
                         Some(answer) => answer,
                         None => {
                             let answer = direct::make(table, &claim, terms)?;
-                            data = terms.entry()?;
+                            data = terms.entry(1)?;
                             answer
                         }
                     };
@@ -309,7 +309,7 @@ impl<'a> Chunk<'a> {
         if entries.is_empty() {
             return Ok(());
         }
-        let (now, expiry) = times(terms.period)?;
+        let (now, expiry) = times_of(entries.len(), terms.period)?;
         let mut arguments = keys_of(entries)?;
         arguments.extend([
             self.texts(entries)?,

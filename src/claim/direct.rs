@@ -3,7 +3,7 @@
 //! It looks at the index by what is true now, whatever the snapshot is, and inserts only where
 //! nothing is: that is how it answers at REPEATABLE READ, and what a duplicate costs is a look.
 
-use super::{Answer, Claim, Found, ROUNDS, Terms, in_time, times};
+use super::{Answer, Claim, Found, ROUNDS, Terms, in_time, times_of};
 use crate::error::Error;
 use crate::pg::claims::{self, Claims, Entry};
 use crate::pg::session::{self, Isolation};
@@ -38,7 +38,7 @@ pub fn attempt(
                 if was_in_snapshot(table, claim)? {
                     return Err(Error::ClaimRemovedSinceSnapshot);
                 }
-                if table.insert(claim, &terms.entry()?)? {
+                if table.insert(claim, &terms.entry(1)?)? {
                     return Ok(Some(Answer::Won));
                 }
                 if let Some(rival) = table.rival(claim)?
@@ -59,7 +59,7 @@ pub fn attempt(
                 }
             }
             (Found::Expired, None) => {
-                let entry = terms.entry()?;
+                let entry = terms.entry(1)?;
                 match in_time(timeout, || Ok(table.renew(&found, claim, &entry)?))? {
                     Some(true) => return Ok(Some(Answer::Won)),
                     Some(false) => {}
@@ -160,9 +160,9 @@ fn was_in_snapshot(table: &mut Claims, claim: &Claim) -> Result<bool, Error> {
 }
 
 impl Terms {
-    /// What is written about a claim that is made now.
-    pub fn entry(&self) -> Result<Entry, Error> {
-        let (claimed_at, expires_at) = times(self.period)?;
+    /// What is written about so many claims that are made now.
+    pub fn entry(&self, claims: usize) -> Result<Entry, Error> {
+        let (claimed_at, expires_at) = times_of(claims, self.period)?;
         Ok(Entry {
             claimed_at,
             expires_at,

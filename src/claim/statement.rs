@@ -4,7 +4,7 @@
 //! open, costs a duplicate no transaction id, and raises nothing while the index is rebuilt
 //! concurrently. They run as the owner of the table.
 
-use super::{Answer, Claim, Found, ROUNDS, Terms, times};
+use super::{Answer, Claim, Found, ROUNDS, Terms, times, times_of};
 use crate::error::Error;
 use crate::pg::deadline::{Attempt, attempt_to_get};
 use crate::pg::spi::{self, Rows, View};
@@ -120,7 +120,7 @@ impl Row {
             "UPDATE once.claim SET claimed_at = $5, expires_at = $6 WHERE ",
             has_storage_key!()
         );
-        let (now, expiry) = times(terms.period)?;
+        let (now, expiry) = times_of(1, terms.period)?;
         let arguments = self.with([
             Value::timestamp(Some(now)),
             Value::timestamp(expiry),
@@ -154,7 +154,7 @@ impl Row {
         if !get(|| spi::run(LOCK, &now, View::Isolated, was_written))? {
             return Ok(false);
         }
-        let (now, expiry) = times(terms.period)?;
+        let (now, expiry) = times_of(1, terms.period)?;
         let arguments = self.with([
             Value::timestamp(Some(now)),
             Value::timestamp(expiry),

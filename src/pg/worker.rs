@@ -104,12 +104,20 @@ pub struct Shared {
     is_done: AtomicBool,
     /// What became of the last visit to each database.
     records: [Record; RECORDS],
-    /// How often something was made that expires, in the databases of each of these numbers.
-    expiring: [AtomicU32; EXPIRING],
+    /// What was made that expires, in the databases of each of these numbers.
+    expiring: [SharedExpiring; EXPIRING],
 }
 
 /// Databases whose numbers meet are visited once too often.
 const EXPIRING: usize = 4096;
+
+#[repr(C)]
+struct SharedExpiring {
+    /// How much it was, for ever; the number starts again from 0.
+    made: AtomicU32,
+    /// When the first of it expires, in microseconds before the end of time: 0 is none.
+    soonest: AtomicI64,
+}
 
 /// The launcher alone writes it.
 #[repr(C)]
@@ -570,7 +578,7 @@ impl Shared {
         self.is_vacuum_off.store(course.is_vacuum_off, Relaxed);
     }
 
-    fn expiring(&self, database: Database) -> &AtomicU32 {
+    fn expiring(&self, database: Database) -> &SharedExpiring {
         &self.expiring[database.0.to_u32() as usize % EXPIRING]
     }
 
@@ -641,18 +649,38 @@ pub fn troubles() -> Result<Vec<(Vec<u8>, Outcome)>, Raised> {
     Ok(troubles)
 }
 
-/// Something is made in this database that expires.
-pub fn will_expire() {
+/// So much is made in this database that expires then.
+pub fn will_expire(count: usize, at: i64) {
     if let Some(shared) = shared() {
         // SAFETY: reads a global of this backend.
         let database = Database(unsafe { pg_sys::MyDatabaseId });
-        shared.expiring(database).fetch_add(1, Relaxed);
+        let expiring = shared.expiring(database);
+        expiring.made.fetch_add(count as u32, Relaxed);
+        let before_end = i64::MAX.saturating_sub(at);
+        // Later ones, which most are, write nothing here.
+        if expiring.soonest.load(Relaxed) < before_end {
+            expiring.soonest.fetch_max(before_end, Relaxed);
+        }
     }
 }
 
-/// Another number than before where something was made meanwhile in the database that expires.
-pub fn expiring(database: Database) -> u32 {
-    shared().map_or(0, |shared| shared.expiring(database).load(Relaxed))
+/// What was made in a database that expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiring {
+    /// How much it was since the server started; the number starts again from 0.
+    pub made: u32,
+    /// When the first expires of what was made since the last look.
+    pub soonest: Option<i64>,
+}
+
+/// Looks what was made in the database that expires.
+pub fn expiring(database: Database) -> Expiring {
+    let expiring = shared().map(|shared| shared.expiring(database));
+    let soonest = expiring.map_or(0, |expiring| expiring.soonest.swap(0, Relaxed));
+    Expiring {
+        made: expiring.map_or(0, |expiring| expiring.made.load(Relaxed)),
+        soonest: (soonest != 0).then(|| i64::MAX - soonest),
+    }
 }
 
 fn shared() -> Option<&'static Shared> {
