@@ -46,10 +46,22 @@ pub fn end(now: i64, length: Interval) -> Result<Option<i64>, Error> {
     Ok(end.filter(|end| *end > now && *end <= last && *end < i64::MAX))
 }
 
-/// Whether a text is one number that is not zero: a sign, digits, a decimal point, an exponent, and blanks around
-/// them.
+/// Whether PostgreSQL reads an interval as if the byte were not there: ParseDateTime of
+/// src/backend/utils/adt/datetime.c passes over blanks and punctuation but this.
+fn is_passed_over(byte: &u8) -> bool {
+    let is_punctuation = byte.is_ascii_punctuation() && !b"+-.:/".contains(byte);
+    is_punctuation || byte.is_ascii_whitespace() || *byte == b'\x0b'
+}
+
+/// Whether a text is one number that is not zero: a sign, digits, a decimal point, an exponent, and around
+/// them what is passed over.
 fn is_number_without_unit(given: &[u8]) -> bool {
-    let number = given.trim_ascii();
+    let begin = given.iter().position(|byte| !is_passed_over(byte));
+    let end = given.iter().rposition(|byte| !is_passed_over(byte));
+    let number = match (begin, end) {
+        (Some(begin), Some(end)) => &given[begin..=end],
+        _ => return false,
+    };
     let number = match number {
         [b'+' | b'-', number @ ..] => number.trim_ascii_start(),
         number => number,
@@ -85,8 +97,28 @@ mod unit_tests {
     #[test]
     fn numbers_without_a_unit() {
         for given in [
-            "5", "5000", " 5 ", "+5", "-5", "- 5", "0.5", ".5", "5.", "1e3", "1E+3", "2.5e-1",
-            "\t7\n", "007",
+            "5",
+            "5000",
+            " 5 ",
+            "+5",
+            "-5",
+            "- 5",
+            "0.5",
+            ".5",
+            "5.",
+            "1e3",
+            "1E+3",
+            "2.5e-1",
+            "\t7\n",
+            "007",
+            "\x0b5\x0c",
+            "5,",
+            "+5,",
+            " , 5",
+            "@ 5",
+            "5 @",
+            "(5)",
+            "$5",
         ] {
             assert!(is_number_without_unit(given.as_bytes()), "{given}");
         }

@@ -537,7 +537,7 @@ impl Error {
             ),
             Self::RetryAfterOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
-                "retry_after must be neither negative nor infinite",
+                "retry_after must not be negative, and must end at a time that a timestamp can have",
             ),
             Self::RoleMissing => plain(ERRCODE_INVALID_PARAMETER_VALUE, "allowed_role does not exist"),
             Self::TtlOutOfRange => plain(

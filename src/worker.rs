@@ -364,10 +364,7 @@ impl Plan {
             Some(due) => due.saturating_duration_since(at).max(self.rest),
             None => longest,
         };
-        pause
-            .min(longest)
-            .min(early)
-            .saturating_sub(at.elapsed())
+        pause.min(longest).min(early).saturating_sub(at.elapsed())
     }
 
     /// Where something begins to be made that expires, it is looked soon how fast.
@@ -415,7 +412,10 @@ impl Plan {
         self.course.end = session::now() + VISIT;
         self.was_busy = mem::take(&mut self.is_busy);
         let begun = Instant::now();
-        let expired_since = self.wave.begins.map(|at| begun.saturating_duration_since(at));
+        let expired_since = self
+            .wave
+            .begins
+            .map(|at| begun.saturating_duration_since(at));
         if expired_since.is_some_and(|time| !time.is_zero()) {
             self.wave = Wave::default();
         }

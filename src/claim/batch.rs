@@ -4,7 +4,7 @@
 use pgrx::datum::AnyElement;
 
 use super::statement::{self, NEGLIGIBLE_WAIT};
-use super::{Answer, Claim, Engine, Terms, as_owner, direct, remote, times};
+use super::{Answer, Claim, Engine, Terms, as_owner, direct, remote, times, times_of};
 use crate::error::Error;
 use crate::key;
 use crate::pg::array::{Place, Texts};

@@ -212,6 +212,7 @@ unsafe extern "C-unwind" {
     pub(super) fn SPI_finish() -> c_int;
     pub(super) fn SPI_freeplan(plan: SPIPlanPtr) -> c_int;
     pub(super) fn SPI_keepplan(plan: SPIPlanPtr) -> c_int;
+    pub(super) fn SPI_plan_get_plan_sources(plan: SPIPlanPtr) -> *mut List;
     pub(super) fn SPI_prepare(text: *const c_char, count: c_int, types: *mut Oid) -> SPIPlanPtr;
     pub(super) fn SetCurrentStatementStartTimestamp();
     pub(super) fn StartTransactionCommand();

@@ -322,8 +322,10 @@ pub(super) fn plan(statement: &str, arguments: &[Value]) -> Result<SPIPlanPtr, R
             .find(|(types, _)| types.iter().eq(kinds.clone()))
             .map(|(_, plan)| *plan)
     });
-    if let Some(plan) = kept {
-        return Ok(plan);
+    match kept {
+        Some(plan) if is_rewritten_to_nothing(plan) => forget(statement, plan)?,
+        Some(plan) => return Ok(plan),
+        None => {}
     }
     let mut key: Vec<Oid> = arguments.iter().map(|value| value.kind).collect();
     let text = to_server(statement)?;
@@ -347,6 +349,29 @@ pub(super) fn plan(statement: &str, arguments: &[Value]) -> Result<SPIPlanPtr, R
         });
         Ok(plan)
     }
+}
+
+/// Whether a rule has left nothing of the statement. PostgreSQL does not analyze such a plan again when the
+/// rule is changed: a plan of nothing depends on no table.
+fn is_rewritten_to_nothing(plan: SPIPlanPtr) -> bool {
+    // SAFETY: a kept plan has a list of its statements, of which there is one; both live as long as it. The call
+    // raises nothing.
+    unsafe {
+        let sources = raw::SPI_plan_get_plan_sources(plan);
+        let source: *const pg_sys::CachedPlanSource = (*(*sources).elements).ptr_value.cast();
+        (*source).query_list.is_null()
+    }
+}
+
+/// Frees a kept plan that is not running.
+fn forget(statement: &str, plan: SPIPlanPtr) -> Result<(), Raised> {
+    PLANS.with_borrow_mut(|plans| {
+        if let Some(plans) = plans.get_mut(statement) {
+            plans.retain(|(_, kept)| *kept != plan);
+        }
+    });
+    // SAFETY: nothing refers to it any more.
+    unsafe { guard(|| raw::SPI_freeplan(plan)).map(drop) }
 }
 
 fn plans_kept(plans: &Plans) -> usize {

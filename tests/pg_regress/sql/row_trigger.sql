@@ -82,6 +82,11 @@ SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::book, '{"title": "Ruled"}') 
 SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::bare, '{"title": "Ruled"}') $$);
 SELECT title FROM with_row_lock(NULL::book, '{"title": "DUNE"}');
 DROP RULE nothing ON book;
+-- Another rule in the place of one that left nothing of the INSERT.
+CREATE TABLE entered (title text);
+CREATE OR REPLACE RULE nothing AS ON INSERT TO bare DO ALSO INSERT INTO entered VALUES (new.title);
+SELECT title FROM with_row_lock(NULL::bare, '{"title": "Entered"}');
+SELECT * FROM entered;
 DROP RULE nothing ON bare;
 CREATE TABLE elsewhere (title text, note text);
 CREATE RULE away AS ON INSERT TO bare DO INSTEAD INSERT INTO elsewhere VALUES (new.title, 'from bare');
