@@ -412,13 +412,10 @@ impl Plan {
         self.course.end = session::now() + VISIT;
         self.was_busy = mem::take(&mut self.is_busy);
         let begun = Instant::now();
-        let expired_since = self
-            .wave
-            .begins
-            .map(|at| begun.saturating_duration_since(at));
-        if expired_since.is_some_and(|time| !time.is_zero()) {
-            self.wave = Wave::default();
-        }
+        let has_begun = self.wave.begins.is_some_and(|at| at <= begun);
+        let expired_since = has_begun
+            .then(|| mem::take(&mut self.wave).begins)
+            .flatten();
         let (course, left) = send(process, database, self.course)?;
         let now = Instant::now();
         worker::record(database, course.err().unwrap_or(Outcome::Done));
@@ -433,7 +430,7 @@ impl Plan {
         let pause = match course {
             Ok(course) if course.is_through => {
                 let since = self.swept.replace(now).map_or(interval, |at| now - at);
-                let since = expired_since.map_or(since, |time| since.min(time.max(SHORTEST)));
+                let since = expired_since.map_or(since, |at| since.min(SHORTEST.max(now - at)));
                 self.rest = SHORTEST.max(PART * mem::take(&mut self.worked));
                 self.course = Course {
                     rows: course.rows,

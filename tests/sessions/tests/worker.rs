@@ -536,7 +536,7 @@ fn an_idle_database_is_visited_seldom_until_something_expires() {
     for number in 1.. {
         busy.run(&endless_claim(number));
         let busy_visit = busy.value(VISITED);
-        busy_visits += u32::from(last_busy_visit.replace(busy_visit.clone()) != Some(busy_visit));
+        busy_visits += u64::from(last_busy_visit.replace(busy_visit.clone()) != Some(busy_visit));
         if idle.value(VISITED) != before {
             break;
         }
@@ -545,7 +545,12 @@ fn an_idle_database_is_visited_seldom_until_something_expires() {
     }
     let pause = begun.elapsed();
     assert!(pause >= Duration::from_secs(10), "{pause:?}");
-    assert!((2..=7).contains(&busy_visits), "{busy_visits}");
+    // The first of them and the last may have begun before and ended after.
+    let most = pause.as_secs() / 3 + 2;
+    assert!(
+        (2..=most).contains(&busy_visits),
+        "{busy_visits} in {pause:?}"
+    );
 
     // Where nothing expires the next visit comes 24 seconds after the last one.
     sweep_each(&mut idle, "1h");
