@@ -184,7 +184,7 @@ fn begin(call: Call) -> Result<Told, Error> {
         return Ok(Told::nothing_but(Outcome::InProgress));
     };
     let woken_by = work.condition_variable();
-    let mut pause = woken_by.map_or(PAUSES.0, |_| SAFETY_PAUSE);
+    let mut pause = PAUSES.0;
     loop {
         let broadcasts = woken_by.map(ConditionVariable::broadcasts);
         let told = work.begin(&terms, after(left()))?;
@@ -192,15 +192,20 @@ fn begin(call: Call) -> Result<Told, Error> {
         if told.outcome != Outcome::InProgress || left.is_zero() {
             return Ok(told);
         }
+        // Who decides on another node wakes nobody here.
+        let woken = woken_by
+            .zip(broadcasts)
+            .filter(|_| told.nodes == Nodes::ThisOne);
+        let longest = woken.map_or(pause, |_| SAFETY_PAUSE).min(left);
         let now = session::now();
         let lease = told.lease_until.map(|until| until.saturating_sub(now));
-        let next = lease.filter(|lease| *lease > 0).map_or(pause, |lease| {
-            pause.min(Duration::from_micros(lease.unsigned_abs()))
+        let next = lease.filter(|lease| *lease > 0).map_or(longest, |lease| {
+            longest.min(Duration::from_micros(lease.unsigned_abs()))
         });
-        match woken_by.zip(broadcasts) {
-            Some((variable, broadcasts)) => variable.sleep(broadcasts, next.min(left))?,
+        match woken {
+            Some((variable, broadcasts)) => variable.sleep(broadcasts, next)?,
             None => {
-                latch::sleep(next.min(left))?;
+                latch::sleep(next)?;
                 pause = (2 * pause).min(PAUSES.1);
             }
         }
@@ -334,6 +339,8 @@ struct Told {
     lease_until: Option<i64>,
     /// Whether it is run although somebody else had a token that was current.
     is_takeover: bool,
+    /// Where its record is.
+    nodes: Nodes,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -366,6 +373,7 @@ impl Told {
             result: None,
             lease_until: None,
             is_takeover: false,
+            nodes: Nodes::ThisOne,
         }
     }
 
@@ -477,7 +485,7 @@ impl Work {
                 },
             };
             if let Some(told) = told {
-                return Ok(told);
+                return Ok(Told { nodes, ..told });
             }
         }
         Err(Error::WorkUnsettled)
