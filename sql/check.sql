@@ -4,6 +4,12 @@ CREATE FUNCTION once.backlog() RETURNS TABLE (total pg_catalog.int8, expired pg_
 COMMENT ON FUNCTION once.backlog() IS
     'How many claims and works there are, how many of them expired more than a minute ago, and how many never expire, in namespaces that nobody has configured; in which of these is most; which table cannot be read, and why. Of a table with more than 1000 pages, estimated from a sample of its pages. For once.check.';
 
+CREATE FUNCTION once.distribution() RETURNS TABLE (severity pg_catalog.text, finding pg_catalog.text, advice pg_catalog.text)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
+    AS 'MODULE_PATHNAME', 'distribution_wrapper';
+COMMENT ON FUNCTION once.distribution() IS
+    'What an operator should know where Citus has several nodes: which tables are not distributed, and what holds on one node only. For once.check.';
+
 CREATE FUNCTION once.worker_state() RETURNS TABLE (
     preloaded pg_catalog.bool, finding pg_catalog.text, advice pg_catalog.text, awake_at pg_catalog.timestamptz, visited_at pg_catalog.timestamptz
 )
@@ -105,6 +111,8 @@ WHERE t.name IN ('claim', 'work_record') AND ARRAY['place_high', 'place_low', 'h
     FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (attribute, number)
     JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attribute
     WHERE k.number <= i.indnkeyatts)
+UNION ALL
+SELECT d.severity, d.finding, d.advice FROM once.distribution() d
 UNION ALL
 SELECT 'error', format('once.%s is not logged', c.relname),
        format('What it holds is lost in a crash, and is not on standbys: ALTER TABLE once.%I SET LOGGED', c.relname)

@@ -80,6 +80,7 @@ DECLARE
         'once.claims_of(pg_catalog.text, pg_catalog.text, pg_catalog.int4)',
         'once.counters()',
         'once.define_row_lock(pg_catalog.text, pg_catalog.regclass, pg_catalog.text[], pg_catalog.jsonb)',
+        'once.distribution()',
         'once.find_duplicates(pg_catalog.regclass, pg_catalog.text[], pg_catalog.jsonb)',
         'once.guard_plan(pg_catalog.regclass, pg_catalog.text[], pg_catalog.jsonb)',
         'once.lock_hash(pg_catalog.text, pg_catalog.text)',

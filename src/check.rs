@@ -6,12 +6,54 @@ use crate::error::Error;
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::owner::{self, Access, OwnTable};
 use crate::pg::spi::{self, View};
-use crate::pg::{Answer, Call, ErrorReport, Value, session, text};
+use crate::pg::store::Store;
+use crate::pg::{Answer, Call, ErrorReport, Value, citus, session, text};
 
 /// Those of all namespaces: a number tells nobody a key. A name is of a namespace that is open to all.
 #[pg_extern(sql = false)]
 fn backlog(call: Call) -> Result<Answer, ErrorReport> {
     Ok(estimate(call)?)
+}
+
+/// What is the matter with tables that are to be on several nodes.
+#[pg_extern(sql = false)]
+fn distribution(call: Call) -> Result<(), ErrorReport> {
+    Ok(show_distribution(call)?)
+}
+
+fn show_distribution(call: Call) -> Result<(), Error> {
+    const FINDINGS: &str = "\
+        WITH node (number) AS ( \
+            SELECT pg_catalog.count(*) FROM ( \
+                SELECT groupid FROM pg_catalog.pg_dist_node UNION SELECT 0) AS node_group \
+        ), \
+        own (name, call, is_kept) AS ( \
+            SELECT own.name, own.call, EXISTS ( \
+                SELECT FROM pg_catalog.pg_dist_partition AS kept \
+                WHERE kept.logicalrelid::pg_catalog.oid OPERATOR(pg_catalog.=) \
+                      pg_catalog.to_regclass('once.' OPERATOR(pg_catalog.||) own.name)::pg_catalog.oid) \
+            FROM (VALUES ('claim', 'create_distributed_table(''once.claim'', ''hash_low'')'), \
+                         ('work_record', 'create_distributed_table(''once.work_record'', ''hash_low'')'), \
+                         ('work_floor', 'create_reference_table(''once.work_floor'')')) AS own (name, call) \
+        ) \
+        SELECT 'error'::pg_catalog.text, \
+               pg_catalog.format('there are %s nodes, and once.%s is not distributed', node.number, own.name), \
+               pg_catalog.format('Each node has one of its own: what is won once on each is won several times. \
+On the coordinator: SELECT %s. See docs/distribute.md.', own.call) \
+        FROM node, own WHERE node.number OPERATOR(pg_catalog.>) 1 AND NOT own.is_kept \
+        UNION ALL \
+        SELECT 'notice', pg_catalog.format('there are %s nodes: named locks, once.stats, once.locks and what \
+once.configure says are of this one', node.number), \
+               'Call once.configure on all, with run_command_on_all_nodes(). Instead of a named lock use work. \
+A transaction is atomic on all nodes where every table that it writes is a Citus table.' \
+        FROM node WHERE node.number OPERATOR(pg_catalog.>) 1";
+    let store = Store::of(call)?;
+    if !citus::is_present()? {
+        return Ok(());
+    }
+    spi::run(FINDINGS, &[], View::Isolated, |rows| {
+        (0..rows.count()).try_for_each(|row| Ok(store.copy(rows, row)?))
+    })
 }
 
 fn estimate(call: Call) -> Result<Answer, Error> {

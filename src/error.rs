@@ -157,6 +157,10 @@ pub enum Error {
         name: String,
         is: &'static str,
     },
+    /// Citus keeps its rows, which are not this node's.
+    TableDistributed {
+        table: String,
+    },
     TableGone,
     /// A table of schema once that is missing, or not as the extension has made it.
     TableUnusable(Unusable),
@@ -659,6 +663,11 @@ impl Error {
                 &format!("{name} is {is}, not a plain or partitioned table"),
             )
             .hint("Rows are found and created in tables: name the table that holds them."),
+            Self::TableDistributed { table } => plain(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                &format!("Citus keeps the rows of table {table}"),
+            )
+            .hint("Rows are found, created and merged in tables of one node. Claims and work can be distributed: claim the key, then INSERT the row."),
             Self::TableGone => plain(ERRCODE_UNDEFINED_TABLE, "the table does not exist any more"),
             Self::TableUnusable(unusable) => unusable_table(unusable),
             Self::PlanOutdated | Self::Refused(Refusal::RowChanged) => {

@@ -162,6 +162,9 @@ pub fn open(
 /// The table, or why there is none.
 pub fn opened(opened: Opened) -> Result<Rc<Table>, Error> {
     match opened {
+        Opened::Table(table) if table.is_distributed => Err(Error::TableDistributed {
+            table: table.name.clone(),
+        }),
         Opened::Table(table) => Ok(table),
         Opened::Other { name, is } => Err(Error::NotATable { name, is }),
         Opened::NoRow { kind } => Err(Error::NotARowType { kind }),

@@ -10,9 +10,11 @@ use crate::key::{self, NAMESPACE_LIMIT};
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::owner::{self, Access, OwnTable, Proved};
 use crate::pg::spi::{self, Rows, View};
-use crate::pg::{Call, ErrorReport, Value, session, text};
+use crate::pg::{Call, ErrorReport, Value, citus, session, text};
 use crate::policy;
 use crate::stats;
+
+mod nodes;
 
 #[pg_extern(sql = false)]
 fn sweep(call: Call) -> Result<i64, ErrorReport> {
@@ -102,6 +104,9 @@ enum Selection<'a> {
 impl Table {
     /// Removes up to `limit` rows, and returns how many it were.
     fn remove(self, selection: Selection, limit: i64) -> Result<i64, Error> {
+        if self.is_distributed()? {
+            return nodes::remove(self, selection, limit);
+        }
         let pages = self.pages()?;
         let (mut removed, mut page) = (0, 0);
         while page < LAST_PAGE && removed < limit {
@@ -151,6 +156,12 @@ impl Table {
             Self::Work => &[OwnTable::WorkRecord, OwnTable::WorkFloor],
         };
         owner::run_as_owner(tables, access, act)
+    }
+
+    fn is_distributed(self) -> Result<bool, Error> {
+        self.as_owner(Access::Read, || {
+            Ok(owner::is_distributed(self.own(), Access::Read)??)
+        })
     }
 
     /// What the server has counted of the table.
@@ -382,17 +393,31 @@ impl Progress {
     /// end.
     pub fn step(self, limit: i64) -> Result<(i64, Option<Self>), Error> {
         let Self { table, page } = self;
+        if table.is_distributed()? {
+            return self.step_on_nodes(limit);
+        }
         let pages = table.pages()?;
         let (removed, next) = table.advance(Selection::Expired, page, STEP, pages, limit)?;
-        let next = match (table, next) {
-            (Table::Claim, LAST_PAGE) => Some(Self {
-                table: Table::Work,
-                page: 0,
-            }),
-            (Table::Work, LAST_PAGE) => None,
-            (table, page) => Some(Self { table, page }),
+        Ok((removed, Self { table, page: next }.unless_over()))
+    }
+
+    /// The same where Citus keeps the table: the coordinator sweeps for all nodes.
+    fn step_on_nodes(self, limit: i64) -> Result<(i64, Option<Self>), Error> {
+        let removed = match citus::is_coordinator()? {
+            true => nodes::remove(self.table, Selection::Expired, limit)?,
+            false => 0,
         };
-        Ok((removed, next))
+        let page = if removed < limit { LAST_PAGE } else { 0 };
+        Ok((removed, Self { page, ..self }.unless_over()))
+    }
+
+    /// The next table where this one is at its end.
+    fn unless_over(self) -> Option<Self> {
+        match (self.table, self.page) {
+            (Table::Claim, LAST_PAGE) => Some(Self::begin(Table::Work)),
+            (Table::Work, LAST_PAGE) => None,
+            _ => Some(self),
+        }
     }
 }
 

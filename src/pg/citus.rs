@@ -16,13 +16,27 @@ use super::spi::{self, View};
 use super::value::Value;
 use super::{raw, session};
 
-/// Whether Citus has catalogs in this database.
+/// Whether this database knows of nodes.
 pub fn is_present() -> Result<bool, Raised> {
+    Ok(has_catalog(c"pg_dist_partition")? && has_catalog(c"pg_dist_node")?)
+}
+
+/// Whether this node is the coordinator, which there is one of.
+pub fn is_coordinator() -> Result<bool, Raised> {
+    const COORDINATOR: &str = "SELECT FROM pg_catalog.pg_dist_local_group \
+         WHERE groupid OPERATOR(pg_catalog.=) 0";
+    if !has_catalog(c"pg_dist_local_group")? {
+        return Ok(true);
+    }
+    spi::run(COORDINATOR, &[], View::Newest, |rows| Ok(rows.count() > 0))
+}
+
+fn has_catalog(name: &CStr) -> Result<bool, Raised> {
     // SAFETY: a look-up by a NUL-terminated name.
     let catalog = unsafe {
         guard(|| {
             let schema = pg_sys::PG_CATALOG_NAMESPACE.into();
-            raw::get_relname_relid(c"pg_dist_partition".as_ptr(), schema)
+            raw::get_relname_relid(name.as_ptr(), schema)
         })
     }?;
     Ok(catalog != Oid::INVALID)
@@ -33,7 +47,7 @@ pub fn is_present() -> Result<bool, Raised> {
 pub(super) fn keeps(table: Oid) -> Result<bool, Raised> {
     const KEPT: &str = "SELECT FROM pg_catalog.pg_dist_partition \
          WHERE logicalrelid::pg_catalog.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
-    if !is_present()? {
+    if !has_catalog(c"pg_dist_partition")? {
         return Ok(false);
     }
     let table = Value::integer(table.to_u32().into());

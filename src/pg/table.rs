@@ -42,6 +42,8 @@ pub struct Table {
     pub has_after_triggers: bool,
     /// A table of core's heap whose rows stay where they are and hold all their columns.
     pub is_plain: bool,
+    /// Whether Citus keeps its rows.
+    pub is_distributed: bool,
     /// Row security that may decide what somebody sees of the table.
     pub may_hide_rows: bool,
     /// Whether the last row that this session asked for was a new one.
@@ -272,7 +274,7 @@ impl Table {
             if relation.is_null() {
                 return Ok((Opened::Gone, before));
             }
-            let opened = describe(relation);
+            let opened = citus::keeps(oid).and_then(|kept| describe(relation, kept));
             let released = match opened {
                 Ok(Opened::Table(_)) => pg_sys::NoLock as i32,
                 _ => lock,
@@ -559,7 +561,7 @@ const ALWAYS: u8 = b'a';
 static VERSIONS: AtomicU64 = AtomicU64::new(1);
 
 /// Reads an open relation.
-unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
+unsafe fn describe(relation: Relation, is_distributed: bool) -> Result<Opened, Raised> {
     // SAFETY: the caller holds the relation open, so its cache entry stays.
     unsafe {
         let oid = (*relation).rd_id;
@@ -644,6 +646,7 @@ unsafe fn describe(relation: Relation) -> Result<Opened, Raised> {
                 && form.relam == pg_sys::HEAP_TABLE_AM_OID
                 && !is_partition
                 && !has_virtual,
+            is_distributed,
             may_hide_rows: form.relrowsecurity,
             last_was_new: Cell::new(false),
             version: VERSIONS.fetch_add(1, Relaxed),

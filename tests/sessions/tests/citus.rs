@@ -354,6 +354,102 @@ fn a_fence_holds_on_all_nodes() {
     }
 }
 
+/// What has expired is removed through any node, from all of them, and skipped where somebody uses it.
+#[test]
+fn what_is_over_is_swept_on_all_nodes() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    let mut holder = database.session(2);
+    holder.run("SELECT claim_once_per('1 ms', 'ends', n::text) FROM generate_series(1, 100) n");
+    holder.run("SELECT claim_once('stays', n::text) FROM generate_series(1, 100) n");
+    holder.run("SELECT run_command_on_all_nodes($$SELECT once.configure('work', '1 ms')$$)");
+    for key in 0..10 {
+        let token = holder.number(&format!("SELECT token FROM begin_once('work', '{key}')"));
+        holder.run(&format!("SELECT complete_once('work', '{key}', {token})"));
+    }
+    let highest = holder.number("SELECT max(token) FROM once.work_record");
+    holder.run("SELECT pg_sleep(0.05)");
+    holder.begin();
+    holder.run("SELECT claim_once_per('1 hour', 'ends', '5')");
+    let mut session = database.session(1);
+    assert_eq!(session.number("SELECT once.sweep(60)"), 60);
+    assert_eq!(session.number("SELECT once.sweep()"), 49);
+    holder.commit();
+    assert_eq!(session.number("SELECT once.sweep()"), 0);
+    assert_eq!(session.number("SELECT count(*) FROM once.claim"), 101);
+    for node in 0..NODES {
+        let floor = database
+            .session(node)
+            .number("SELECT token FROM once.work_floor");
+        assert_eq!(floor, highest);
+    }
+    assert_eq!(session.number("SELECT once.purge('stays')"), 100);
+}
+
+/// What is configured on all nodes holds on all; roles see and use what they may.
+#[test]
+fn namespaces_that_are_configured_on_all_nodes_hold() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    let mut admin = database.session(0);
+    admin.run("CREATE ROLE insider LOGIN; CREATE ROLE outsider LOGIN");
+    admin.run(
+        "SELECT run_command_on_all_nodes($$SELECT once.configure('closed', allowed_role => 'insider')$$)",
+    );
+    for node in 0..NODES {
+        let as_role = |role| nodes.clusters[node].connect_as(role, &database.name);
+        let mut insider = as_role("insider");
+        assert!(insider.is_true(&format!("SELECT claim_once('closed', '{node}')")));
+        assert_eq!(
+            insider.number("SELECT count(*) FROM once.claims"),
+            node as i64 + 1
+        );
+        let mut outsider = as_role("outsider");
+        outsider.refused("SELECT claim_once('closed', 'x')", "42501");
+        outsider.refused("SELECT is_claimed('closed', '0')", "42501");
+        assert_eq!(outsider.number("SELECT count(*) FROM once.claims"), 0);
+        assert_eq!(outsider.number("SELECT count(*) FROM once.work"), 0);
+    }
+}
+
+/// Tables that were not distributed are an error of once.check() on every node.
+#[test]
+fn tables_that_are_not_distributed_are_an_error() {
+    const ERRORS: &str = "SELECT count(*) FROM once.check() WHERE severity = 'error'";
+    let Some(nodes) = Nodes::shared() else { return };
+    let (undistributed, database) = (nodes.undistributed(), nodes.database());
+    for node in 0..NODES {
+        assert_eq!(undistributed.session(node).number(ERRORS), 3);
+        assert_eq!(database.session(node).number(ERRORS), 0);
+    }
+}
+
+/// Row functions refuse tables of which this node has not the rows.
+#[test]
+fn rows_of_distributed_tables_are_refused() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    let mut session = database.session(0);
+    session.run("CREATE TABLE distributed (k int PRIMARY KEY); CREATE TABLE reference (k int)");
+    session.run("SELECT create_distributed_table('distributed', 'k')");
+    session.run("SELECT create_reference_table('reference')");
+    session.run("CREATE TABLE plain (k int PRIMARY KEY)");
+    for table in ["distributed", "reference"] {
+        for call in [
+            format!("with_row_lock(NULL::{table}, '{{\"k\": 1}}')"),
+            format!("find_or_create(NULL::{table}, '{{\"k\": 1}}')"),
+            format!("once.find_duplicates('{table}', '{{k}}')"),
+            format!("once.merge_duplicates('{table}', '{{k}}', dry_run => false)"),
+        ] {
+            session.refused(&format!("SELECT {call}"), "0A000");
+        }
+    }
+    assert_eq!(
+        session.value("SELECT with_row_lock(NULL::plain, '{\"k\": 1}')"),
+        "(1)"
+    );
+}
+
 /// Shards that move meanwhile lose nothing.
 #[test]
 fn shards_move_under_claims() {

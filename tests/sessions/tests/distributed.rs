@@ -431,3 +431,81 @@ fn work_waits_as_long_as_the_caller_allows() {
     holder.commit();
     assert!(other.is_true(&format!("SELECT complete_once('ns', 'k', {token})")));
 }
+
+/// once.sweep and once.purge remove what they are to, no more than asked, and wait for nobody; the floor of
+/// the tokens rises.
+#[test]
+fn what_is_over_is_swept() {
+    let database = distributed();
+    let [mut session, mut other] = database.sessions();
+    session.run("SELECT claim_once('stays', n::text) FROM generate_series(1, 3) n");
+    session.run("SELECT * FROM begin_once('stays', 'k')");
+    session.run("SELECT claim_once_per('1 ms', 'ends', n::text) FROM generate_series(1, 9) n");
+    session.run("SELECT once.configure('work', '1 ms')");
+    let token = session.number("SELECT token FROM begin_once('work', 'k')");
+    session.run(&format!("SELECT complete_once('work', 'k', {token})"));
+    session.run("SELECT pg_sleep(0.05)");
+    other.begin();
+    other.run("SELECT FROM once.claim WHERE ns = 'ends' AND key = '5' FOR UPDATE");
+    assert_eq!(session.number("SELECT once.sweep(4)"), 4);
+    assert_eq!(session.number("SELECT once.sweep()"), 5);
+    assert_eq!(session.number("SELECT once.sweep()"), 0);
+    other.commit();
+    assert_eq!(session.number("SELECT once.sweep()"), 1);
+    assert_eq!(session.number("SELECT token FROM once.work_floor"), token);
+    assert_eq!(session.number("SELECT count(*) FROM once.claim"), 3);
+    assert_eq!(session.number("SELECT once.purge('stays')"), 3);
+    assert_eq!(
+        session.number("SELECT once.purge('stays', unfinished => true)"),
+        1
+    );
+    assert_eq!(session.number("SELECT count(*) FROM once.work_record"), 0);
+    assert!(session.is_true(
+        "SELECT token > (SELECT max(token) FROM once.work_floor) FROM begin_once('stays', 'k')"
+    ));
+}
+
+/// Rows of tables that Citus keeps are not those of this node: nothing finds, creates or merges them.
+#[test]
+fn rows_that_citus_keeps_are_refused() {
+    let mut session = distributed().session();
+    session.run("CREATE TABLE payments (service_id int, line_item_id text)");
+    session.run("INSERT INTO pg_catalog.pg_dist_partition VALUES ('payments')");
+    for call in [
+        "with_payment_lock(1, 'a')",
+        "with_row_lock(NULL::payments, '{\"service_id\": 1}')",
+        "find_or_create(NULL::payments, '{\"service_id\": 1}')",
+        "once.define_row_lock('f', 'payments', '{service_id}')",
+        "once.find_duplicates('payments', '{service_id}')",
+        "once.merge_duplicates('payments', '{service_id}', dry_run => false)",
+        "once.guard_plan('payments', '{service_id}')",
+    ] {
+        let error = session.refused(&format!("SELECT {call}"), "0A000");
+        assert!(error.message().contains("Citus"), "{call}: {error:?}");
+    }
+}
+
+/// Several nodes and tables that are not distributed are an error of once.check().
+#[test]
+fn tables_that_are_not_distributed_are_an_error() {
+    const ERRORS: &str = "SELECT count(*) FROM once.check() WHERE severity = 'error'";
+    let mut session = database().session();
+    session.run(
+        "SET allow_system_table_mods = on;
+         CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass);
+         CREATE TABLE pg_catalog.pg_dist_node (groupid int);
+         INSERT INTO pg_catalog.pg_dist_node VALUES (0)",
+    );
+    assert_eq!(session.number(ERRORS), 0);
+    session.run("INSERT INTO pg_catalog.pg_dist_node VALUES (1), (2)");
+    assert_eq!(session.number(ERRORS), 3);
+    assert_eq!(
+        session.value("SELECT finding FROM once.check() WHERE finding LIKE '%once.claim is not%'"),
+        "there are 3 nodes, and once.claim is not distributed"
+    );
+    session.run(
+        "INSERT INTO pg_catalog.pg_dist_partition VALUES ('once.claim'), ('once.work_record'), ('once.work_floor')",
+    );
+    assert_eq!(session.number(ERRORS), 0);
+    assert!(session.is_true("SELECT EXISTS (SELECT FROM once.check() WHERE severity = 'notice' AND finding LIKE '%named locks%')"));
+}
