@@ -84,6 +84,7 @@ pub enum Error {
     },
     PeriodOutOfRange,
     RetryAfterOutOfRange,
+    LockTimeout,
     RoleMissing,
     TimeoutOutOfRange,
     WorkerTooLong {
@@ -538,6 +539,11 @@ impl Error {
             Self::PeriodOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "period must be positive and at most 10 years",
+            ),
+            // As PostgreSQL says it.
+            Self::LockTimeout => plain(
+                ERRCODE_LOCK_NOT_AVAILABLE,
+                "canceling statement due to lock timeout",
             ),
             Self::RetryAfterOutOfRange => plain(
                 ERRCODE_INVALID_PARAMETER_VALUE,

@@ -21,7 +21,9 @@ use crate::pg::deadline::{Attempt, Failure, attempt, attempt_to_get};
 use crate::pg::owner::{self, Access, OwnTable, Unusable};
 use crate::pg::probe::{self, Insertion};
 use crate::pg::spi::{self, Place, Rows, View};
-use crate::pg::{Answer, Call, ErrorReport, Raised, Value, citus, latch, session, worker};
+use crate::pg::{
+    Answer, Call, ErrorReport, Raised, Value, citus, latch, session, settings, worker,
+};
 use crate::policy::{self, Policy};
 use crate::stats;
 use crate::storage_key::{StorageKey, has_storage_key, storage_key_columns};
@@ -192,6 +194,12 @@ fn begin(call: Call) -> Result<Told, Error> {
         if told.outcome != Outcome::InProgress || left.is_zero() {
             return Ok(told);
         }
+        // The wait is for one thing, the end of somebody's work, and bounded as any wait for a lock.
+        let left = match settings::lock_timeout() {
+            Some(limit) if limit <= begun.elapsed() => return Err(Error::LockTimeout),
+            Some(limit) => left.min(limit - begun.elapsed()),
+            None => left,
+        };
         // Who decides on another node wakes nobody here.
         let woken = woken_by
             .zip(broadcasts)
@@ -407,6 +415,15 @@ impl Told {
         }
     }
 
+    /// Where another transaction has the record locked: the lease under which it is, as far as that runs.
+    fn while_held(self, record: Record) -> Self {
+        let runs = |until| until > session::now();
+        match (self.outcome, record.lease_until) {
+            (Outcome::InProgress, Some(until)) if runs(until) => Self::in_progress(record),
+            _ => self,
+        }
+    }
+
     fn over(outcome: Outcome, found: Found) -> Result<Self, Error> {
         Ok(Self {
             attempt: Some(found.record.attempt),
@@ -477,7 +494,9 @@ impl Work {
                 Seen::Nothing(Insertion::None) => self.insert(terms, nodes)?,
                 Seen::Nothing(Insertion::Unguarded) => return Err(Error::WorkTableUnguarded),
                 Seen::Found(found) => match found.record.begin(terms.again(&found)?)? {
-                    Begun::Run(_) => self.take(terms, end, nodes)?,
+                    Begun::Run(_) => self
+                        .take(terms, end, nodes)?
+                        .map(|told| told.while_held(found.record)),
                     Begun::Mismatch => Some(Told::nothing_but(Outcome::Mismatch)),
                     Begun::Done => Some(Told::over(Outcome::Done, found)?),
                     Begun::Failed => Some(Told::over(Outcome::Failed, found)?),

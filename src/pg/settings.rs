@@ -1,6 +1,7 @@
 //! The settings `pg_once.*`.
 
 use std::ffi::{CStr, CString, c_char};
+use std::time::Duration;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_guard, pg_sys};
 
@@ -175,6 +176,13 @@ pub fn is_preloaded() -> bool {
 
 pub fn sweep_interval() -> i32 {
     SWEEP_INTERVAL.get()
+}
+
+/// The caller's `lock_timeout`.
+pub fn lock_timeout() -> Option<Duration> {
+    // SAFETY: reads a setting of this backend.
+    let limit = u64::try_from(unsafe { pg_sys::LockTimeout }).ok()?;
+    (limit > 0).then(|| Duration::from_millis(limit))
 }
 
 pub fn stats() -> bool {

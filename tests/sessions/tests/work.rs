@@ -258,6 +258,39 @@ fn a_worker_that_asks_again_waits_for_its_open_fence() {
     assert_eq!(outcome(&mut new, &begin("0", "host")), "in_progress");
 }
 
+/// The lease of a worker that asks again is known, though its fence is open.
+#[test]
+fn the_lease_is_told_of_a_record_that_is_fenced() {
+    let database = database();
+    let [mut old, mut new] = database.sessions();
+    let begin =
+        "SELECT lease_until, attempt FROM begin_once('ns', 'k', '1 hour', worker => 'host')";
+    let lease = old.rows(begin).remove(0);
+    old.begin();
+    old.run("SELECT fence_once('ns', 'k', (SELECT token FROM once.work WHERE key = 'k'))");
+    assert_eq!(new.rows(begin).remove(0), lease);
+    old.commit();
+    assert_eq!(new.rows(begin).remove(0)[1], Some("2".to_owned()));
+}
+
+/// It bounds the wait for somebody's work as any wait for a lock, and a shorter wait is an answer.
+#[test]
+fn a_wait_for_work_ends_with_the_callers_lock_timeout() {
+    let database = database();
+    let [mut first, mut second] = database.sessions();
+    first.run("SELECT begin_once('ns', 'committed')");
+    first.begin();
+    first.run("SELECT begin_once('ns', 'open')");
+    second.run("SET lock_timeout = '200ms'");
+    for key in ["committed", "open"] {
+        let begin =
+            |wait| format!("SELECT outcome FROM begin_once('ns', '{key}', wait => '{wait}')");
+        second.refused(&begin("20 s"), "55P03");
+        assert_eq!(second.value(&begin("50 ms")), "in_progress");
+    }
+    first.rollback();
+}
+
 /// Seven wait, and all are told the result of the one.
 #[test]
 fn those_who_wait_are_told_the_result() {
