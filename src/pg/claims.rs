@@ -771,10 +771,15 @@ unsafe fn visible<'t>(
             &raw mut is_dead_to_all,
             true,
         );
+        // Others write the header under the lock. Of a row that they are making or changing nothing else
+        // counts, and its large values, which are elsewhere, may go at any moment.
+        let header = is_seen.then(|| Header::of(&raw const row));
+        let is_held = (*snapshot).snapshot_type == pg_sys::SnapshotType::SNAPSHOT_DIRTY
+            && [(*snapshot).xmin, (*snapshot).xmax] != [TransactionId::from(0); 2];
         raw::unlock(buffer);
-        let claim = is_seen.then(|| {
+        let claim = header.map(|header| {
             row.t_self = at;
-            read(heap, &raw mut row, name)
+            read(heap, &raw mut row, header, (!is_held).then_some(name))
         });
         raw::ReleaseBuffer(buffer);
         Seen {
@@ -784,52 +789,85 @@ unsafe fn visible<'t>(
     }
 }
 
-/// Reads a row under its pin. One without a name is of no name, whatever the columns promise: a
-/// constraint may be there that was not checked for the rows before it.
-unsafe fn read<'t>(heap: Relation, row: HeapTuple, name: &Name) -> Claim<'t> {
+/// What a row says of its transactions.
+#[derive(Clone, Copy)]
+struct Header {
+    maker: TransactionId,
+    changer: TransactionId,
+    marks: u32,
+}
+
+impl Header {
+    /// # Safety
+    /// The row's page is locked.
+    unsafe fn of(row: *const HeapTupleData) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let header = &*(*row).t_data;
+            Self {
+                maker: header.t_choice.t_heap.t_xmin,
+                changer: header.t_choice.t_heap.t_xmax,
+                marks: header.t_infomask.into(),
+            }
+        }
+    }
+
+    fn is_own(self) -> bool {
+        // SAFETY: looks at this backend's own transactions, and raises nothing.
+        self.marks & pg_sys::HEAP_XMIN_COMMITTED == 0
+            && unsafe { raw::TransactionIdIsCurrentTransactionId(self.maker) }
+    }
+
+    /// The open transaction of another session that has locked the row, if only one has.
+    ///
+    /// # Safety
+    /// Called within a guard.
+    unsafe fn locker(self) -> Option<TransactionId> {
+        const LOCK: u32 = pg_sys::HEAP_XMAX_LOCK_ONLY;
+        const NONE_OR_MANY: u32 = pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_IS_MULTI;
+        // SAFETY: asks for the state of a transaction.
+        let is_locked = unsafe {
+            self.marks & LOCK != 0
+                && self.marks & NONE_OR_MANY == 0
+                && !raw::TransactionIdIsCurrentTransactionId(self.changer)
+                && raw::TransactionIdIsInProgress(self.changer)
+        };
+        is_locked.then_some(self.changer)
+    }
+}
+
+/// Reads a row under its pin, its name only where one is asked for. A row without a name is of no name,
+/// whatever the columns promise: a constraint may be there that was not checked for the rows before it.
+unsafe fn read<'t>(
+    heap: Relation,
+    row: HeapTuple,
+    header: Header,
+    name: Option<&Name>,
+) -> Claim<'t> {
     let mut values = [Datum::null(); COLUMNS.len()];
     let mut nulls = [false; COLUMNS.len()];
     // SAFETY: the table has these columns, and no more; the row is pinned.
     unsafe {
         raw::heap_deform_tuple(row, (*heap).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr());
-        let header = &*(*row).t_data;
-        let marks = u32::from(header.t_infomask);
-        let maker = header.t_choice.t_heap.t_xmin;
-        let is_own = marks & pg_sys::HEAP_XMIN_COMMITTED == 0
-            && raw::TransactionIdIsCurrentTransactionId(maker);
+        let at = (*row).t_self;
         let [.., ns, key, expires_at, owner] = values;
         let [.., no_ns, no_key, no_expiry, no_owner] = nulls;
         Claim {
-            is_of_name: !(no_ns || no_key) && text(key) == name.key && text(ns) == name.ns,
+            is_of_name: name.is_some_and(|name| {
+                !(no_ns || no_key) && text(key) == name.key && text(ns) == name.ns
+            }),
             expires_at: (!no_expiry).then_some(expires_at.value() as i64),
             owner: (!no_owner).then(|| *owner.cast_mut_ptr::<[u8; 16]>()),
-            is_own,
-            locker: locker(row),
-            maker,
-            at: (*row).t_self,
+            is_own: header.is_own(),
+            locker: header.locker().map(|transaction| Holder {
+                transaction,
+                insertion: 0,
+                at,
+            }),
+            maker: header.maker,
+            at,
             table: PhantomData,
         }
-    }
-}
-
-/// The open transaction of another session that has locked the row, if only one has.
-unsafe fn locker(row: HeapTuple) -> Option<Holder> {
-    const LOCK: u32 = pg_sys::HEAP_XMAX_LOCK_ONLY;
-    const NONE_OR_MANY: u32 = pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_IS_MULTI;
-    // SAFETY: the row is pinned.
-    unsafe {
-        let header = &*(*row).t_data;
-        let marks = u32::from(header.t_infomask);
-        let transaction = header.t_choice.t_heap.t_xmax;
-        let is_locked = marks & LOCK != 0
-            && marks & NONE_OR_MANY == 0
-            && !raw::TransactionIdIsCurrentTransactionId(transaction)
-            && raw::TransactionIdIsInProgress(transaction);
-        is_locked.then_some(Holder {
-            transaction,
-            insertion: 0,
-            at: (*row).t_self,
-        })
     }
 }
 

@@ -23,7 +23,7 @@ pub enum Raised {
     Refused(Refusal),
 }
 
-/// An ERROR that PostgreSQL raised, with every field it had, in memory of the session.
+/// An ERROR that PostgreSQL raised, with every field it had, in memory of its own.
 #[derive(Debug)]
 pub struct ServerError(NonNull<ErrorData>);
 
@@ -60,15 +60,23 @@ impl ServerError {
         self.code() == code as i32
     }
 
-    /// Whether what is stored is damaged or cannot be read.
+    /// Whether what is stored is damaged or cannot be read: an error of class 58 (system error) or XX
+    /// (internal error), which core raises for sizes and references that make no sense.
     pub fn is_damage(&self) -> bool {
-        const DAMAGE: [PgSqlErrorCode; 4] = [
-            PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
-            PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
-            PgSqlErrorCode::ERRCODE_IO_ERROR,
-            PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
+        /// The bits of the first two characters.
+        const CLASS: i32 = 0xFFF;
+        let classes = [
+            PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
         ];
-        DAMAGE.into_iter().any(|code| self.is(code))
+        classes
+            .map(|class| class as i32 & CLASS)
+            .contains(&(self.code() & CLASS))
+    }
+
+    /// Whether the caller's `lock_timeout` ended a wait.
+    pub fn is_lock_timeout(&self) -> bool {
+        self.is(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE)
     }
 
     /// The five characters of the SQLSTATE.
@@ -130,11 +138,10 @@ impl ServerError {
     /// Adds a hint where the error has none.
     pub fn with_hint(self, hint: &CStr) -> Self {
         let (data, hint) = (self.0.as_ptr(), hint.as_ptr());
-        // SAFETY: the data was copied for this value alone; the hint is copied to where it is freed
-        // from with it.
+        // SAFETY: the data was copied for this value alone; the hint is copied to the same memory.
         unsafe {
             if (*data).hint.is_null()
-                && let Ok(hint) = guard(|| raw::MemoryContextStrdup(pg_sys::TopMemoryContext, hint))
+                && let Ok(hint) = guard(|| raw::MemoryContextStrdup((*data).assoc_context, hint))
             {
                 (*data).hint = hint;
             }
@@ -194,8 +201,8 @@ impl ServerError {
 
 impl Drop for ServerError {
     fn drop(&mut self) {
-        // SAFETY: CopyErrorData made it, and nothing else points to it.
-        unsafe { raw::FreeErrorData(self.0.as_ptr()) }
+        // SAFETY: `guard` made the memory for it alone, and nothing else points there.
+        unsafe { raw::MemoryContextDelete((*self.0.as_ptr()).assoc_context) }
     }
 }
 
@@ -236,7 +243,15 @@ pub(super) unsafe fn guard<T: Copy>(f: impl FnOnce() -> T) -> Result<T, Raised> 
         if jumped == 0 {
             return Ok(result.assume_init());
         }
-        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+        // FreeErrorData leaves copies of the names of the file and the function.
+        let own = raw::AllocSetContextCreateInternal(
+            pg_sys::TopMemoryContext,
+            c"pg_once error".as_ptr(),
+            pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+            pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+            pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
+        );
+        pg_sys::CurrentMemoryContext = own;
         let data = raw::CopyErrorData();
         raw::FlushErrorState();
         pg_sys::CurrentMemoryContext = memory;
@@ -318,6 +333,6 @@ unsafe extern "C-unwind" fn restore(original: *mut c_void) {
         }
         raw::errposition(data.cursorpos);
         RESTORE.arg = ptr::null_mut();
-        raw::FreeErrorData(original.cast());
+        raw::MemoryContextDelete(data.assoc_context);
     }
 }

@@ -86,7 +86,6 @@ unsafe extern "C-unwind" {
     pub(super) fn ExecDropSingleTupleTableSlot(slot: *mut TupleTableSlot);
     pub(super) fn ExecVacuum(state: *mut ParseState, statement: *mut VacuumStmt, is_top: bool);
     pub(super) fn FlushErrorState();
-    pub(super) fn FreeErrorData(data: *mut ErrorData);
     pub(super) fn FunctionCall2Coll(
         f: *mut FmgrInfo,
         collation: Oid,

@@ -630,3 +630,48 @@ fn what_core_keeps_is_made_anew_at_any_moment() {
         assert!(state == "fine" || is_allowed, "{call}: {state}");
     }
 }
+
+/// What others have not committed is not read: the parts of a large value, which are in the TOAST table, go at any
+/// moment with an insertion that is taken back. What they have committed is.
+#[test]
+fn what_others_have_not_committed_is_not_detoasted() {
+    const NAME: &str = "repeat('n', 128), repeat('k', 2000)";
+    let database = database();
+    let [mut owner, mut other, mut session] = database.sessions();
+    owner.run(
+        "ALTER TABLE once.claim ALTER ns SET STORAGE EXTERNAL, ALTER key SET STORAGE EXTERNAL",
+    );
+    for engine in ["direct", "statement"] {
+        session.run(&format!("SET pg_once.claim_engine = {engine}"));
+        for (change, end, answer) in [
+            ("claim_once", "ROLLBACK", "in_progress"),
+            ("claim_once", "COMMIT", "duplicate"),
+            ("unclaim", "COMMIT", "in_progress"),
+        ] {
+            other.run(&format!("BEGIN; SELECT {change}({NAME})"));
+            let is_read = answer == "duplicate";
+            if is_read {
+                other.run(end);
+            }
+            session.begin();
+            let before = session.number(TOAST_SCANS);
+            let answered = session.value(&format!("SELECT try_claim_once({NAME})"));
+            let scans = session.number(TOAST_SCANS) - before;
+            assert_eq!(answered, answer, "{engine}, {change}");
+            assert_eq!(
+                scans > 0,
+                is_read,
+                "{engine}, {change}: {answer}, {scans} scans"
+            );
+            session.rollback();
+            if !is_read {
+                other.run(end);
+            }
+        }
+    }
+}
+
+/// How often this session has looked for a large value of a claim.
+const TOAST_SCANS: &str =
+    "SELECT pg_stat_get_xact_numscans(i.indexrelid) FROM pg_index i JOIN pg_class c ON i.indrelid = c.reltoastrelid
+     WHERE c.oid = 'once.claim'::regclass";
