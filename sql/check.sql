@@ -1,8 +1,11 @@
-CREATE FUNCTION once.backlog() RETURNS TABLE (total pg_catalog.int8, expired pg_catalog.int8, endless pg_catalog.int8, crowd pg_catalog.text, damage pg_catalog.text)
+CREATE FUNCTION once.backlog() RETURNS TABLE (
+    total pg_catalog.int8, expired pg_catalog.int8, endless pg_catalog.int8, crowd pg_catalog.text, closed pg_catalog.text[],
+    damaged pg_catalog.text[], unusable pg_catalog.text[], locked pg_catalog.text[]
+)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'backlog_wrapper';
 COMMENT ON FUNCTION once.backlog() IS
-    'How many claims and works there are, how many of them expired more than a minute ago, and how many never expire, in namespaces that nobody has configured; in which of these is most; which table cannot be read, and why. Of a table with more than 1000 pages, estimated from a sample of its pages. For once.check.';
+    'How many claims and works there are, how many of them expired more than a minute ago, and how many never expire, in namespaces that nobody has configured; in which of these is most; the namespaces whose role was dropped, as far as the caller may see them; which tables cannot be read, are not as the extension has made them, or are kept locked by somebody for longer than a second. Of a table with more than 1000 pages, estimated from a sample of its pages. For once.check.';
 
 CREATE FUNCTION once.distribution() RETURNS TABLE (severity pg_catalog.text, finding pg_catalog.text, advice pg_catalog.text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
@@ -84,17 +87,27 @@ faulty AS (
     FROM (VALUES (15, 20, 18), (16, 16, 14), (17, 12, 10), (18, 7, 4), (19, 0, -1)) AS v (major, minor, row_locks)
     JOIN server s ON s.major = v.major AND s.minor < v.minor
 ),
+/* Stronger locks keep all callers waiting, but for those with which VACUUM and REINDEX CONCURRENTLY work. */
 kept_open AS (
-    SELECT l.pid, l.virtualtransaction, string_agg(DISTINCT m.what, ', ' ORDER BY m.what) AS what
+    SELECT l.pid, l.virtualtransaction,
+           concat(string_agg(DISTINCT m.what, ', ' ORDER BY m.what),
+                  CASE WHEN bool_or(l.mode NOT IN ('RowExclusiveLock', 'RowShareLock')) THEN ' locked for all' ELSE ' open' END) AS what
     FROM pg_locks l JOIN made m ON m.oid = l.relation
-    WHERE l.locktype = 'relation' AND l.mode IN ('RowExclusiveLock', 'RowShareLock') AND l.granted
+    WHERE l.locktype = 'relation' AND l.mode NOT IN ('AccessShareLock', 'ShareUpdateExclusiveLock') AND l.granted
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     GROUP BY l.pid, l.virtualtransaction
 ),
+/* The transactions that last long, by their beginning. Where that is still to come the clock was set back meanwhile. */
+lasting (since, duration) AS (
+    SELECT b.since, CASE WHEN b.since < clock_timestamp() THEN date_trunc('second', age(clock_timestamp(), b.since))::text
+                         ELSE 'some time (the clock was set back)' END
+    FROM (SELECT xact_start FROM pg_stat_activity UNION SELECT prepared FROM pg_prepared_xacts) b (since)
+    WHERE b.since NOT BETWEEN clock_timestamp() - interval '5 minutes' AND clock_timestamp() + interval '5 minutes'
+),
 open AS (
-    SELECT a.pid, a.usename, k.what, age(clock_timestamp(), a.xact_start) AS age
-    FROM kept_open k JOIN pg_stat_activity a ON a.pid = k.pid
-    WHERE a.backend_type <> 'pg_once sweeper' AND a.xact_start < clock_timestamp() - interval '5 minutes'
+    SELECT a.pid, a.usename, k.what, d.duration
+    FROM kept_open k JOIN pg_stat_activity a ON a.pid = k.pid JOIN lasting d ON d.since = a.xact_start
+    WHERE a.backend_type <> 'pg_once sweeper'
 )
 SELECT 'error', format('once.%s has no usable primary key', t.name),
        'Duplicates are possible now. Rebuild it: REINDEX TABLE CONCURRENTLY, or restore the constraint.'
@@ -118,9 +131,16 @@ SELECT 'error', format('once.%s is not logged', c.relname),
        format('What it holds is lost in a crash, and is not on standbys: ALTER TABLE once.%I SET LOGGED', c.relname)
 FROM pg_class c JOIN tables t ON t.oid = c.oid WHERE c.relpersistence <> 'p'
 UNION ALL
-SELECT 'error', format('a table cannot be read: %s', s.damage),
+SELECT 'error', format('a table cannot be read: %s', d.damage),
        'The disk or the server has damaged it. Take a copy of the data directory, and restore from a backup; the log has what else is said of it.'
-FROM stored s WHERE s.damage IS NOT NULL
+FROM stored s, unnest(s.damaged) AS d (damage)
+UNION ALL
+SELECT 'error', u.message, 'Calls that need this table fail with the same message. Make it again as CREATE EXTENSION has made it.'
+FROM stored s, unnest(s.unusable) AS u (message)
+UNION ALL
+SELECT 'warning', format('%s is locked', l.name),
+       format('Calls that need this table wait, as this one did for a second. SELECT pid, mode, granted FROM pg_locks WHERE relation = %L::regclass shows for whom.', l.name)
+FROM stored s, unnest(s.locked) AS l (name)
 UNION ALL
 SELECT 'warning', format('index %s is invalid', i.indexrelid::regclass),
        format('A REINDEX CONCURRENTLY or CREATE INDEX CONCURRENTLY has left it: DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass)
@@ -148,16 +168,16 @@ UNION ALL
 SELECT 'warning', format('the worker''s last sweep of database %I: %s', t.database, t.trouble), t.advice
 FROM (SELECT * FROM once.worker_troubles() ORDER BY 1 LIMIT 20) t
 UNION ALL
-SELECT 'warning', format('backend %s (%s) has had %s open for %s', o.pid, o.usename, o.what, date_trunc('second', o.age)),
+SELECT 'warning', format('backend %s (%s) has had %s for %s', o.pid, o.usename, o.what, o.duration),
        format('Who asks for the same keys waits for it. Look at its query, let it end, or SELECT pg_terminate_backend(%s)', o.pid)
 FROM open o
 UNION ALL
-SELECT 'warning', format('prepared transaction %L has had %s open for %s', p.gid, k.what, date_trunc('second', age(clock_timestamp(), p.prepared))),
+SELECT 'warning', format('prepared transaction %L has had %s for %s', p.gid, k.what, d.duration),
        format('COMMIT PREPARED %L or ROLLBACK PREPARED it. Who asks for the same keys waits for it, or is told in_progress.', p.gid)
-FROM pg_prepared_xacts p
+FROM pg_prepared_xacts p JOIN lasting d ON d.since = p.prepared
 JOIN pg_locks x ON x.locktype = 'transactionid' AND x.transactionid = p.transaction
 JOIN kept_open k ON k.pid IS NULL AND k.virtualtransaction = x.virtualtransaction
-WHERE p.database = current_database() AND p.prepared < clock_timestamp() - interval '5 minutes'
+WHERE p.database = current_database()
 UNION ALL
 SELECT 'warning', format('once.%s is replicated to this database, and the worker sweeps it here too', t.name),
        'What is removed here and renewed at the publisher is missing for good. SET pg_once.sweep_interval = 0 on this server until it is the primary.'
@@ -221,8 +241,7 @@ WHERE (current_setting('default_transaction_isolation') = 'serializable'
 UNION ALL
 SELECT 'warning', format('namespace %L is closed: its role was dropped', n.ns),
        'Configure another role, or SELECT once.unconfigure of it.'
-FROM once.namespaces n WHERE n.allowed_role IS NOT NULL
-  AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = n.allowed_role)
+FROM stored s, unnest(s.closed) AS n (ns)
 UNION ALL
 SELECT 'notice', format('about %s claims and works never expire, most of them in namespace %L', s.endless, s.crowd),
        'They fill the disk. Give the namespace a ttl with once.configure, or a role where they are meant to stay: what is configured is not looked at here.'

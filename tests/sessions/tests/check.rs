@@ -37,34 +37,111 @@ fn leftovers_of_a_reindex_are_found_once_it_is_over() {
     assert_eq!(findings(&mut witness), no_rows());
 }
 
-/// A damaged page is a finding, and hides no other one.
+/// A damaged page, or a file that is gone, is a finding, and hides no other one.
 #[test]
 fn a_damaged_table_is_found_beside_the_rest() {
-    for table in ["once.claim", "once.work_record"] {
-        let cluster = Cluster::start(&["synchronous_commit = off"]);
-        let database = cluster.database();
-        let mut session = database.session();
-        session.run("SELECT claim_once('ns', 'k'), begin_once('ns', 'k')");
-        let file = cluster.path(&session.value(&format!(
-            "SELECT 'data/' || pg_relation_filepath('{table}')"
-        )));
-        cluster.stop_fast();
-        fs::write(file, [0xFF; 8192]).unwrap();
-        cluster.restart();
-        let findings = database.session().rows("SELECT finding FROM once.check()");
-        let has = |what: &str| {
-            findings
-                .iter()
-                .flatten()
-                .flatten()
-                .any(|row| row.contains(what))
-        };
-        assert!(
-            has(&format!("a table cannot be read: {table}: ")),
-            "{findings:?}"
-        );
-        assert!(has("synchronous_commit is off"), "{findings:?}");
+    const TABLES: [&str; 3] = ["once.access_policy", "once.claim", "once.work_record"];
+    let damages: [fn(&str) -> std::io::Result<()>; 2] = [
+        |file| fs::write(file, [0xFF; 8192]),
+        |file| fs::remove_file(file),
+    ];
+    for damage in damages {
+        for table in TABLES {
+            let cluster = Cluster::start(&["synchronous_commit = off"]);
+            let database = cluster.database();
+            let mut session = database.session();
+            session.run(
+                "SELECT once.configure('ns', '1 day'), claim_once('ns', 'k'), begin_once('ns', 'k')",
+            );
+            let file = cluster.path(&session.value(&format!(
+                "SELECT 'data/' || pg_relation_filepath('{table}')"
+            )));
+            cluster.stop_fast();
+            damage(&file).unwrap();
+            cluster.restart();
+            let findings = database.session().rows("SELECT finding FROM once.check()");
+            let has = |what: &str| {
+                findings
+                    .iter()
+                    .flatten()
+                    .flatten()
+                    .any(|finding| finding.contains(what))
+            };
+            for other in TABLES {
+                let is_found = has(&format!("a table cannot be read: {other}: "));
+                assert_eq!(is_found, other == table, "{table}: {findings:?}");
+            }
+            assert!(has("synchronous_commit is off"), "{findings:?}");
+        }
     }
+}
+
+/// Nor does a table hide the others that somebody has renamed, or has given a trigger.
+#[test]
+fn a_table_that_is_not_the_extensions_own_is_found_beside_the_rest() {
+    let database = database();
+    let [mut owner, mut witness] = database.sessions();
+    quiet(&mut witness);
+    for table in ["access_policy", "claim", "work_record"] {
+        owner.run(&format!("ALTER TABLE once.{table} RENAME TO other"));
+        let said = format!("relation \"once.{table}\" does not exist");
+        assert!(
+            heads(findings(&mut witness)).contains(&found("error", &said)),
+            "{said}"
+        );
+        owner.run(&format!("ALTER TABLE once.other RENAME TO {table}"));
+        assert_eq!(findings(&mut witness), no_rows());
+    }
+}
+
+/// Who keeps a table from all callers is found, at once by the table and later by name, and keeps nobody from the other
+/// findings; a prepared transaction too.
+#[test]
+fn a_table_that_is_locked_is_found_beside_the_rest() {
+    let database = database();
+    let [mut locker, mut witness] = database.sessions();
+    quiet(&mut witness);
+    impatient(&mut witness);
+    witness.run("SET statement_timeout = '30s'");
+    for (table, what) in [
+        ("access_policy", "policies"),
+        ("claim", "claims"),
+        ("work_record", "work"),
+    ] {
+        locker.run(&format!("BEGIN; LOCK TABLE once.{table}"));
+        let expected = [found("warning", &format!("once.{table} is locked"))];
+        assert_eq!(heads(findings(&mut witness)), expected);
+        witness.run("SET lock_timeout = '10ms'");
+        assert_eq!(heads(findings(&mut witness)), expected);
+        witness.run("RESET lock_timeout");
+        let named = soon(&mut witness);
+        let by_name = format!(
+            "backend {} (postgres) has had {what} locked for all for ",
+            locker.pid()
+        );
+        assert!(
+            named
+                .iter()
+                .any(|row| row[1].as_deref().unwrap().starts_with(&by_name)),
+            "{named:?}"
+        );
+        locker.rollback();
+    }
+    let name = &database.name;
+    locker.run(&format!(
+        "BEGIN; TRUNCATE once.claim; PREPARE TRANSACTION '{name}'"
+    ));
+    thread::sleep(Duration::from_millis(600));
+    let named = soon(&mut witness);
+    let by_name = format!("prepared transaction '{name}' has had claims locked for all for ");
+    assert!(
+        named
+            .iter()
+            .any(|row| row[1].as_deref().unwrap().starts_with(&by_name)),
+        "{named:?}"
+    );
+    witness.run(&format!("ROLLBACK PREPARED '{name}'"));
+    assert_eq!(findings(&mut witness), no_rows());
 }
 
 /// REASSIGN OWNED leaves the rights with the former owner.

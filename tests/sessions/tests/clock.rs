@@ -67,6 +67,27 @@ fn the_worker_is_not_absent_when_the_clock_was_set() {
     }
 }
 
+/// It lasts for nobody knows how long: its beginning is still to come.
+#[test]
+fn a_transaction_from_before_the_clock_was_set_back_is_found() {
+    let clock = Clock::make();
+    let library = clock.library();
+    let cluster = Cluster::start_with(&[], &[("LD_PRELOAD", &library)]);
+    let database = cluster.database();
+    let [mut forgotten, mut witness] = database.sessions();
+    forgotten.begin();
+    forgotten.run("SELECT claim_once('ns', 'k')");
+    let found = format!(
+        "SELECT count(*) FROM once.check() WHERE finding LIKE 'backend {} (postgres) has had claims open for %'",
+        forgotten.pid()
+    );
+    assert_eq!(witness.number(&found), 0);
+    clock.set_ahead(-3600);
+    assert_eq!(witness.number(&found), 1);
+    forgotten.commit();
+    assert_eq!(witness.number(&found), 0);
+}
+
 const NOW: &str = "SELECT extract(epoch FROM clock_timestamp())::bigint";
 
 fn begin(session: &mut Session, key: &str) -> i64 {
