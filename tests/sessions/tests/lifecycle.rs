@@ -5,6 +5,7 @@
 use pg_once_sessions::{Barrier, Cluster, Database, Server, Session, database};
 use std::io::Write;
 use std::thread;
+use std::time::Duration;
 
 #[test]
 fn every_form_of_dump_brings_everything_back() {
@@ -187,6 +188,39 @@ fn it_is_dropped_once_nobody_uses_it() {
         let claim = format!("SELECT claim_once('ns', '{}')", session.pid());
         assert!(session.is_true(&claim));
         assert!(session.rows("SELECT * FROM once.namespaces").is_empty());
+    }
+}
+
+/// DROP EXTENSION and calls lock the tables in one order. What waited for it finds nothing.
+#[test]
+fn it_is_dropped_beside_calls_of_new_sessions() {
+    for call in [
+        "claim_once('ns', 'k')",
+        "begin_once('ns', 'k', wait => '1 minute')",
+    ] {
+        let database = database();
+        let [mut user, mut dropper, mut observer] = database.sessions();
+        user.run(&format!("SELECT {call}"));
+        user.begin();
+        user.run("SELECT claim_once('ns', 'open'), begin_once('ns', 'open')");
+        dropper.send("DROP EXTENSION pg_once");
+        observer.wait_until(
+            &format!(
+                "SELECT cardinality(pg_blocking_pids({})) > 0",
+                dropper.pid()
+            ),
+            Duration::from_secs(60),
+        );
+        let mut late = database.session();
+        late.send(&format!("SELECT {call}"));
+        observer.wait_until(
+            &format!("SELECT cardinality(pg_blocking_pids({})) > 0", late.pid()),
+            Duration::from_secs(60),
+        );
+        user.commit();
+        dropper.answered_rows();
+        late.answered_refusal("42P01");
+        late.refused(&format!("SELECT {call}"), "42883");
     }
 }
 
