@@ -36,6 +36,57 @@ fn acknowledged_claims_survive_a_killed_backend() {
     );
 }
 
+/// With synchronous_commit = off a crash takes back the newest transactions that were acknowledged, and no others. Their
+/// claims can be won again; tokens rise nevertheless.
+#[test]
+fn commits_that_wait_for_no_disk_lose_the_newest_claims() {
+    /// PostgreSQL writes within three times wal_writer_delay, 200 ms, where it is not kept from its work.
+    const WRITTEN: Duration = Duration::from_secs(10);
+    let cluster = Cluster::start(&["fsync = on", "synchronous_commit = off"]);
+    let database = cluster.database();
+    let mut lost = 0;
+    let mut last_token = 0;
+    for cycle in 0..3 {
+        let mut session = database.session();
+        let begun = Instant::now();
+        let mut acknowledged = Vec::new();
+        while begun.elapsed() < Duration::from_secs(2) || acknowledged.len() < ENOUGH {
+            let key = acknowledged.len();
+            assert!(session.is_true(&format!("SELECT claim_once('ns {cycle}', {key})")));
+            let begin = format!("SELECT token FROM begin_once('ns {cycle}', '{key}')");
+            let token = session.number(&begin);
+            assert!(token > last_token);
+            last_token = token;
+            acknowledged.push(begun.elapsed());
+        }
+        cluster.kill_postmaster();
+        let killed = begun.elapsed();
+        cluster.restart();
+
+        let mut session = database.session();
+        let kept = session.number(&format!(
+            "SELECT count(*) FROM once.claims WHERE ns = 'ns {cycle}'"
+        ));
+        for key in 0..acknowledged.len() {
+            let is_kept = (key as i64) < kept;
+            let is_claimed = session.is_true(&format!("SELECT is_claimed('ns {cycle}', {key})"));
+            assert_eq!(is_claimed, is_kept, "{key} of {kept}");
+        }
+        if let Some(first) = acknowledged.get(kept as usize) {
+            let age = killed - *first;
+            assert!(age < WRITTEN, "{age:?}");
+            eprintln!(
+                "{} of {} acknowledged claims are lost, the first of them acknowledged {age:?} before the crash",
+                acknowledged.len() - kept as usize,
+                acknowledged.len()
+            );
+            assert!(session.is_true(&format!("SELECT claim_once('ns {cycle}', {kept})")));
+        }
+        lost += acknowledged.len() - kept as usize;
+    }
+    assert!(lost > 0, "nothing was lost");
+}
+
 /// Crashes the server under load, several times, with fsync on. Before each crash one session
 /// has won a claim and made a row, and not committed.
 fn survives(crash: fn(&Cluster), recover: fn(&Cluster)) {
