@@ -162,6 +162,13 @@ pub enum Error {
     TableDistributed {
         table: String,
     },
+    /// No unique index on exactly the key, or one on a computed column, of a table that Citus keeps.
+    RowDistributed {
+        table: String,
+    },
+    RowDistributedSerializable {
+        table: String,
+    },
     TableGone,
     /// A table of schema once that is missing, or not as the extension has made it.
     TableUnusable(Unusable),
@@ -673,7 +680,19 @@ impl Error {
                 ERRCODE_FEATURE_NOT_SUPPORTED,
                 &format!("Citus keeps the rows of table {table}"),
             )
-            .hint("Rows are found, created and merged in tables of one node. Claims and work can be distributed: claim the key, then INSERT the row."),
+            .hint("Duplicates are found and merged in tables of one node."),
+            Self::RowDistributed { table } => plain(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                &format!("Citus keeps the rows of table {table}, and no unique index is on exactly the key"),
+            )
+            .detail("A turn that is taken on this node does not keep the other nodes out.".into())
+            .hint("Create a unique index on exactly the columns of the key, none of them a generated one. On a distributed table they include the distribution column."),
+            Self::RowDistributedSerializable { table } => plain(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                &format!("Citus keeps the rows of table {table}, which rules SERIALIZABLE out"),
+            )
+            .detail("Each node has a snapshot of its own: together they are not serializable.".into())
+            .hint("Call it at READ COMMITTED."),
             Self::TableGone => plain(ERRCODE_UNDEFINED_TABLE, "the table does not exist any more"),
             Self::TableUnusable(unusable) => unusable_table(unusable),
             Self::PlanOutdated | Self::Refused(Refusal::RowChanged) => {

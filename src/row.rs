@@ -144,10 +144,10 @@ pub fn open(
     find: impl FnOnce() -> Result<Opened, Raised>,
 ) -> Result<Option<Rc<Table>>, Error> {
     let Some(deadline) = timeout.deadline() else {
-        return opened(find()?).map(Some);
+        return opened_for_rows(find()?).map(Some);
     };
     let found = attempt(Some(deadline), || {
-        let table = opened(find()?)?;
+        let table = opened_for_rows(find()?)?;
         if lock {
             table.lock_for_rows()?;
         }
@@ -159,12 +159,20 @@ pub fn open(
     })
 }
 
-/// The table, or why there is none.
+/// The table, or why there is none. All its rows are on this node.
 pub fn opened(opened: Opened) -> Result<Rc<Table>, Error> {
-    match opened {
-        Opened::Table(table) if table.is_distributed => Err(Error::TableDistributed {
+    let table = opened_for_rows(opened)?;
+    match table.is_distributed {
+        true => Err(Error::TableDistributed {
             table: table.name.clone(),
         }),
+        false => Ok(table),
+    }
+}
+
+/// The same; Citus may keep its rows.
+pub fn opened_for_rows(opened: Opened) -> Result<Rc<Table>, Error> {
+    match opened {
         Opened::Table(table) => Ok(table),
         Opened::Other { name, is } => Err(Error::NotATable { name, is }),
         Opened::NoRow { kind } => Err(Error::NotARowType { kind }),

@@ -21,6 +21,7 @@ pub mod call;
 mod catalog;
 pub mod citus;
 pub mod claims;
+pub mod composite;
 pub mod condition_variable;
 pub mod counters;
 mod creator;

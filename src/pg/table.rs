@@ -62,6 +62,7 @@ pub struct Table {
     indexes: Vec<Oid>,
     /// The tables that it is a partition of.
     ancestors: Vec<Oid>,
+    pub(super) row_type: Oid,
     /// All columns, dropped ones too.
     pub(super) row: Vec<Attribute>,
     /// Whether this session hears of changes of the row type.
@@ -658,6 +659,7 @@ unsafe fn describe(relation: Relation, is_distributed: bool) -> Result<Opened, R
             expression_uniques,
             indexes,
             ancestors,
+            row_type: form.reltype,
             row,
             is_heard: Cell::new(false),
             columns,

@@ -13,7 +13,7 @@ use crate::pg::spi::{self, View};
 use crate::pg::table::{Column, Table};
 use crate::pg::{Call, ErrorReport, Value, function, text};
 
-use super::{Cell, opened};
+use super::{Cell, opened_for_rows};
 
 /// How long a function's name, with its schema, may be.
 const NAME_LIMIT: usize = 1000;
@@ -30,7 +30,7 @@ fn define_row_lock(call: Call) -> Result<Option<AnyElement>, ErrorReport> {
         Some(Ok(name)) => Value::text(name).map_err(Error::from)?,
     };
     let opened_table = Table::of_regclass(call, 1).map_err(Error::from)?;
-    let table = opened(opened_table.ok_or(Error::Null { argument: "target" })?)?;
+    let table = opened_for_rows(opened_table.ok_or(Error::Null { argument: "target" })?)?;
     let columns = super::columns(call, 2, &table)?;
     let condition = super::object(call, 3, "condition")?;
     let condition = condition_beside(&columns, &table, &condition)?;

@@ -199,6 +199,12 @@ impl Wording {
         }
         let matches = conditions.join(" AND ");
         let projection = match form.shape {
+            // Citus has no rows as values: they are put together here.
+            _ if table.is_distributed => {
+                let columns = table.columns.iter();
+                let columns = columns.map(|column| format!("{alias}.{}", column.quoted));
+                Vec::from_iter(columns).join(", ")
+            }
             Shape::Row => alias.clone(),
             Shape::Json => format!("pg_catalog.to_jsonb({alias})"),
         };
@@ -321,7 +327,7 @@ impl Wording {
         };
         let returning = match conflict {
             Conflict::Rules => String::new(),
-            _ if may_get_another_key(table, key) => {
+            _ if may_get_another_key(table, key) && !table.is_distributed => {
                 format!(" RETURNING {projection}, ({matches}) IS TRUE, {alias}.tableoid")
             }
             _ => format!(" RETURNING {projection}"),

@@ -29,6 +29,8 @@ use crate::pg::version::{Locked, Locking, Patience, Place, Version};
 use crate::pg::{Raised, ServerError, Value, notice, partition, session, text};
 use crate::timeout::Timeout;
 
+mod nodes;
+
 /// How often a call looks again when the row is neither to be had nor to be created, and nothing says
 /// why.
 const ROUNDS: usize = 8;
@@ -149,6 +151,9 @@ impl<'a> Turn<'a> {
     /// With a timeout a row that is there and free is taken as without one. All else, which may
     /// wait, is one subtransaction: at the deadline it is undone as a whole.
     pub fn take(&self) -> Result<Option<Taken>, Error> {
+        if self.table.is_distributed {
+            return self.take_on_nodes();
+        }
         let taken = self.take_in_time()?;
         if let Some(taken) = &taken {
             self.table.last_was_new.set(taken.created);
@@ -585,21 +590,28 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Creates the row; none where a unique index or a trigger kept it out.
-    fn insert(&self, conflict: Conflict) -> Result<Option<Taken>, Error> {
-        let table = || self.table.name.clone();
+    fn demand_no_identity(&self) -> Result<(), Error> {
         let is_identity = |cell: &&Cell| cell.column.generated == Some(Generated::Identity);
-        if let Some(cell) = self.key.iter().find(is_identity) {
-            return Err(Error::KeyOfIdentity {
-                table: table(),
+        match self.key.iter().find(is_identity) {
+            None => Ok(()),
+            Some(cell) => Err(Error::KeyOfIdentity {
+                table: self.table.name.clone(),
                 column: cell.column.name.clone(),
-            });
+            }),
         }
-        let defaults = self
-            .defaults
+    }
+
+    fn default_cells(&self) -> Result<Vec<Cell<'_>>, Error> {
+        self.defaults
             .iter()
             .map(|(column, json)| Cell::of_json(column, json, "defaults"))
-            .collect::<Result<Vec<_>, Error>>()?;
+            .collect()
+    }
+
+    /// Creates the row; none where a unique index or a trigger kept it out.
+    fn insert(&self, conflict: Conflict) -> Result<Option<Taken>, Error> {
+        self.demand_no_identity()?;
+        let defaults = self.default_cells()?;
         let (statement, arguments) = self.statements()?.insert(&defaults, conflict);
         injection_point::reach(Point::CreateRow)?;
         let given = |name: &str| {

@@ -424,13 +424,76 @@ fn tables_that_are_not_distributed_are_an_error() {
     }
 }
 
-/// Row functions refuse tables of which this node has not the rows.
+/// G6, G7 through all nodes, of a distributed table and of a reference table: one row for each key, and no
+/// update lost.
+#[test]
+fn rows_are_taken_in_turns_through_all_nodes() {
+    const TURNS: usize = 60;
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    let mut session = database.session(0);
+    for (table, distribute) in [
+        (
+            "distributed",
+            "create_distributed_table('distributed', 'k')",
+        ),
+        ("reference", "create_reference_table('reference')"),
+    ] {
+        session.run(&format!(
+            "CREATE TABLE {table} (k int, name text, value int DEFAULT 0, PRIMARY KEY (k, name))"
+        ));
+        session.run(&format!("SELECT {distribute}"));
+        let created = database.race(|_, session| {
+            (0..TURNS)
+                .filter(|turn| {
+                    let key = format!("{{\"k\": {}, \"name\": \"n\"}}", turn % 4);
+                    session.begin();
+                    let find = format!(
+                        "SELECT created FROM find_or_create(NULL::{table}, '{key}', lock => true)"
+                    );
+                    let created = session.is_true(&find);
+                    let value = session.number(&format!(
+                        "SELECT value FROM with_row_lock(NULL::{table}, '{key}')"
+                    ));
+                    session.run(&format!(
+                        "UPDATE {table} SET value = {} WHERE k = {} AND name = 'n'",
+                        value + 1,
+                        turn % 4
+                    ));
+                    session.commit();
+                    created
+                })
+                .count()
+        });
+        assert_eq!(created, 4, "{table}");
+        for node in 0..NODES {
+            let sum = database
+                .session(node)
+                .number(&format!("SELECT sum(value) FROM {table}"));
+            assert_eq!(sum, (CLIENTS * TURNS) as i64, "{table}");
+        }
+        let mut other = database.session(1);
+        session.begin();
+        session.run(&format!(
+            "SELECT with_row_lock(NULL::{table}, '{{\"k\": 1, \"name\": \"n\"}}')"
+        ));
+        let count = format!(
+            "SELECT count(*) FROM with_row_lock(NULL::{table}, '{{\"k\": 1, \"name\": \"n\"}}', timeout => '50 ms')"
+        );
+        assert_eq!(other.number(&count), 0, "{table}");
+        session.commit();
+        assert_eq!(other.number(&count), 1, "{table}");
+    }
+}
+
+/// Where no unique index is on exactly the key, and for what finds and merges duplicates, tables that Citus keeps
+/// are refused.
 #[test]
 fn rows_of_distributed_tables_are_refused() {
     let Some(nodes) = Nodes::shared() else { return };
     let database = nodes.database();
     let mut session = database.session(0);
-    session.run("CREATE TABLE distributed (k int PRIMARY KEY); CREATE TABLE reference (k int)");
+    session.run("CREATE TABLE distributed (k int, v int); CREATE TABLE reference (k int, v int)");
     session.run("SELECT create_distributed_table('distributed', 'k')");
     session.run("SELECT create_reference_table('reference')");
     session.run("CREATE TABLE plain (k int PRIMARY KEY)");
@@ -440,6 +503,7 @@ fn rows_of_distributed_tables_are_refused() {
             format!("find_or_create(NULL::{table}, '{{\"k\": 1}}')"),
             format!("once.find_duplicates('{table}', '{{k}}')"),
             format!("once.merge_duplicates('{table}', '{{k}}', dry_run => false)"),
+            format!("once.guard_plan('{table}', '{{k}}')"),
         ] {
             session.refused(&format!("SELECT {call}"), "0A000");
         }

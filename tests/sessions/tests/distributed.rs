@@ -465,7 +465,89 @@ fn what_is_over_is_swept() {
     ));
 }
 
-/// Rows of tables that Citus keeps are not those of this node: nothing finds, creates or merges them.
+/// G6, G7: a unique index on exactly the key lets callers of all nodes take turns: one row for each key, and no
+/// update lost.
+#[test]
+fn rows_are_taken_in_turns() {
+    const TURNS: usize = 10;
+    let database = distributed();
+    database.session().run(
+        "CREATE TABLE counter (gone int, name text, \"of\" int DEFAULT 7, value int DEFAULT 0, UNIQUE (name, \"of\"));
+         ALTER TABLE counter DROP COLUMN gone;
+         INSERT INTO pg_catalog.pg_dist_partition VALUES ('counter')",
+    );
+    let created: usize = thread::scope(|scope| {
+        let clients = Vec::from_iter((0..CLIENTS).map(|_| {
+            let database = &database;
+            scope.spawn(move || {
+                let mut session = database.session();
+                let mut created = 0;
+                for turn in 0..TURNS {
+                    let key = format!("{{\"name\": \"k{}\", \"of\": 1}}", turn % 2);
+                    session.begin();
+                    let find = format!("SELECT created FROM find_or_create(NULL::counter, '{key}', lock => true)");
+                    created += usize::from(session.is_true(&find));
+                    session.run(&format!(
+                        "DO $$ DECLARE c counter = with_row_lock(NULL::counter, '{key}');
+                         BEGIN UPDATE counter SET value = c.value + 1 WHERE name = c.name AND \"of\" = c.\"of\"; END $$"
+                    ));
+                    session.commit();
+                }
+                created
+            })
+        }));
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .sum()
+    });
+    assert_eq!(created, 2);
+    let mut session = database.session();
+    assert_eq!(
+        session.number("SELECT sum(value) FROM counter"),
+        (CLIENTS * TURNS) as i64
+    );
+    let row =
+        "SELECT with_row_lock(NULL::counter, '{\"name\": \"new\", \"of\": 2}', '{\"value\": 5}')";
+    assert_eq!(session.value(row), "(new,2,5)");
+}
+
+/// G8 for rows: a timeout returns no row, and the caller's `lock_timeout` raises.
+#[test]
+fn a_turn_at_a_row_has_a_timeout() {
+    let database = distributed();
+    let [mut holder, mut other] = database.sessions();
+    holder.run(
+        "CREATE TABLE payments (service_id int, line_item_id text, amount int DEFAULT 0, PRIMARY KEY (service_id, line_item_id));
+         INSERT INTO pg_catalog.pg_dist_partition VALUES ('payments')",
+    );
+    const KEY: &str = "NULL::payments, '{\"service_id\": 1, \"line_item_id\": \"a\"}'";
+    for state in ["new", "old"] {
+        holder.begin();
+        let created = state == "new";
+        let taken = holder.is_true("SELECT created FROM with_payment_lock(1, 'a')");
+        assert_eq!(taken, created);
+        other.begin();
+        for timeout in ["0", "30 ms"] {
+            let call = format!("SELECT count(*) FROM with_row_lock({KEY}, timeout => '{timeout}')");
+            assert_eq!(other.number(&call), 0, "{state}");
+        }
+        other.commit();
+        other.run("SET lock_timeout = '30ms'");
+        other.refused(&format!("SELECT with_row_lock({KEY})"), "55P03");
+        other.run("RESET lock_timeout");
+        holder.commit();
+    }
+    assert!(!other.is_true(&format!("SELECT created FROM find_or_create({KEY})")));
+    assert_eq!(
+        other.value("SELECT payment FROM with_payment_lock('1', 'a')"),
+        "{\"amount\": 0, \"service_id\": 1, \"line_item_id\": \"a\"}"
+    );
+    other.begin_at("SERIALIZABLE");
+    other.refused(&format!("SELECT with_row_lock({KEY})"), "0A000");
+}
+
+/// Without such an index, and for all that merges, what Citus keeps is refused.
 #[test]
 fn rows_that_citus_keeps_are_refused() {
     let mut session = distributed().session();
@@ -475,7 +557,6 @@ fn rows_that_citus_keeps_are_refused() {
         "with_payment_lock(1, 'a')",
         "with_row_lock(NULL::payments, '{\"service_id\": 1}')",
         "find_or_create(NULL::payments, '{\"service_id\": 1}')",
-        "once.define_row_lock('f', 'payments', '{service_id}')",
         "once.find_duplicates('payments', '{service_id}')",
         "once.merge_duplicates('payments', '{service_id}', dry_run => false)",
         "once.guard_plan('payments', '{service_id}')",
