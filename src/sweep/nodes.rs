@@ -13,13 +13,16 @@ use crate::pg::{Value, session};
 use crate::stats;
 use crate::storage_key::{has_storage_key, storage_key_columns};
 
-/// Rows that are looked for at once.
+/// Rows that are removed at once.
 const BATCH: i64 = 1_000;
+
+/// How many rows that are in use one call passes over.
+const IN_USE: i64 = 10_000;
 
 /// Removes up to `limit` rows, and returns how many it were.
 pub fn remove(table: Table, selection: Selection, limit: i64) -> Result<i64, Error> {
-    let mut removed = 0;
-    while removed < limit {
+    let (mut removed, mut in_use) = (0, 0);
+    while removed < limit && in_use < IN_USE {
         session::check_for_interrupts()?;
         let batch = Batch::new(table, selection)?;
         let wanted = BATCH.min(limit - removed);
@@ -28,12 +31,14 @@ pub fn remove(table: Table, selection: Selection, limit: i64) -> Result<i64, Err
             (Table::Work, Selection::Expired) => Some(session::now()),
             _ => None,
         };
-        let remove = || table.as_owner(Access::Write, || batch.remove(wanted));
-        let Attempt::Done((found, rows)) = citus::attempt(end, remove)? else {
+        // Those in use are found again.
+        let remove = || table.as_owner(Access::Write, || batch.remove(wanted, in_use));
+        let Attempt::Done(done) = citus::attempt(end, remove)? else {
             break;
         };
-        removed += rows;
-        if rows == 0 || found < wanted {
+        removed += done.removed;
+        in_use += done.in_use;
+        if done.is_last {
             break;
         }
     }
@@ -46,6 +51,14 @@ struct Batch {
     is_sweep: bool,
     /// What the condition compares with.
     arguments: Vec<Value<'static>>,
+}
+
+/// What became of one look.
+struct Done {
+    removed: i64,
+    in_use: i64,
+    /// Whether it found all that there is.
+    is_last: bool,
 }
 
 impl Batch {
@@ -71,20 +84,31 @@ impl Batch {
         })
     }
 
-    /// How many rows were found, and how many of them were removed.
-    fn remove(&self, wanted: i64) -> Result<(i64, i64), Error> {
-        let found = self.find(wanted)?;
-        let (mut removed, mut highest) = (0, None);
+    /// Removes up to `wanted` rows of those and `more` that it finds.
+    fn remove(&self, wanted: i64, more: i64) -> Result<Done, Error> {
+        let found = self.find(wanted + more)?;
+        let mut done = Done {
+            removed: 0,
+            in_use: 0,
+            is_last: (found.len() as i64) < wanted + more,
+        };
+        let mut highest = None;
         for storage_key in &found {
-            if let Some(token) = self.remove_row(storage_key)? {
-                removed += 1;
-                highest = highest.max(token);
+            match self.remove_row(storage_key)? {
+                None => done.in_use += 1,
+                Some(token) => {
+                    done.removed += 1;
+                    highest = highest.max(token);
+                }
+            }
+            if done.removed == wanted {
+                break;
             }
         }
         if let Some(token) = highest {
             raise_floor(token)?;
         }
-        Ok((found.len() as i64, removed))
+        Ok(done)
     }
 
     fn find(&self, wanted: i64) -> Result<Vec<Vec<Value<'static>>>, Error> {
