@@ -13,6 +13,15 @@ const LOG: &str = "log_line_prefix = '%e %p %u@%d '";
 /// What no attack may bring the server to write, wherever it stands.
 const CRASHES: &[&str] = &["PANIC", "panicked at", "terminated by signal", "TRAP:"];
 
+/// The lines that come with one of an error, and have its SQLSTATE too.
+const SAID_WITH_AN_ERROR: [&str; 5] = [
+    " DETAIL:  ",
+    " HINT:  ",
+    " QUERY:  ",
+    " CONTEXT:  ",
+    " STATEMENT:  ",
+];
+
 const PRELOAD: [&str; 3] = [
     LOG,
     "shared_preload_libraries = 'pg_once'",
@@ -177,6 +186,7 @@ impl Scene {
                 CRASHES.iter().any(|crash| line.contains(crash))
                     || line.contains(&here)
                         && (line.starts_with("XX")
+                            && !SAID_WITH_AN_ERROR.iter().any(|part| line.contains(part))
                             && !internal_errors.iter().any(|error| line.contains(error))
                             || line.contains("WARNING:  ") && line.contains("leak"))
             })

@@ -5,7 +5,7 @@
 -- An interval that is given as text names its unit; zero needs none.
 SELECT given, pg_temp.raised(format('SELECT with_lock(%L, %L, %L)', 'n', 'k', given)) FROM unnest(ARRAY[
 	'5 s', '5s', '0', '0.0', '-0', ' 0 ', '00:00:05', 'PT5S', '@ 5 secs', '1 0:00:00', '1-2', '1 2:03',
-	'5', '5000', ' 5 ', '+5', '- 5', '0.5', '.5', '5.', '1e3', '1E+3', '-5000', '', 's', '5 apples', 'order-7', '1e', '5;', '5,', '@ 5', E'\v5\f']) AS given;
+	'5', '5000', ' 5 ', '+5', '- 5', '0.5', '.5', '5.', '1e3', '1E+3', '-5000', '', 's', '5 apples', 'order-7', '1e', '5;', '5,', '@ 5', E'\x0B5\f']) AS given;
 -- So it does as text and varchar, as a parameter and as the constant of a type, and not as an interval.
 SELECT f, pg_temp.raised(f) FROM unnest(ARRAY[
 	$$SELECT with_lock('n', 'k', '5'::text)$$,
