@@ -1,7 +1,9 @@
 #!/bin/bash
 # mutants.sh NN [NAME...]  breaks a copy of the code as each patch of tests/mutants says, one at a time, builds it for
 #                          PostgreSQL NN and runs the test that must notice: killed when the test fails, survived when it
-#                          passes, stale when the patch no longer applies or no longer compiles.
+#                          passes, stale when the patch no longer applies or no longer compiles. With MINUTES=60 it begins
+#                          nothing after an hour. What was found of the same code is kept: the next run goes on, and the last
+#                          one puts all parts together. Mutants that are named are run anew.
 # mutants.sh table         prints the table of docs/mutants.md.
 # mutants.sh check         whether every patch applies, has its header and stands in that table.
 set -euo pipefail
@@ -91,6 +93,10 @@ prepare() {
     else
         git -C "$ROOT" worktree add -q --detach "$tree" "$state"
     fi
+    code=$(git -C "$ROOT" ls-tree -r "$state" -- src sql tests Cargo.toml Cargo.lock pg_once.control |
+        grep -v 'tests/mutants/' | sha256sum)
+    findings=$scratch/findings-$major
+    touch "$findings"
     trap restore EXIT
     trap 'exit 130' INT TERM
     export CARGO_TARGET_DIR=$scratch/build
@@ -154,9 +160,33 @@ complaint() {
     awk '/^thread .* panicked at / { getline; print; exit } /^[-+][^-+]/ { print; exit }' "$1" | cut -c 1-200
 }
 
+# key TEXT: what a finding is kept under: that text, and the code.
+key() {
+    printf '%s\n' "$code" "$1" | sha256sum | cut -d ' ' -f 1
+}
+
+# of_mutant NAME: the same of a mutant.
+of_mutant() {
+    key "$1 $(sha256sum <"$patches/$1.patch")"
+}
+
+# kept KEY: what was found.
+kept() {
+    sed -n "s/^$1 //p" "$findings" | tail -n 1
+}
+
+keep() {
+    echo "$1 $2" >>"$findings"
+}
+
+is_over() {
+    [[ -n ${MINUTES:-} ]] && ((SECONDS >= MINUTES * 60))
+}
+
 # What does not pass without a mutant proves nothing with one.
 demand_that_all_pass() {
     local name test log=$scratch/logs/unbroken.log failed=0
+    [[ $# -gt 0 ]] || return 0
     echo "building the code as it is; the first time takes minutes; log in $log"
     install "$log" || {
         tail -n 20 "$log" >&2
@@ -165,10 +195,13 @@ demand_that_all_pass() {
     in_tree cargo test --quiet --no-run --package pg_once_sessions --package pg_once_attacks \
         --package pg_once_declarations >>"$log" 2>&1
     for test in $(for name in "$@"; do field "$name" 'killed by'; done | sort -u); do
-        passes "$test" "$log" || {
+        [[ -z $(kept "$(key "$test")") ]] || continue
+        if passes "$test" "$log"; then
+            keep "$(key "$test")" passes
+        else
             echo "without a mutant, $test fails: $(complaint "$log")"
             failed=1
-        }
+        fi
     done
     ((failed == 0)) || die "nothing was broken yet"
 }
@@ -194,7 +227,7 @@ verdict() {
 }
 
 run() {
-    local name result killed=0 others=0
+    local name result killed=0 others=0 left=0 named=$(($# - 1)) missing=()
     major=$1
     shift
     # shellcheck disable=SC2046 # a list of words
@@ -206,9 +239,21 @@ run() {
     # shellcheck disable=SC2046 # a list of words
     set -- $(for name in "$@"; do can_run "$name" && echo "$name"; done)
     [[ $# -gt 0 ]] || die "nothing can run"
-    demand_that_all_pass "$@"
     for name in "$@"; do
-        result=$(verdict "$name")
+        ((named == 0)) && [[ -n $(kept "$(of_mutant "$name")") ]] || missing+=("$name")
+    done
+    demand_that_all_pass "${missing[@]}"
+    for name in "$@"; do
+        result=
+        ((named > 0)) || result=$(kept "$(of_mutant "$name")")
+        if [[ -z $result ]]; then
+            if is_over; then
+                left=$((left + 1))
+                continue
+            fi
+            result=$(verdict "$name")
+            keep "$(of_mutant "$name")" "$result"
+        fi
         printf '%-9s%s\n' "$result" "$name"
         case $result in
         killed)
@@ -222,7 +267,8 @@ run() {
         esac
     done
     echo "$killed killed, $others survived or stale"
-    ((others == 0))
+    ((left == 0)) || echo "$left not run yet: the same command goes on with them"
+    ((others == 0 && left == 0))
 }
 
 case ${1:-} in

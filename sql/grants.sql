@@ -88,7 +88,6 @@ DECLARE
         'once.may_use(pg_catalog.text)',
         'once.merge_duplicates(pg_catalog.regclass, pg_catalog.text[], pg_catalog.text, pg_catalog.bool, pg_catalog.text, pg_catalog.int4, pg_catalog.bool, pg_catalog.jsonb)',
         'once.purge(pg_catalog.text, pg_catalog.timestamptz, pg_catalog.int4, pg_catalog.bool)',
-        'once.row_lock(pg_catalog.anyelement, pg_catalog.text[], pg_catalog.jsonb, once.duration, pg_catalog."any")',
         'once.visible_claims()',
         'once.visible_namespaces()',
         'once.visible_work()',
@@ -103,14 +102,16 @@ DECLARE
         'once.sweep(pg_catalog.int4)',
         'once.unconfigure(pg_catalog.text)'
     ];
-    /* For nobody: PostgreSQL calls them itself, as triggers and for a type. */
+    /* For nobody: PostgreSQL calls them itself, as triggers, for a type and for a language. */
     internal CONSTANT pg_catalog.text[] := ARRAY[
         'once.duration_in(pg_catalog.cstring, pg_catalog.oid, pg_catalog.int4)',
         'once.duration_out(once.duration)',
         'once.duration_recv(pg_catalog.internal, pg_catalog.oid, pg_catalog.int4)',
         'once.duration_send(once.duration)',
         'once.namespace_changed()',
-        'once.namespace_written()'
+        'once.namespace_written()',
+        'once.row_lock_handler()',
+        'once.row_lock_validator(pg_catalog.oid)'
     ];
 
     relations CONSTANT pg_catalog.text[] := pg_catalog.array_cat(tables, views);

@@ -217,10 +217,6 @@ pub enum Error {
     KeyColumnTwice {
         column: String,
     },
-    KeyValuesCount {
-        columns: usize,
-        values: usize,
-    },
     ColumnWithoutOrder {
         table: String,
         column: String,
@@ -296,6 +292,14 @@ pub enum Error {
         function: &'static str,
     },
     FunctionNameMalformed,
+    /// The body of a function of language once_row_lock is not what define_row_lock writes, or its arguments are
+    /// others.
+    FunctionBodyMalformed,
+    /// A function of language once_row_lock was made for a table that had another name then.
+    FunctionOfAnotherTable {
+        table: String,
+        is: String,
+    },
     FunctionExists {
         function: String,
     },
@@ -777,10 +781,6 @@ impl Error {
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 &format!("column \"{column}\" is in key_columns twice"),
             ),
-            Self::KeyValuesCount { columns, values } => plain(
-                ERRCODE_INVALID_PARAMETER_VALUE,
-                &format!("key_columns names {columns} columns, but the key has {values} values"),
-            ),
             Self::ColumnWithoutOrder { table, column } => plain(
                 ERRCODE_FEATURE_NOT_SUPPORTED,
                 &format!("column \"{column}\" of table {table} has a type without an order"),
@@ -915,6 +915,17 @@ impl Error {
                 "function_name must be a name, or a schema and a name",
             )
             .hint("For example 'with_invoice_lock' or 'app.with_invoice_lock'."),
+            Self::FunctionBodyMalformed => plain(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "a function of language once_row_lock is not as once.define_row_lock makes it",
+            )
+            .hint("Make it with once.define_row_lock."),
+            Self::FunctionOfAnotherTable { table, is } => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                &format!("the function was made for table {table}, and returns rows of table {is}"),
+            )
+            .detail("The table was renamed.".into())
+            .hint("Make the function again with once.define_row_lock."),
             Self::Refused(Refusal::ColumnType {
                 column,
                 is,

@@ -14,6 +14,7 @@ use crate::timeout::Timeout;
 
 mod cell;
 mod define;
+mod definition;
 mod hint;
 mod statement;
 mod turn;
@@ -28,13 +29,6 @@ pub use turn::{Taken, Turn, turn_of};
 fn with_row_lock<'a>(call: Call<'a>) -> Result<Answer<'a>, ErrorReport> {
     let taken = take(call, true, call.interval(3)?, Returns::Row)?;
     let row = taken.map(|taken| taken.row);
-    Ok(call.answer(row).map_err(Error::from)?)
-}
-
-/// with_row_lock for the functions that define_row_lock makes: the values of the key are typed.
-#[pg_extern(sql = false)]
-fn row_lock(call: Call) -> Result<Answer, ErrorReport> {
-    let row = take_typed(call)?.map(|taken| taken.row);
     Ok(call.answer(row).map_err(Error::from)?)
 }
 
@@ -72,39 +66,6 @@ fn take(
     let defaults = object(call, 2, "defaults")?;
     let defaults = defaults_beside(&key, &table, &defaults)?;
     Turn::new(&table, &key, &defaults, Shape::Row, lock, timeout)?.take()
-}
-
-fn take_typed(call: Call) -> Result<Option<Taken>, Error> {
-    const FIRST_VALUE: usize = 4;
-    let timeout = Timeout::starting_now(call.interval(3)?)?;
-    let find = || Table::of_row_type(call, Returns::RowOfFunction);
-    let Some(table) = open(timeout, true, find)? else {
-        return Ok(None);
-    };
-    let columns = columns(call, 1, &table)?;
-    let values = call
-        .parts(FIRST_VALUE, columns.len())?
-        .ok_or(Error::Null {
-            argument: "VARIADIC key",
-        })?
-        .and_then(|values| match values.len() == columns.len() {
-            true => Ok(values),
-            false => Err(values.len()),
-        })
-        .map_err(|values| Error::KeyValuesCount {
-            columns: columns.len(),
-            values,
-        })?;
-    let mut key = columns
-        .into_iter()
-        .zip(values)
-        .map(|(column, value)| Cell::of_value(column, value))
-        .collect::<Result<Vec<_>, Error>>()?;
-    // The order that with_row_lock has them in: the same key has one turn.
-    key.sort_unstable_by(|a, b| a.column.name.cmp(&b.column.name));
-    let defaults = object(call, 2, "defaults")?;
-    let defaults = defaults_beside(&key, &table, &defaults)?;
-    Turn::new(&table, &key, &defaults, Shape::Row, true, timeout)?.take()
 }
 
 /// The columns of `defaults`, none of which is one of the key, or the table's own to fill.

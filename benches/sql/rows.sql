@@ -31,17 +31,6 @@ BEGIN
 END
 $$;
 
-/* The same by what a typed function calls. */
-CREATE FUNCTION add_by_row_lock(service bigint, item text, added numeric) RETURNS numeric LANGUAGE plpgsql AS $$
-DECLARE
-    payment payments;
-BEGIN
-    payment := once.row_lock(NULL::payments, '{service_id,line_item_id}', '{}', NULL, service, item);
-    UPDATE payments SET amount = amount + added WHERE id = payment.id RETURNING amount INTO payment.amount;
-    RETURN payment.amount;
-END
-$$;
-
 /* The same by hand, for a table with a unique index: a row that was just inserted is not looked for. */
 CREATE FUNCTION add_by_insert_first(service bigint, item text, added numeric) RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE

@@ -21,8 +21,6 @@ const ONE_CALL: &str = "one call of a function around with_row_lock and UPDATE";
 const DEFINED_SEPARATE: &str = "a function of once.define_row_lock, separate statements";
 const DEFINED_ONE_CALL: &str =
     "one call of a function around one of once.define_row_lock and UPDATE";
-const TYPED_SEPARATE: &str = "once.row_lock, separate statements";
-const TYPED_ONE_CALL: &str = "one call of a function around once.row_lock and UPDATE";
 
 const SERVICE: &str = "7";
 const BEGIN: &str = "BEGIN";
@@ -70,10 +68,8 @@ impl Contestant {
     /// the same form has to take, for a row that is there and for a new one.
     pub fn by_hand(&self) -> Option<[f64; 2]> {
         match self.name {
-            TYPED_SEPARATE => Some([0.95, 0.80]),
-            TYPED_ONE_CALL => Some([1.0, 0.80]),
-            // PostgreSQL starts a plan of its own for the body of an SQL function.
-            DEFINED_SEPARATE | DEFINED_ONE_CALL => Some([0.85, 0.70]),
+            DEFINED_SEPARATE => Some([0.95, 0.85]),
+            DEFINED_ONE_CALL => Some([1.0, 0.85]),
             _ => None,
         }
     }
@@ -184,24 +180,6 @@ pub const CONTESTANTS: &[Contestant] = &[
         },
     },
     Contestant {
-        name: TYPED_SEPARATE,
-        form: Form::Separate,
-        ours: true,
-        statements: &[
-            BEGIN,
-            "SELECT * FROM once.row_lock(NULL::payments, '{service_id,line_item_id}', '{}', NULL, \
-             $1::bigint, $2::text)",
-            UPDATE,
-            COMMIT,
-        ],
-        turn: |client, item| {
-            client.ask(0, &[])?;
-            one(client.ask(1, &[SERVICE, item])?)?;
-            client.ask(2, &[SERVICE, item])?;
-            client.ask(3, &[]).map(drop)
-        },
-    },
-    Contestant {
         name: "the five statements in two pipelines",
         form: Form::Pipelined,
         ours: false,
@@ -257,13 +235,6 @@ pub const CONTESTANTS: &[Contestant] = &[
         form: Form::OneCall,
         ours: true,
         statements: &["SELECT add_by_lock_payment($1, $2, 1)"],
-        turn: |client, item| one(client.ask(0, &[SERVICE, item])?),
-    },
-    Contestant {
-        name: TYPED_ONE_CALL,
-        form: Form::OneCall,
-        ours: true,
-        statements: &["SELECT add_by_row_lock($1, $2, 1)"],
         turn: |client, item| one(client.ask(0, &[SERVICE, item])?),
     },
     Contestant {

@@ -50,6 +50,18 @@ impl<'fcx> Call<'fcx> {
         self.info().nargs as usize
     }
 
+    /// The object id of the function that is called.
+    pub(super) fn function(self) -> Oid {
+        // SAFETY: flinfo is set for every call that fmgr makes.
+        unsafe { (*self.info().flinfo).fn_oid }
+    }
+
+    /// Whether the function that is called is declared to return a set.
+    pub fn is_of_set(self) -> bool {
+        // SAFETY: flinfo is set for every call that fmgr makes.
+        unsafe { (*self.info().flinfo).fn_retset }
+    }
+
     /// The argument at `index`, with the type that the caller gave it.
     pub fn value(self, index: usize) -> Result<Value<'fcx>, Raised> {
         let kind = self.kind(index)?;
@@ -221,6 +233,12 @@ impl<'fcx> Call<'fcx> {
     /// The object id that a regclass argument is.
     pub(super) fn relation(self, index: usize) -> Result<Option<Oid>, Raised> {
         let datum = self.datum(index, types::REGCLASS)?;
+        Ok(datum.map(|datum| Oid::from(datum.value() as u32)))
+    }
+
+    /// An oid argument.
+    pub(super) fn oid(self, index: usize) -> Result<Option<Oid>, Raised> {
+        let datum = self.datum(index, types::OID)?;
         Ok(datum.map(|datum| Oid::from(datum.value() as u32)))
     }
 

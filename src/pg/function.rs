@@ -1,9 +1,145 @@
 //! A function as an object of the catalog.
 
-use pgrx::pg_sys::{self, Oid};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::c_int;
+use std::rc::Rc;
+use std::thread::LocalKey;
 
+use pgrx::pg_sys::SysCacheIdentifier::PROCOID;
+use pgrx::pg_sys::{self, AttrNumber, Datum, OffsetNumber, Oid, TransactionId, varlena};
+
+use super::call::Call;
 use super::guard::{Raised, guard};
 use super::raw;
+use super::refusal::Refusal;
+use super::value::{copied, plain};
+
+/// How many functions' meanings a session keeps.
+const KEPT: usize = 1000;
+
+/// What the body of a function means, and what type the function returns.
+pub struct Body<T> {
+    pub meaning: T,
+    pub(super) returns: Oid,
+}
+
+/// What bodies mean, kept as long as the catalog has the same version of the function's row.
+pub struct Meanings<T> {
+    kept: HashMap<Oid, (Version, Rc<Body<T>>)>,
+}
+
+impl<T> Default for Meanings<T> {
+    fn default() -> Self {
+        Self {
+            kept: HashMap::new(),
+        }
+    }
+}
+
+/// A version of a row: who wrote it, and where it stands.
+type Version = (TransactionId, [u16; 2], OffsetNumber);
+
+/// What the function that is called means, which `read` reads from its body.
+pub fn meaning<T, E: From<Raised>>(
+    call: Call,
+    known: &'static LocalKey<RefCell<Meanings<T>>>,
+    read: impl FnOnce(&[u8]) -> Result<T, E>,
+) -> Result<Rc<Body<T>>, E> {
+    let function = call.function();
+    let kept = known.with_borrow(|known| known.kept.get(&function).cloned());
+    let row = Row::of(function, kept.as_ref().map(|(version, _)| *version))?;
+    if let (None, Some((_, body))) = (row.body, kept) {
+        return Ok(body);
+    }
+    let body = Rc::new(Body {
+        meaning: read(&row.bytes()?)?,
+        returns: row.returns,
+    });
+    known.with_borrow_mut(|known| {
+        if known.kept.len() >= KEPT {
+            known.kept.clear();
+        }
+        let kept = (row.version, Rc::clone(&body));
+        known.kept.insert(function, kept);
+    });
+    Ok(body)
+}
+
+/// The body of the function whose object id is the argument of a validator's call; none where
+/// `check_function_bodies` is off, or the call asks for nothing.
+pub fn checked_body(call: Call) -> Result<Option<Vec<u8>>, Raised> {
+    let validator = call.function();
+    let Some(function) = call.oid(0)? else {
+        return Ok(None);
+    };
+    // SAFETY: reads catalogs by object ids; raises an error where the function is of another language, or
+    // the caller has no right to it.
+    let is_checked = unsafe {
+        guard(|| raw::CheckFunctionValidatorAccess(validator, function))?
+            && pg_sys::check_function_bodies
+    };
+    match is_checked {
+        true => Row::of(function, None)?.bytes().map(Some),
+        false => Ok(None),
+    }
+}
+
+/// What pg_proc says of a function.
+#[derive(Clone, Copy)]
+struct Row {
+    version: Version,
+    returns: Oid,
+    /// In memory of the call; none where the version is the known one.
+    body: Option<*const varlena>,
+}
+
+impl Row {
+    fn of(function: Oid, known: Option<Version>) -> Result<Self, Raised> {
+        const BODY: AttrNumber = pg_sys::Anum_pg_proc_prosrc as AttrNumber;
+        // SAFETY: rows of this cache are of pg_proc, whose body is a text that is never NULL; the row is read
+        // before it is released.
+        let row = unsafe {
+            guard(|| {
+                let tuple = raw::SearchSysCache1(PROCOID as c_int, Datum::from(function));
+                if tuple.is_null() {
+                    return None;
+                }
+                let place = (*tuple).t_self;
+                let block = [place.ip_blkid.bi_hi, place.ip_blkid.bi_lo];
+                let writer = (*(*tuple).t_data).t_choice.t_heap.t_xmin;
+                let version = (writer, block, place.ip_posid);
+                let body = (known != Some(version)).then(|| {
+                    let mut is_null = false;
+                    let body =
+                        raw::SysCacheGetAttr(PROCOID as c_int, tuple, BODY, &raw mut is_null);
+                    raw::pg_detoast_datum_copy(body.cast_mut_ptr()).cast_const()
+                });
+                let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>();
+                let returns = (*form).prorettype;
+                raw::ReleaseSysCache(tuple);
+                Some(Self {
+                    version,
+                    returns,
+                    body,
+                })
+            })
+        }?;
+        row.ok_or_else(|| {
+            Raised::Refused(Refusal::Gone {
+                kind: "function".to_owned(),
+                message: format!("The function had OID {}.", function.to_u32()),
+            })
+        })
+    }
+
+    /// The body, in the encoding of the database.
+    fn bytes(&self) -> Result<Vec<u8>, Raised> {
+        // SAFETY: it was copied, and lives as long as the call.
+        let body = self.body.and_then(|body| unsafe { plain(body) });
+        copied(body.unwrap_or_default())
+    }
+}
 
 /// Keeps other sessions from dropping the function of this object id, or from replacing it by way
 /// of this lock, to the end of the transaction. CREATE OR REPLACE FUNCTION takes none: without it

@@ -66,6 +66,7 @@ unsafe extern "C-unwind" {
         milliseconds: c_long,
         event: u32,
     ) -> bool;
+    pub(super) fn CheckFunctionValidatorAccess(validator: Oid, function: Oid) -> bool;
     pub(super) fn ConditionalLockRelationOid(relation: Oid, mode: c_int) -> bool;
     pub(super) fn ReleaseSysCache(row: HeapTuple);
     pub(super) fn SysCacheGetAttr(

@@ -82,6 +82,7 @@ pub(super) mod types {
         CSTRING = CSTRINGOID "cstring";
         INTERVAL = INTERVALOID "interval";
         JSONB = JSONBOID "jsonb";
+        OID = OIDOID "oid";
         REGCLASS = REGCLASSOID "regclass";
         REGROLE = REGROLEOID "regrole";
         SMALLINT = INT2OID "smallint";

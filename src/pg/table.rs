@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{self, Datum, Oid, Relation};
 
+use super::function::Body;
 use super::guard::{Raised, guard};
 use super::predicate::{self, Conditions, Implication, Predicate};
 use super::refusal::Refusal;
@@ -177,21 +178,30 @@ pub enum Returns {
     Row,
     /// The row in this column of another one.
     Column(i16),
-    /// The row, to a function that returns it to a query that cannot be looked at from here.
+    /// The row, of a function whose declaration says which table's it is, not the query.
     RowOfFunction,
 }
 
 impl Table {
     /// The table whose row type the first argument has.
     pub fn of_row_type(call: Call, returns: Returns) -> Result<Opened, Raised> {
-        let opened = Self::of_kind(call.kind(0)?, call, returns);
+        Self::of_kind(call.kind(0)?, call, returns)
+    }
+
+    /// The table whose rows the function returns that is called.
+    pub fn of_result<T>(call: Call, function: &Body<T>) -> Result<Opened, Raised> {
+        Self::of_kind(function.returns, call, Returns::RowOfFunction)
+    }
+
+    fn of_kind(kind: Oid, call: Call, returns: Returns) -> Result<Opened, Raised> {
+        let opened = Self::planned_for(kind, call, returns);
         if matches!(opened, Ok(Opened::Replanned)) {
             plan::invalidate();
         }
         opened
     }
 
-    fn of_kind(kind: Oid, call: Call, returns: Returns) -> Result<Opened, Raised> {
+    fn planned_for(kind: Oid, call: Call, returns: Returns) -> Result<Opened, Raised> {
         // SAFETY: a catalog read.
         let relation = unsafe { guard(|| raw::get_typ_typrelid(kind)) }?;
         if relation == Oid::INVALID {
@@ -213,14 +223,16 @@ impl Table {
         };
         // A name or row type of which the session hears with the lock only is not the one that the
         // query was planned for.
-        let is_renamed = before
-            .as_ref()
-            .is_some_and(|before| before.name != table.name);
+        let is_renamed = returns != Returns::RowOfFunction
+            && before
+                .as_ref()
+                .is_some_and(|before| before.name != table.name);
         let is_altered = before.is_some_and(|before| before.row != table.row);
         let fits = match returns {
-            Returns::Row => call.is_planned_for(&table)? && table.fits_result(call),
+            Returns::Row | Returns::RowOfFunction => {
+                call.is_planned_for(&table)? && table.fits_result(call)
+            }
             Returns::Column(index) => !is_altered || !call.uses_column(index)?,
-            Returns::RowOfFunction => !is_altered && table.fits_result(call),
         };
         if is_renamed || !fits {
             return Ok(Opened::Replanned);

@@ -36,6 +36,15 @@ impl<'a> Cell<'a> {
         Ok(Self { column, value })
     }
 
+    /// The cell that a text gives, NULL where there is none.
+    pub fn of_text(column: &'a Column, text: Option<&str>) -> Result<Self, Error> {
+        let value = match text {
+            Some(text) => Value::parse(text, column.kind)?,
+            None => Value::null(column.kind),
+        };
+        Ok(Self { column, value })
+    }
+
     /// The cell of a value: as it is where it has the column's type, else as core assigns it to the
     /// column, or converted by its text.
     pub fn of_value(column: &'a Column, value: Value<'a>) -> Result<Self, Error> {

@@ -1,8 +1,7 @@
 //! A typed function for one table and one key: with_row_lock for those who know their table.
 //!
-//! Its body is text, with every name qualified, and calls only a function of schema once, where
-//! nobody can add another one that fits better. A body that PostgreSQL keeps parsed would forbid
-//! ALTER TABLE, in 15, what needs another row type.
+//! It is of a language of the extension's own, whose handler finds the table and the key in its body: it
+//! calls nothing by name.
 
 use pgrx::datum::AnyElement;
 use pgrx::pg_extern;
@@ -13,6 +12,7 @@ use crate::pg::spi::{self, View};
 use crate::pg::table::{Column, Table};
 use crate::pg::{Call, ErrorReport, Value, function, text};
 
+use super::definition::Definition;
 use super::{Cell, opened_for_rows};
 
 /// How long a function's name, with its schema, may be.
@@ -88,7 +88,7 @@ fn define(
     let (parameters, body) = (&function.parameters, text::literal(&function.body));
     run(&format!(
         "{create} FUNCTION {name}({parameters}) RETURNS SETOF {row} \
-         LANGUAGE sql VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1 AS {body}"
+         LANGUAGE once_row_lock VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1 AS {body}"
     ))?;
     run(&format!(
         "COMMENT ON FUNCTION {signature} IS {}",
@@ -122,44 +122,22 @@ enum Existing {
     Other,
 }
 
-/// How the body of each function begins that is made here.
-const BODY: &str = "SELECT once.row_lock(NULL::";
-
 impl Function {
     fn new(table: &Table, columns: &[&Column], condition: &[Cell]) -> Result<Self, Error> {
         let (mut types, mut parameters) = (Vec::new(), Vec::new());
-        let (mut names, mut values) = (Vec::new(), Vec::new());
-        for (i, column) in columns.iter().enumerate() {
+        for column in columns {
             let kind = compared_type(table, column)?;
             parameters.push(format!("{} {kind}", column.quoted));
             types.push(kind);
-            names.push(text::literal(&column.name));
-            values.push(format!("${}", i + 1));
         }
-        for Cell { column, value } in condition {
-            let kind = match value.is_null() {
-                true => type_name(column)?,
-                false => compared_type(table, column)?,
-            };
-            names.push(text::literal(&column.name));
-            values.push(format!("{}::{kind}", constant(value)?));
+        for cell in condition.iter().filter(|cell| !cell.value.is_null()) {
+            compared_type(table, cell.column)?;
         }
         let (timeout, defaults) = (apart("timeout", columns), apart("defaults", columns));
         parameters.push(format!("\"{timeout}\" once.duration DEFAULT NULL"));
         parameters.push(format!(
             "\"{defaults}\" pg_catalog.jsonb DEFAULT '{{}}'::pg_catalog.jsonb"
         ));
-        // The constant makes a plan of the body that is kept depend on the table.
-        let body = format!(
-            "{BODY}{}, ARRAY[{}]::pg_catalog.text[], ${}, ${}, {}) \
-             WHERE {}::pg_catalog.regclass IS NOT NULL",
-            table.name,
-            names.join(", "),
-            columns.len() + 2,
-            columns.len() + 1,
-            values.join(", "),
-            text::literal(&table.name)
-        );
         let parameter_names = columns
             .iter()
             .map(|column| column.name.as_str())
@@ -170,7 +148,7 @@ impl Function {
             key_types: types.join(", "),
             parameters: parameters.join(", "),
             parameter_names: Value::texts(&parameter_names)?,
-            body,
+            body: Definition::new(table, columns, condition)?.body(),
         })
     }
 
@@ -186,15 +164,14 @@ impl Function {
         }
     }
 
-    /// What has this signature, and its object id. Whether it was made here is read from its body,
-    /// which its owner alone writes: it decides only what becomes of the caller's own functions.
+    /// What has this signature, and its object id. Whether it was made here is read from its language:
+    /// it decides only what becomes of the caller's own functions.
     fn look(&self, signature: &str, row: &str) -> Result<(Option<u32>, Existing), Error> {
-        const LOOK: &str = "SELECT l.lanname OPERATOR(pg_catalog.=) 'sql' \
+        const LOOK: &str = "SELECT l.lanname OPERATOR(pg_catalog.=) 'once_row_lock' \
                  AND p.prokind OPERATOR(pg_catalog.=) 'f' AND p.proretset \
-                 AND r.rolname OPERATOR(pg_catalog.=) CURRENT_USER \
-                 AND pg_catalog.starts_with(p.prosrc, $2), \
-                 p.proargnames OPERATOR(pg_catalog.=) $3 \
-                 AND p.prorettype OPERATOR(pg_catalog.=) $4::pg_catalog.regtype::pg_catalog.oid, \
+                 AND r.rolname OPERATOR(pg_catalog.=) CURRENT_USER, \
+                 p.proargnames OPERATOR(pg_catalog.=) $2 \
+                 AND p.prorettype OPERATOR(pg_catalog.=) $3::pg_catalog.regtype::pg_catalog.oid, \
                  p.oid::pg_catalog.int8 \
              FROM pg_catalog.pg_proc AS p \
              JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
@@ -203,7 +180,6 @@ impl Function {
                  pg_catalog.to_regprocedure($1)::pg_catalog.oid";
         let arguments = [
             text::value(signature)?,
-            text::value(BODY)?,
             self.parameter_names.clone(),
             text::value(row)?,
         ];
@@ -240,14 +216,19 @@ fn type_name(column: &Column) -> Result<String, Error> {
 
 /// A literal that is read as the value under all settings.
 pub fn constant(value: &Value) -> Result<String, Error> {
-    let literal = text::with_fixed_settings(|| {
-        let statement = "SELECT pg_catalog.format('%L', $1)";
+    Ok(text::literal(&printed(value)?))
+}
+
+/// A text that is read as the value under all settings.
+pub fn printed(value: &Value) -> Result<String, Error> {
+    let printed = text::with_fixed_settings(|| {
+        let statement = "SELECT pg_catalog.format('%s', $1)";
         let arguments = [value.clone()];
         spi::run(statement, &arguments, View::Isolated, |rows| {
             Ok::<_, Error>(rows.text(0, 0)?)
         })
     })?;
-    literal.ok_or(Error::TextInvalid { what: "condition" })
+    printed.ok_or(Error::TextInvalid { what: "condition" })
 }
 
 /// A name of a parameter that no column of the key has.

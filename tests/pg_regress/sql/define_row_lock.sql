@@ -34,7 +34,6 @@ SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(3, 'B', defaults => '{"n
 SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(3, 'B', defaults => '{"nothing": 1}')$$);
 SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(3, 'B', defaults => NULL)$$);
 SELECT pg_temp.raised($$SELECT * FROM with_invoice_lock(3, 'B', defaults => '[]')$$);
-SELECT pg_temp.raised($$SELECT once.row_lock(NULL::bill, '{account_id,number}', '{}', NULL, 1)$$);
 
 -- A condition is a part of the key that every call has.
 CREATE TYPE stage AS ENUM ('open', 'it''s \paid');

@@ -69,7 +69,7 @@ BEGIN
 		FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 		JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'pg_once'
-		WHERE p.prorettype <> 'trigger'::regtype AND p.proname !~ '^duration_'
+		WHERE p.prorettype <> 'trigger'::regtype AND p.proname !~ '^(duration|row_lock)_'
 	LOOP
 		required := f.given - f.optional;
 		FOR style IN 1..6 LOOP

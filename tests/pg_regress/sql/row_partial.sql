@@ -175,7 +175,9 @@ SELECT pg_temp.guarded(NULL::visit_2, '{"site": 2, "visitor": "a", "left_at": nu
 SELECT pg_temp.guarded(NULL::visit, '{"site": 2, "visitor": "b", "left_at": "2026-01-01"}');
 
 -- The typed form and a payment's key are guarded alike.
-SELECT count(*) FROM once.row_lock(NULL::member, '{email,deleted_at}', '{}', NULL, 'e@x', NULL::timestamptz);
+SELECT once.define_row_lock('typed_member', 'member', '{email,deleted_at}');
+SELECT count(*) FROM typed_member('e@x', NULL);
+DROP FUNCTION typed_member;
 SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory';
 
 -- 20,000 keys in one transaction, all of them held at once.

@@ -252,7 +252,7 @@ impl Form {
     /// is PL/pgSQL's own affair.
     fn agrees(&self, ours: &Told, cores: &Told, ddl: &str) -> bool {
         if self.name.starts_with("defined") && replaces(ddl) {
-            return ours.has_sqlstate(&["42P13", "42883", "0A000"]);
+            return ours.has_sqlstate(&["55000", "42883", "0A000"]);
         }
         ours == cores || (ours.has_sqlstate(&["XX000"]) && cores.has_sqlstate(&["XX000"]))
     }
