@@ -90,7 +90,9 @@ pub fn attempt<T, E: From<Raised> + Into<Failure<E>>>(
         (Some(left), own) if own == 0 || left < own => (left, false),
         (_, own) => (own, true),
     };
-    match deadline::attempt(deadline, || with_lock_timeout(limit, own, act)) {
+    // Where lock_timeout is what is left, no other timer is to end the same wait.
+    let timer = deadline.filter(|_| is_callers);
+    match deadline::attempt(timer, || with_lock_timeout(limit, own, act)) {
         Ok(attempt) => Ok(attempt),
         Err(error) => match error.into() {
             Failure::Raised(raised) if !is_callers && raised.is(ERRCODE_LOCK_NOT_AVAILABLE) => {

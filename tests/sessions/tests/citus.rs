@@ -14,10 +14,28 @@ const KEYS: usize = 200;
 const NODES: usize = 3;
 
 /// What makes a database's tables of the extension distributed, as docs/distribute.md says.
-const DISTRIBUTE: &str = "
-    SELECT create_distributed_table('once.claim', 'hash_low');
-    SELECT create_distributed_table('once.work_record', 'hash_low', colocate_with => 'once.claim');
-    SELECT create_reference_table('once.work_floor')";
+const DISTRIBUTE: [&str; 3] = [
+    "SELECT create_distributed_table('once.claim', 'hash_low')
+         WHERE NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'once.claim'::regclass)",
+    "SELECT create_distributed_table('once.work_record', 'hash_low', colocate_with => 'once.claim')
+         WHERE NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'once.work_record'::regclass)",
+    "SELECT create_reference_table('once.work_floor')
+         WHERE NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'once.work_floor'::regclass)",
+];
+
+/// What brings them back to one node.
+const BACK: [&str; 10] = [
+    "CREATE TABLE saved_claim AS SELECT * FROM once.claim",
+    "CREATE TABLE saved_work AS SELECT * FROM once.work_record",
+    "CREATE TABLE saved_floor AS SELECT * FROM once.work_floor",
+    "CREATE TABLE saved_policy AS SELECT ns, ttl, allowed_role::regrole::text AS role FROM once.access_policy",
+    "DROP EXTENSION pg_once CASCADE",
+    "CREATE EXTENSION pg_once",
+    "INSERT INTO once.claim SELECT * FROM saved_claim",
+    "INSERT INTO once.work_record SELECT * FROM saved_work",
+    "INSERT INTO once.work_floor SELECT * FROM saved_floor",
+    "SELECT once.configure(ns, ttl, role::regrole) FROM saved_policy",
+];
 
 /// A coordinator, the first one, and its workers, with databases whose tables are distributed.
 struct Nodes {
@@ -90,7 +108,7 @@ impl Nodes {
 
     fn database(&self) -> Distributed<'_> {
         let database = self.undistributed();
-        for statement in DISTRIBUTE.split(';') {
+        for statement in DISTRIBUTE {
             database.session(0).run(statement);
         }
         database
@@ -410,6 +428,45 @@ fn namespaces_that_are_configured_on_all_nodes_hold() {
         assert_eq!(outsider.number("SELECT count(*) FROM once.claims"), 0);
         assert_eq!(outsider.number("SELECT count(*) FROM once.work"), 0);
     }
+}
+
+/// What was claimed before counts after, also where the statements run again, a node is added, and all comes
+/// back to one node.
+#[test]
+fn claims_stay_where_nodes_come_and_go() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.undistributed();
+    let mut session = database.session(0);
+    let last = nodes.clusters[2].path("");
+    session.run(&format!("SELECT citus_remove_node('{last}', 5432)"));
+    let claim = |session: &mut Session, key: &str| {
+        session.is_true(&format!("SELECT claim_once('ns', '{key}')"))
+    };
+    assert!(claim(&mut session, "before"));
+    let token = session.number("SELECT token FROM begin_once('ns', 'work')");
+    session.run("SELECT once.configure('other', '1 hour')");
+    for statement in DISTRIBUTE.iter().chain(&DISTRIBUTE) {
+        session.run(statement);
+    }
+    assert!(!claim(&mut session, "before"));
+    assert!(claim(&mut session, "distributed"));
+    session.run(&format!("SELECT citus_add_node('{last}', 5432)"));
+    let mut added = database.session(2);
+    assert!(!claim(&mut added, "distributed"));
+    assert!(claim(&mut added, "added"));
+    assert!(added.is_true(&format!("SELECT complete_once('ns', 'work', {token})")));
+    for statement in BACK {
+        session.run(statement);
+    }
+    session.run("SET pg_once.claim_engine = 'direct'");
+    for key in ["before", "distributed", "added"] {
+        assert!(!claim(&mut session, key), "{key}");
+    }
+    assert_eq!(
+        session.value("SELECT outcome FROM begin_once('ns', 'work')"),
+        "done"
+    );
+    assert_eq!(session.value("SELECT ttl FROM once.namespaces"), "01:00:00");
 }
 
 /// Tables that were not distributed are an error of once.check() on every node.
