@@ -135,7 +135,13 @@ impl Table {
             beyond if pages.is_some_and(|pages| beyond <= pages) => beyond,
             _ => LAST_PAGE,
         };
-        let gone = self.remove_range(selection, page, beyond, limit)?;
+        let range = Range {
+            first: page,
+            beyond,
+            limit,
+            of_parts: pages.is_none(),
+        };
+        let gone = self.remove_range(selection, &range)?;
         Ok((gone.rows(), gone.next(limit, beyond)))
     }
 
@@ -207,19 +213,13 @@ impl Table {
         })
     }
 
-    /// Removes up to `limit` rows of these pages, the first ones.
+    /// Removes rows of these pages, the first ones.
     ///
     /// A sweep whose transaction is open has the floor of the tokens, once it has removed work. The
     /// others leave work to it then: a sweep waits for nobody. A purge waits for it.
-    fn remove_range(
-        self,
-        selection: Selection,
-        first: i64,
-        beyond: i64,
-        limit: i64,
-    ) -> Result<Gone, Error> {
+    fn remove_range(self, selection: Selection, range: &Range) -> Result<Gone, Error> {
         let delete = || {
-            let gone = self.delete(selection, first, beyond, limit)?;
+            let gone = self.delete(selection, range)?;
             if let Some(token) = gone.highest {
                 raise_floor(token)?;
             }
@@ -242,37 +242,59 @@ impl Table {
     }
 
     /// What somebody takes over or fences at this moment is locked by him, and left alone.
-    fn delete(
-        self,
-        selection: Selection,
-        first: i64,
-        beyond: i64,
-        limit: i64,
-    ) -> Result<Gone, Error> {
+    fn delete(self, selection: Selection, range: &Range) -> Result<Gone, Error> {
+        // A place in a table of parts is that of several rows, one in each part. It is joined to: an array
+        // of places alone would remove, and wait for, what was not locked before.
         macro_rules! delete {
             ($table:literal, $told:literal, $condition:literal) => {
+                Statements {
+                    of_one: delete!(
+                        "ctid",
+                        $table,
+                        $told,
+                        $condition,
+                        "",
+                        "own.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT place FROM chosen))"
+                    ),
+                    of_parts: delete!(
+                        "tableoid AS part, ctid",
+                        $table,
+                        $told,
+                        $condition,
+                        "USING chosen",
+                        "own.tableoid OPERATOR(pg_catalog.=) chosen.part \
+                         AND own.ctid OPERATOR(pg_catalog.=) chosen.place"
+                    ),
+                }
+            };
+            ($place:literal, $table:literal, $told:literal, $condition:literal, $using:literal, $is_chosen:literal) => {
                 concat!(
-                    "WITH gone AS (DELETE FROM ",
+                    "WITH chosen AS (SELECT ",
+                    $place,
+                    " AS place FROM ",
                     $table,
-                    " WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY( \
-                          SELECT ctid FROM ",
-                    $table,
-                    "     WHERE ctid OPERATOR(pg_catalog.>=) $1::pg_catalog.tid \
-                            AND ctid OPERATOR(pg_catalog.<) $2::pg_catalog.tid \
-                            AND ",
+                    " WHERE ctid OPERATOR(pg_catalog.>=) $1::pg_catalog.tid \
+                        AND ctid OPERATOR(pg_catalog.<) $2::pg_catalog.tid AND ",
                     $condition,
-                    "     LIMIT $4 FOR UPDATE SKIP LOCKED)) AND ",
+                    " LIMIT $4 FOR UPDATE SKIP LOCKED), \
+                     gone AS (DELETE FROM ",
+                    $table,
+                    " AS own ",
+                    $using,
+                    " WHERE ",
+                    $is_chosen,
+                    " AND ",
                     $condition,
                     " RETURNING ",
                     $told,
-                    " AS told, ns, ctid AS place) \
+                    " AS told, ns, own.ctid AS place) \
                      SELECT ns, pg_catalog.count(*), pg_catalog.max(told), \
                          (pg_catalog.max(place)::pg_catalog.text::pg_catalog.point)[0]::pg_catalog.int8 \
                      FROM gone GROUP BY ns"
                 )
             };
         }
-        let statement = match (self, selection) {
+        let statements = match (self, selection) {
             (Self::Claim, Selection::Expired) => delete!(
                 "once.claim",
                 "NULL::pg_catalog.int8",
@@ -300,10 +322,10 @@ impl Table {
             Selection::Purged { before, .. } => before,
         };
         let mut arguments = vec![
-            Value::text(format!("({first},0)").as_bytes())?,
-            Value::text(format!("({beyond},0)").as_bytes())?,
+            Value::text(format!("({},0)", range.first).as_bytes())?,
+            Value::text(format!("({},0)", range.beyond).as_bytes())?,
             Value::timestamp(Some(before)),
-            Value::integer(limit),
+            Value::integer(range.limit),
         ];
         if let Selection::Purged { ns, unfinished, .. } = selection {
             arguments.push(Value::text(ns)?);
@@ -311,6 +333,10 @@ impl Table {
                 arguments.push(Value::boolean(unfinished));
             }
         }
+        let statement = match range.of_parts {
+            true => statements.of_parts,
+            false => statements.of_one,
+        };
         let gone = spi::run(statement, &arguments, View::Isolated, Gone::read)?;
         if let Selection::Expired = selection {
             for (ns, rows) in &gone.namespaces {
@@ -319,6 +345,21 @@ impl Table {
         }
         Ok(gone)
     }
+}
+
+/// Up to `limit` rows of the pages from `first` to before `beyond`.
+struct Range {
+    first: i64,
+    beyond: i64,
+    limit: i64,
+    /// Whether the table has partitions or children: these pages are those of each of them.
+    of_parts: bool,
+}
+
+/// What removes the rows of one table, and of one that has partitions or children.
+struct Statements {
+    of_one: &'static str,
+    of_parts: &'static str,
 }
 
 /// Rows and bytes of a table.

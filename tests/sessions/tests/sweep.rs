@@ -199,3 +199,45 @@ fn fenced_work_is_left_alone_and_tokens_rise() {
     sweeper.commit();
     assert!(worker.number(begin) > token);
 }
+
+/// In a table that has partitions or children a place is that of several rows. A sweep removes what it has locked,
+/// no more than it is asked for, and waits for nobody.
+#[test]
+fn a_table_of_parts_is_swept() {
+    const PARTITIONED: &str = "
+        ALTER EXTENSION pg_once DROP TABLE once.claim;
+        ALTER TABLE once.claim RENAME TO former;
+        ALTER TABLE once.former RENAME CONSTRAINT claim_pkey TO former_pkey;
+        CREATE TABLE once.claim (LIKE once.former, PRIMARY KEY (place_high, place_low, hash_high, hash_low))
+            PARTITION BY HASH (hash_low);
+        CREATE TABLE once.even PARTITION OF once.claim FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+        CREATE TABLE once.odd PARTITION OF once.claim FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+        ALTER EXTENSION pg_once ADD TABLE once.claim;
+        SELECT claim_once_per('1 hour', 'ns', n::text) FROM generate_series(1, 40) n";
+    const INHERITED: &str = "
+        SELECT claim_once_per('1 hour', 'ns', n::text) FROM generate_series(1, 20) n;
+        CREATE TABLE once.child () INHERITS (once.claim);
+        INSERT INTO once.child SELECT * FROM once.claim";
+    for (make, part) in [(PARTITIONED, "even"), (INHERITED, "child")] {
+        let database = database();
+        let [mut user, mut sweeper] = database.sessions();
+        user.run(make);
+        user.run(EXPIRE);
+        let count = "SELECT count(*) FROM once.claim";
+        assert_eq!(user.number(count), 40);
+        let unsaved = user.number(
+            "SELECT count(*) FROM once.check() WHERE finding = 'once.claim is not saved by pg_dump'",
+        );
+        assert_eq!(unsaved == 1, make == PARTITIONED);
+        user.begin();
+        user.run(&format!(
+            "SELECT FROM once.{part} ORDER BY ctid LIMIT 1 FOR UPDATE"
+        ));
+        assert_eq!(sweeper.number("SELECT once.sweep(5)"), 5, "{part}");
+        assert_eq!(sweeper.number(count), 35, "{part}");
+        assert_eq!(sweeper.number("SELECT once.sweep()"), 34, "{part}");
+        user.commit();
+        assert_eq!(sweeper.number("SELECT once.sweep()"), 1, "{part}");
+        assert_eq!(sweeper.number(count), 0, "{part}");
+    }
+}
