@@ -52,8 +52,7 @@ impl Pooler {
             .status()
             .unwrap();
         assert!(owner.success());
-        let process = as_server("pgbouncer")
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin")
+        let process = command()
             .arg("--quiet")
             .arg(directory.join("ini"))
             .stdin(Stdio::null())
@@ -72,6 +71,14 @@ impl Pooler {
             thread::sleep(Duration::from_millis(20));
         }
         pooler
+    }
+
+    /// What the pooler says that it is: "1.18.0".
+    pub fn version() -> String {
+        let told = command().arg("--version").output().unwrap().stdout;
+        let told = String::from_utf8(told).unwrap();
+        let name = told.lines().next().unwrap_or_default();
+        name.trim_start_matches("PgBouncer ").to_owned()
     }
 
     /// The directory of its socket.
@@ -94,6 +101,12 @@ impl Pooler {
             .connect_timeout(Duration::from_secs(10));
         Session::open(address)
     }
+}
+
+fn command() -> Command {
+    let mut command = as_server("pgbouncer");
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin");
+    command
 }
 
 impl Drop for Pooler {
