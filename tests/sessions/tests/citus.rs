@@ -46,6 +46,11 @@ struct Nodes {
 impl Nodes {
     /// None where the server does not have Citus.
     fn start() -> Option<Nodes> {
+        Nodes::start_with(&["shared_preload_libraries = 'citus'"])
+    }
+
+    /// The same, with these lines in `postgresql.conf`.
+    fn start_with(more: &[&str]) -> Option<Nodes> {
         let extension = Server::under_test()
             .asked("--sharedir")
             .join("extension/citus.control");
@@ -54,7 +59,6 @@ impl Nodes {
             return None;
         }
         let settings = [
-            "shared_preload_libraries = 'citus'",
             "max_prepared_transactions = 200",
             "max_connections = 200",
             "max_worker_processes = 32",
@@ -62,6 +66,7 @@ impl Nodes {
             "citus.shard_count = 6",
             "citus.node_connection_timeout = '10s'",
         ];
+        let settings = [&settings, more].concat();
         let clusters: [Cluster; NODES] = std::array::from_fn(|_| Cluster::start(&settings));
         for cluster in &clusters {
             let mut session = cluster.connect("postgres");
@@ -404,9 +409,32 @@ fn what_is_over_is_swept_on_all_nodes() {
     assert_eq!(session.number("SELECT once.purge('stays')"), 100);
 }
 
+/// Where the library is preloaded the worker of the coordinator sweeps for all nodes.
+#[test]
+fn the_worker_sweeps_all_nodes() {
+    let Some(nodes) = Nodes::start_with(&[
+        "shared_preload_libraries = 'citus, pg_once'",
+        "pg_once.sweep_interval = 1",
+    ]) else {
+        return;
+    };
+    let database = nodes.database();
+    let mut session = database.session(1);
+    session.run("SELECT claim_once_per('1 ms', 'ends', n::text) FROM generate_series(1, 500) n");
+    session.run("SELECT claim_once('stays', n::text) FROM generate_series(1, 100) n");
+    let is_swept = "SELECT count(*) = 100 FROM once.claim";
+    session.wait_until(is_swept, Duration::from_secs(60));
+    let swept = "SELECT coalesce(sum(swept), 0) FROM once.stats";
+    assert_eq!(database.session(0).number(swept), 500);
+    assert_eq!(session.number(swept), 0);
+}
+
 /// What is configured on all nodes holds on all; roles see and use what they may.
 #[test]
 fn namespaces_that_are_configured_on_all_nodes_hold() {
+    /// In how many ways the nodes are configured.
+    const WAYS: &str = "SELECT count(DISTINCT result) FROM run_command_on_all_nodes(
+        $$SELECT json_agg(n ORDER BY n.ns)::text FROM once.namespaces n$$)";
     let Some(nodes) = Nodes::shared() else { return };
     let database = nodes.database();
     let mut admin = database.session(0);
@@ -414,6 +442,9 @@ fn namespaces_that_are_configured_on_all_nodes_hold() {
     admin.run(
         "SELECT run_command_on_all_nodes($$SELECT once.configure('closed', allowed_role => 'insider')$$)",
     );
+    assert_eq!(admin.number(WAYS), 1);
+    admin.run("SELECT once.configure('here', '1 hour')");
+    assert_eq!(admin.number(WAYS), 2);
     for node in 0..NODES {
         let as_role = |role| nodes.clusters[node].connect_as(role, &database.name);
         let mut insider = as_role("insider");
@@ -469,7 +500,7 @@ fn claims_stay_where_nodes_come_and_go() {
     assert_eq!(session.value("SELECT ttl FROM once.namespaces"), "01:00:00");
 }
 
-/// Tables that were not distributed are an error of once.check() on every node.
+/// Tables that were not distributed are an error of once.check() on every node. What is of one node is a notice.
 #[test]
 fn tables_that_are_not_distributed_are_an_error() {
     const ERRORS: &str = "SELECT count(*) FROM once.check() WHERE severity = 'error'";
@@ -478,6 +509,13 @@ fn tables_that_are_not_distributed_are_an_error() {
     for node in 0..NODES {
         assert_eq!(undistributed.session(node).number(ERRORS), 3);
         assert_eq!(database.session(node).number(ERRORS), 0);
+        let notice = database.session(node).value(
+            "SELECT finding FROM once.check() WHERE severity = 'notice' AND finding LIKE '%nodes%'",
+        );
+        assert_eq!(
+            notice,
+            "there are 3 nodes: named locks, once.stats, once.locks and what once.configure says are of this one"
+        );
     }
 }
 
