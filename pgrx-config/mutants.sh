@@ -196,6 +196,10 @@ demand_that_all_pass() {
         --package pg_once_declarations >>"$log" 2>&1
     for test in $(for name in "$@"; do field "$name" 'killed by'; done | sort -u); do
         [[ -z $(kept "$(key "$test")") ]] || continue
+        ! is_over || {
+            echo "not all tests have been run without a mutant yet: the same command goes on with them"
+            exit 1
+        }
         if passes "$test" "$log"; then
             keep "$(key "$test")" passes
         else
