@@ -581,6 +581,28 @@ fn rows_are_taken_in_turns_through_all_nodes() {
     }
 }
 
+/// Citus brings a function of define_row_lock to all nodes. What it pushes down to shards refuses.
+#[test]
+fn defined_functions_are_on_all_nodes() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.database();
+    let mut session = database.session(0);
+    session.run("CREATE TABLE item (id int PRIMARY KEY, v int DEFAULT 0)");
+    session.run("SELECT create_distributed_table('item', 'id')");
+    session.run("SELECT once.define_row_lock('with_item', 'item', '{id}')");
+    for node in 0..NODES {
+        let mut session = database.session(node);
+        session.begin();
+        assert_eq!(
+            session.value("SELECT v FROM with_item(7)"),
+            node.to_string()
+        );
+        session.run("UPDATE item SET v = v + 1 WHERE id = 7");
+        session.commit();
+    }
+    session.refused("SELECT with_item(id) FROM item", "55000");
+}
+
 /// Where no unique index is on exactly the key, and for what finds and merges duplicates, tables that Citus keeps
 /// are refused.
 #[test]
