@@ -129,6 +129,16 @@ pub enum Error {
         table: String,
         column: String,
     },
+    /// More members than a table can have columns: at least one names none.
+    ColumnsTooMany {
+        argument: &'static str,
+        columns: usize,
+    },
+    /// A name that is longer than one of a column can be.
+    ColumnNameTooLong {
+        argument: &'static str,
+        bytes: usize,
+    },
     DefaultOfGenerated {
         column: String,
         generated: Generated,
@@ -295,6 +305,10 @@ pub enum Error {
     /// The body of a function of language once_row_lock is not what define_row_lock writes, or its arguments are
     /// others.
     FunctionBodyMalformed,
+    /// The condition of define_row_lock, which is kept in the body of the function.
+    ConditionTooLong {
+        bytes: usize,
+    },
     /// A function of language once_row_lock was made for a table that had another name then.
     FunctionOfAnotherTable {
         table: String,
@@ -632,6 +646,22 @@ impl Error {
                 &format!("column \"{column}\" is in key_columns and in condition"),
             )
             .hint("A column of the key has any value, one of the condition the same in all rows. Leave it out of one of the two."),
+            Self::ColumnsTooMany { argument, columns } => plain(
+                ERRCODE_UNDEFINED_COLUMN,
+                &format!("{argument} names columns that do not exist"),
+            )
+            .detail(format!(
+                "It names {columns}. A table has at most {}.",
+                crate::pg::table::MOST_COLUMNS
+            )),
+            Self::ColumnNameTooLong { argument, bytes } => plain(
+                ERRCODE_UNDEFINED_COLUMN,
+                &format!("{argument} names a column that does not exist"),
+            )
+            .detail(format!(
+                "Its name has {bytes} bytes. One of a column has at most {}.",
+                crate::pg::table::LONGEST_NAME
+            )),
             Self::ColumnMissing { table, column } => plain(
                 ERRCODE_UNDEFINED_COLUMN,
                 &format!("column \"{column}\" of table {table} does not exist"),
@@ -920,11 +950,18 @@ impl Error {
                 "a function of language once_row_lock is not as once.define_row_lock makes it",
             )
             .hint("Make it with once.define_row_lock."),
+            Self::ConditionTooLong { bytes } => plain(
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                &format!(
+                    "condition must not be longer than {} bytes",
+                    crate::pg::function::BODY_LIMIT
+                ),
+            )
+            .detail(format!("It has {bytes} at least.")),
             Self::FunctionOfAnotherTable { table, is } => plain(
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 &format!("the function was made for table {table}, and returns rows of table {is}"),
             )
-            .detail("The table was renamed.".into())
             .hint("Make the function again with once.define_row_lock."),
             Self::Refused(Refusal::ColumnType {
                 column,

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, attempt};
 use crate::pg::json::{Member, Members};
-use crate::pg::table::{Column, Opened, Returns, Table};
+use crate::pg::table::{Column, LONGEST_NAME, Opened, Returns, Table};
 use crate::pg::{Answer, Call, ErrorReport, Raised, Value, text};
 use crate::timeout::Timeout;
 
@@ -175,6 +175,12 @@ pub fn columns<'a>(call: Call, index: usize, table: &'a Table) -> Result<Vec<&'a
 
 /// The column of this name, which is in the encoding of the database.
 fn column_of_bytes<'a>(table: &'a Table, name: &[u8]) -> Result<&'a Column, Error> {
+    if name.len() > LONGEST_NAME {
+        return Err(Error::ColumnNameTooLong {
+            argument: "key_columns",
+            bytes: name.len(),
+        });
+    }
     // ASCII is the same in all of them.
     if name.is_ascii()
         && let Some(column) = table
@@ -201,6 +207,8 @@ pub fn object<'a>(
         Members::Null => Err(Error::Null { argument }),
         Members::NoObject => Err(Error::JsonNotObject { argument }),
         Members::NotText => Err(Error::TextInvalid { what: argument }),
+        Members::TooMany(columns) => Err(Error::ColumnsTooMany { argument, columns }),
+        Members::NameTooLong(bytes) => Err(Error::ColumnNameTooLong { argument, bytes }),
     }
 }
 

@@ -15,6 +15,9 @@ use super::raw;
 use super::refusal::Refusal;
 use super::value::{copied, plain};
 
+/// How many bytes of a body are read: there is room for the names of all columns that a table can have.
+pub const BODY_LIMIT: usize = 1_000_000;
+
 /// How many functions' meanings a session keeps.
 const KEPT: usize = 1000;
 
@@ -44,16 +47,16 @@ type Version = (TransactionId, [u16; 2], OffsetNumber);
 pub fn meaning<T, E: From<Raised>>(
     call: Call,
     known: &'static LocalKey<RefCell<Meanings<T>>>,
-    read: impl FnOnce(&[u8]) -> Result<T, E>,
+    read: impl FnOnce(Option<&[u8]>) -> Result<T, E>,
 ) -> Result<Rc<Body<T>>, E> {
     let function = call.function();
     let kept = known.with_borrow(|known| known.kept.get(&function).cloned());
     let row = Row::of(function, kept.as_ref().map(|(version, _)| *version))?;
-    if let (None, Some((_, body))) = (row.body, kept) {
+    if let (Source::Known, Some((_, body))) = (row.source, kept) {
         return Ok(body);
     }
     let body = Rc::new(Body {
-        meaning: read(&row.bytes()?)?,
+        meaning: read(row.bytes()?.as_deref())?,
         returns: row.returns,
     });
     known.with_borrow_mut(|known| {
@@ -66,12 +69,15 @@ pub fn meaning<T, E: From<Raised>>(
     Ok(body)
 }
 
-/// The body of the function whose object id is the argument of a validator's call; none where
-/// `check_function_bodies` is off, or the call asks for nothing.
-pub fn checked_body(call: Call) -> Result<Option<Vec<u8>>, Raised> {
+/// Has `read` read the body of the function whose object id is the argument of a validator's call, where
+/// `check_function_bodies` is on.
+pub fn check_body<T, E: From<Raised>>(
+    call: Call,
+    read: impl FnOnce(Option<&[u8]>) -> Result<T, E>,
+) -> Result<(), E> {
     let validator = call.function();
     let Some(function) = call.oid(0)? else {
-        return Ok(None);
+        return Ok(());
     };
     // SAFETY: reads catalogs by object ids; raises an error where the function is of another language, or
     // the caller has no right to it.
@@ -79,10 +85,10 @@ pub fn checked_body(call: Call) -> Result<Option<Vec<u8>>, Raised> {
         guard(|| raw::CheckFunctionValidatorAccess(validator, function))?
             && pg_sys::check_function_bodies
     };
-    match is_checked {
-        true => Row::of(function, None)?.bytes().map(Some),
-        false => Ok(None),
+    if is_checked {
+        read(Row::of(function, None)?.bytes()?.as_deref())?;
     }
+    Ok(())
 }
 
 /// What pg_proc says of a function.
@@ -90,8 +96,17 @@ pub fn checked_body(call: Call) -> Result<Option<Vec<u8>>, Raised> {
 struct Row {
     version: Version,
     returns: Oid,
-    /// In memory of the call; none where the version is the known one.
-    body: Option<*const varlena>,
+    source: Source,
+}
+
+/// The body of a function.
+#[derive(Clone, Copy)]
+enum Source {
+    /// The version of the row is the known one.
+    Known,
+    /// In memory of the call.
+    Of(*const varlena),
+    TooLong,
 }
 
 impl Row {
@@ -109,19 +124,26 @@ impl Row {
                 let block = [place.ip_blkid.bi_hi, place.ip_blkid.bi_lo];
                 let writer = (*(*tuple).t_data).t_choice.t_heap.t_xmin;
                 let version = (writer, block, place.ip_posid);
-                let body = (known != Some(version)).then(|| {
+                let source = if known == Some(version) {
+                    Source::Known
+                } else {
                     let mut is_null = false;
                     let body =
                         raw::SysCacheGetAttr(PROCOID as c_int, tuple, BODY, &raw mut is_null);
-                    raw::pg_detoast_datum_copy(body.cast_mut_ptr()).cast_const()
-                });
+                    match raw::toast_raw_datum_size(body) {
+                        ..=BODY_LIMIT => {
+                            Source::Of(raw::pg_detoast_datum_copy(body.cast_mut_ptr()))
+                        }
+                        _ => Source::TooLong,
+                    }
+                };
                 let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>();
                 let returns = (*form).prorettype;
                 raw::ReleaseSysCache(tuple);
                 Some(Self {
                     version,
                     returns,
-                    body,
+                    source,
                 })
             })
         }?;
@@ -133,11 +155,13 @@ impl Row {
         })
     }
 
-    /// The body, in the encoding of the database.
-    fn bytes(&self) -> Result<Vec<u8>, Raised> {
-        // SAFETY: it was copied, and lives as long as the call.
-        let body = self.body.and_then(|body| unsafe { plain(body) });
-        copied(body.unwrap_or_default())
+    /// The body, in the encoding of the database; none where it is too long.
+    fn bytes(&self) -> Result<Option<Vec<u8>>, Raised> {
+        match self.source {
+            // SAFETY: it was copied, and lives as long as the call.
+            Source::Of(body) => copied(unsafe { plain(body) }.unwrap_or_default()).map(Some),
+            Source::Known | Source::TooLong => Ok(None),
+        }
     }
 }
 

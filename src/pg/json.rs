@@ -9,6 +9,7 @@ use pgrx::pg_sys::{self, Datum, JsonbValue, Oid, jbvType};
 use super::call::Call;
 use super::guard::{Raised, guard};
 use super::refusal::types;
+use super::table::{LONGEST_NAME, MOST_COLUMNS};
 use super::value::{Value, from_server};
 use super::{raw, text};
 
@@ -19,6 +20,10 @@ pub enum Members<'a> {
     NoObject,
     /// A name that is not text in the encoding of the database.
     NotText,
+    /// More than a table has columns, and how many.
+    TooMany(usize),
+    /// A name of more bytes than one of a column has, and how many.
+    NameTooLong(usize),
     /// In the order of their names.
     Of(Vec<Member<'a>>),
 }
@@ -40,7 +45,7 @@ pub enum Text {
 }
 
 impl<'fcx> Call<'fcx> {
-    /// The members of the jsonb argument at `index`.
+    /// The members of the jsonb argument at `index`, which stand for columns of a table.
     pub fn members(self, index: usize) -> Result<Members<'fcx>, Raised> {
         let Some(argument) = self.datum(index, types::JSONB)? else {
             return Ok(Members::Null);
@@ -54,10 +59,14 @@ impl<'fcx> Call<'fcx> {
             if (*root).header & pg_sys::JB_FOBJECT == 0 {
                 return Ok(Members::NoObject);
             }
-            if (*root).header & pg_sys::JB_CMASK == 0 {
+            let count = ((*root).header & pg_sys::JB_CMASK) as usize;
+            if count == 0 {
                 return Ok(Members::Of(Vec::new()));
             }
-            let mut members = Vec::new();
+            if count > MOST_COLUMNS {
+                return Ok(Members::TooMany(count));
+            }
+            let mut members = Vec::with_capacity(count);
             let mut iterator = guard(|| raw::JsonbIteratorInit(root))?;
             let mut value = MaybeUninit::<JsonbValue>::uninit();
             let mut next = || {
@@ -67,7 +76,11 @@ impl<'fcx> Call<'fcx> {
             };
             next()?;
             while let (pg_sys::JsonbIteratorToken::WJB_KEY, name) = next()? {
-                let Some(name) = from_server(bytes(&*name))? else {
+                let name = bytes(&*name);
+                if name.len() > LONGEST_NAME {
+                    return Ok(Members::NameTooLong(name.len()));
+                }
+                let Some(name) = from_server(name)? else {
                     return Ok(Members::NotText);
                 };
                 let value = *next()?.1;

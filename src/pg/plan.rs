@@ -137,6 +137,7 @@ impl Scan {
         // SAFETY: the caller says that the plan is there.
         unsafe {
             let expected = (*self.function).funccolcount as usize;
+            let is_stored = self.is_stored();
             for var in self.vars()? {
                 let Some(index) = self.column(var) else {
                     continue;
@@ -144,15 +145,28 @@ impl Scan {
                 let fits = row.get(index as usize).is_some_and(|attribute| {
                     attribute.kind == (*var).vartype
                         && attribute.typmod == (*var).vartypmod
-                        && self
-                            .name(index as usize)
-                            .is_none_or(|name| name == attribute.name.as_c_str())
+                        && (is_stored
+                            || self
+                                .name(index as usize)
+                                .is_none_or(|name| name == attribute.name.as_c_str()))
                 });
                 if !fits {
                     return Ok(false);
                 }
             }
-            Ok(expected == row.len() || (expected < row.len() && !self.uses_all(expected)?))
+            Ok(is_stored
+                || expected == row.len()
+                || (expected < row.len() && !self.uses_all(expected)?))
+        }
+    }
+
+    /// Whether the call comes from a view or a function whose body is kept parsed. The columns are those of
+    /// the time when that was made, by number, as in any view; who analyzes it again finds the same ones.
+    unsafe fn is_stored(&self) -> bool {
+        // SAFETY: the caller says that the plan is there. What is read from a catalog has no location.
+        unsafe {
+            let call = (*self.function).funcexpr;
+            (*call).type_ == NodeTag::T_FuncExpr && (*call.cast::<pg_sys::FuncExpr>()).location < 0
         }
     }
 

@@ -70,6 +70,12 @@ pub struct Table {
     is_heard: Cell<bool>,
 }
 
+/// How many columns a table has at most.
+pub const MOST_COLUMNS: usize = pg_sys::MaxHeapAttributeNumber as usize;
+
+/// How many bytes a name has at most, in the encoding of the database.
+pub const LONGEST_NAME: usize = pg_sys::NAMEDATALEN as usize - 1;
+
 /// A column as a row has it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Attribute {

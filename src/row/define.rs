@@ -148,7 +148,7 @@ impl Function {
             key_types: types.join(", "),
             parameters: parameters.join(", "),
             parameter_names: Value::texts(&parameter_names)?,
-            body: Definition::new(table, columns, condition)?.body(),
+            body: Definition::new(table, columns, condition)?.body()?,
         })
     }
 

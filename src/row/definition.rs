@@ -11,7 +11,7 @@ use pgrx::pg_extern;
 use serde_json::{Map, Value as Json};
 
 use crate::error::Error;
-use crate::pg::function::Meanings;
+use crate::pg::function::{BODY_LIMIT, Meanings};
 use crate::pg::table::{Column, Table};
 use crate::pg::{Answer, Call, ErrorReport, function, text};
 use crate::timeout::Timeout;
@@ -29,11 +29,7 @@ fn row_lock_handler(call: Call) -> Result<Answer, ErrorReport> {
 /// What PostgreSQL calls for a function of the language that is being created.
 #[pg_extern(sql = false)]
 fn row_lock_validator(call: Call) -> Result<(), ErrorReport> {
-    let checked = function::checked_body(call).map_err(Error::from)?;
-    if let Some(body) = checked {
-        Definition::read(&body)?;
-    }
-    Ok(())
+    Ok(function::check_body(call, Definition::read)?)
 }
 
 fn take(call: Call) -> Result<Option<Taken>, Error> {
@@ -66,6 +62,9 @@ pub struct Definition {
     condition: Vec<(String, Option<String>)>,
 }
 
+/// How long a name is at most, with a schema and in quotes.
+const NAME_LIMIT: usize = 1000;
+
 const TABLE: &str = "table";
 const KEY: &str = "key";
 const CONDITION: &str = "condition";
@@ -79,15 +78,20 @@ impl Definition {
             };
             Ok((column.name.clone(), value))
         };
-        Ok(Self {
-            table: table.name.clone(),
-            key_columns: columns.iter().map(|column| column.name.clone()).collect(),
-            condition: condition.iter().map(same).collect::<Result<_, Error>>()?,
-        })
+        let condition: Vec<_> = condition.iter().map(same).collect::<Result<_, Error>>()?;
+        let values = condition.iter().filter_map(|(_, value)| value.as_ref());
+        match values.map(String::len).sum() {
+            ..=BODY_LIMIT => Ok(Self {
+                table: table.name.clone(),
+                key_columns: columns.iter().map(|column| column.name.clone()).collect(),
+                condition,
+            }),
+            bytes => Err(Error::ConditionTooLong { bytes }),
+        }
     }
 
     /// The body of the function.
-    pub fn body(&self) -> String {
+    pub fn body(&self) -> Result<String, Error> {
         let text = |text: &String| Json::from(text.as_str());
         let key: Vec<Json> = self.key_columns.iter().map(text).collect();
         let mut body = Map::new();
@@ -100,11 +104,16 @@ impl Definition {
             let condition: Map<String, Json> = self.condition.iter().map(same).collect();
             body.insert(CONDITION.to_owned(), condition.into());
         }
-        Json::from(body).to_string()
+        let body = Json::from(body).to_string();
+        match body.len() {
+            ..=BODY_LIMIT => Ok(body),
+            bytes => Err(Error::ConditionTooLong { bytes }),
+        }
     }
 
-    /// What a body says.
-    fn read(body: &[u8]) -> Result<Self, Error> {
+    /// What a body says; none is one that is too long.
+    fn read(body: Option<&[u8]>) -> Result<Self, Error> {
+        let body = body.ok_or(Error::FunctionBodyMalformed)?;
         let body = text::decode(body)?.ok_or(Error::FunctionBodyMalformed)?;
         Self::of_json(&body).ok_or(Error::FunctionBodyMalformed)
     }
@@ -141,7 +150,9 @@ impl Definition {
             .collect();
         columns.sort_unstable();
         let are_apart = columns.windows(2).all(|pair| pair[0] != pair[1]);
+        let are_names = columns.iter().all(|name| name.len() <= NAME_LIMIT);
         let is_whole = members.is_empty() && !key_columns.is_empty() && are_apart;
+        let is_whole = is_whole && are_names && table.len() <= NAME_LIMIT;
         is_whole.then_some(Self {
             table,
             key_columns,
@@ -192,7 +203,8 @@ mod tests {
             &[("deleted_at", None), ("stage", Some("it's \\ \"paid\""))],
         ] {
             let definition = definition(condition);
-            assert_eq!(Definition::of_json(&definition.body()), Some(definition));
+            let body = definition.body().unwrap();
+            assert_eq!(Definition::of_json(&body), Some(definition));
         }
     }
 

@@ -321,6 +321,46 @@ fn a_table_of_another_name_is_refused() {
     assert_eq!(session.number("SELECT n FROM with_doc(1)"), 2);
 }
 
+/// Columns of a view over a call are those of the time when it was made, by number, as in any view.
+#[test]
+fn views_over_calls_follow_the_table() {
+    let database = database();
+    let mut session = database.session();
+    session.run(
+        "CREATE TABLE doc (k int PRIMARY KEY, n int DEFAULT 1, m int DEFAULT 2);
+         SELECT once.define_row_lock('with_doc', 'doc', '{k}');
+         CREATE VIEW defined AS SELECT * FROM with_doc(1);
+         CREATE VIEW called AS SELECT * FROM with_row_lock(NULL::doc, '{\"k\": 1}');
+         CREATE VIEW found AS SELECT (entity).* FROM find_or_create(NULL::doc, '{\"k\": 1}');
+         CREATE MATERIALIZED VIEW kept AS SELECT n, m FROM with_doc(1);
+         CREATE FUNCTION parsed() RETURNS int BEGIN ATOMIC SELECT m FROM with_doc(1); END",
+    );
+    let mut other = database.session();
+    let wanted = |view| match view {
+        "kept" => "(1,2)",
+        _ => "(1,1,2)",
+    };
+    for ddl in [
+        "SELECT",
+        "ALTER TABLE doc RENAME n TO former",
+        "ALTER TABLE doc RENAME m TO n",
+        "ALTER TABLE doc ADD more int DEFAULT 3",
+    ] {
+        session.run(ddl);
+        for session in [&mut session, &mut other, &mut database.session()] {
+            for view in ["defined", "called", "found", "kept"] {
+                assert_eq!(
+                    session.value(&format!("SELECT v::text FROM {view} v")),
+                    wanted(view),
+                    "{ddl}: {view}"
+                );
+            }
+            assert_eq!(session.number("SELECT parsed()"), 2, "{ddl}");
+            session.run("REFRESH MATERIALIZED VIEW kept");
+        }
+    }
+}
+
 /// Whoever writes a function of the language by hand gets the row that it names with the caller's rights, or
 /// an error that says what is wrong.
 #[test]

@@ -63,6 +63,65 @@ fn what_the_system_refuses_is_an_error_of_the_call() {
     }
 }
 
+/// What names more columns than a table can have, or one whose name is longer than a name can be. `named` has a
+/// JSON object of a million members, and one with a name of 30 MB.
+const NAMES: [&str; 12] = [
+    "SELECT FROM named, with_row_lock(NULL::account, members)",
+    "SELECT FROM named, with_row_lock(NULL::account, long)",
+    "SELECT FROM named, with_row_lock(NULL::account, '{\"id\": 1}', members)",
+    "SELECT FROM named, find_or_create(NULL::account, members)",
+    "SELECT FROM named, find_or_create(NULL::account, '{\"id\": 1}', long)",
+    "SELECT FROM named, lock_account(1, defaults => members)",
+    "SELECT once.define_row_lock('f', 'account', '{id}', members) FROM named",
+    "SELECT once.define_row_lock('f', 'account', ARRAY[repeat('x', 30000000)])",
+    "SELECT FROM named, once.find_duplicates('doubled', '{k}', members)",
+    "SELECT FROM named, once.merge_duplicates('doubled', '{k}', condition => members)",
+    "SELECT FROM named, once.guard_plan('doubled', '{k}', members)",
+    "SELECT FROM named, once.guard_plan('doubled', '{k}', long)",
+];
+
+/// G11: names are counted and measured before they are read.
+#[test]
+fn more_names_than_a_table_can_have_are_refused_at_once() {
+    let database = database();
+    database.session().run(LARGE);
+    database.session().run(
+        "CREATE TABLE named AS SELECT
+             (SELECT jsonb_object_agg('c' || n, 1) FROM generate_series(1, 1000000) n) AS members,
+             jsonb_build_object(repeat('x', 30000000), 1) AS long;
+         CREATE PROCEDURE write_by_hand(names int) LANGUAGE plpgsql AS $$ BEGIN
+             EXECUTE format('CREATE FUNCTION by_hand(text, once.duration, jsonb) RETURNS SETOF account
+                 LANGUAGE once_row_lock AS %L', jsonb_build_object('table', 'public.account', 'key',
+                 (SELECT jsonb_agg('c' || n) FROM generate_series(1, names) n)));
+         END $$",
+    );
+    let mut session = database.session();
+    for call in NAMES {
+        // The object is there before the call begins.
+        session.run("SELECT FROM named WHERE members = long");
+        let begun = Instant::now();
+        session.refused(call, "42703");
+        let took = begun.elapsed();
+        assert!(took < SOON, "{call}: {took:?}");
+    }
+    for room in ROOM {
+        let mut session = limited(&database, room * MEGABYTE);
+        for call in NAMES {
+            let failure = session.try_run(call).expect_err(call);
+            let sqlstate = failure.sqlstate();
+            let is_right = sqlstate == "42703" || REFUSED.contains(&sqlstate);
+            assert!(is_right, "{room} MB more: {call}: {failure:?}");
+        }
+        let failure = session.try_run("CALL write_by_hand(1000000)").unwrap_err();
+        assert!(
+            ["22023", "53200"].contains(&failure.sqlstate()),
+            "{failure:?}"
+        );
+    }
+    session.run("SET check_function_bodies = off; CALL write_by_hand(1000000)");
+    session.refused("SELECT FROM by_hand('a', NULL, '{}')", "22023");
+}
+
 /// A session whose backend gets no more than so many bytes in addition.
 fn limited(database: &Database, room: u64) -> Session {
     let mut session = database.session();
