@@ -346,6 +346,10 @@ fn views_over_calls_follow_the_table() {
         "ALTER TABLE doc RENAME m TO n",
         "ALTER TABLE doc ADD more int DEFAULT 3",
     ] {
+        // PostgreSQL 15 forbids it while a view has a constant of the row type.
+        if Server::under_test().major == 15 && ddl.contains("ADD") {
+            continue;
+        }
         session.run(ddl);
         for session in [&mut session, &mut other, &mut database.session()] {
             for view in ["defined", "called", "found", "kept"] {
