@@ -154,7 +154,7 @@ fn has_values<'a>(
 
 /// The condition that the column of the row called `alias` equals a parameter.
 fn equals(table: &Table, column: &Column, alias: &str, parameter: usize) -> Result<String, Error> {
-    let equals = column.equals(alias, &format!("${parameter}"))?;
+    let equals = column.equals(Some(alias), &format!("${parameter}"))?;
     equals.ok_or_else(|| Error::ColumnWithoutEquality {
         table: table.name.clone(),
         column: column.name.clone(),
@@ -170,7 +170,7 @@ fn target(call: Call) -> Result<Rc<Table>, Error> {
 fn ordered<'a>(table: &'a Table, name: &str) -> Result<&'a Column, Error> {
     let column = column(table, name)?;
     let (table, name) = (table.name.clone(), name.to_owned());
-    if column.equals("", "")?.is_none() {
+    if column.equals(None, "")?.is_none() {
         return Err(Error::ColumnWithoutEquality {
             table,
             column: name,

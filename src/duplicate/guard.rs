@@ -137,7 +137,6 @@ impl Form {
 
 /// What the indexes of the plan are restricted to, in SQL.
 fn predicate(key: &Key) -> Result<Option<String>, Error> {
-    const ROW: &str = "once_row";
     let mut conditions = Vec::new();
     for Cell { column, value } in &key.condition {
         let name = &column.quoted;
@@ -149,15 +148,11 @@ fn predicate(key: &Key) -> Result<Option<String>, Error> {
             what: "the name of a type",
         })?;
         let constant = format!("{}::{kind}", constant(value)?);
-        let equals = column.equals(ROW, &constant)?;
-        let equals = equals.ok_or_else(|| Error::ColumnWithoutEquality {
+        let equals = column.equals(None, &constant)?;
+        conditions.push(equals.ok_or_else(|| Error::ColumnWithoutEquality {
             table: key.table.name.clone(),
             column: column.name.clone(),
-        })?;
-        conditions.push(match equals.strip_prefix(ROW) {
-            Some(equals) => equals.trim_start_matches('.').to_owned(),
-            None => equals,
-        });
+        })?);
     }
     Ok((!conditions.is_empty()).then(|| conditions.join(" AND ")))
 }

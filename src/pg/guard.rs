@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 use cee_scape::call_with_sigsetjmp;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::pg_sys::{self, ErrorContextCallback, ErrorData};
+use pgrx::pg_sys::{self, ErrorContextCallback, ErrorData, MemoryContext};
 
 use super::raw;
 use super::refusal::Refusal;
@@ -243,23 +243,54 @@ pub(super) unsafe fn guard<T: Copy>(f: impl FnOnce() -> T) -> Result<T, Raised> 
         if jumped == 0 {
             return Ok(result.assume_init());
         }
-        // FreeErrorData leaves copies of the names of the file and the function.
-        let own = raw::AllocSetContextCreateInternal(
-            pg_sys::TopMemoryContext,
-            c"pg_once error".as_ptr(),
-            pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
-            pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
-            pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
-        );
-        pg_sys::CurrentMemoryContext = own;
-        let data = raw::CopyErrorData();
-        raw::FlushErrorState();
         pg_sys::CurrentMemoryContext = memory;
+        Err(caught())
+    }
+}
+
+/// The error that core is handling, which it handles no more.
+///
+/// # Safety
+/// An error was caught.
+#[cold]
+unsafe fn caught() -> Raised {
+    // SAFETY: as in `guard`: what the closure calls may raise, and it holds nothing that needs dropping.
+    unsafe {
+        let memory = pg_sys::CurrentMemoryContext;
+        let exceptions = pg_sys::PG_exception_stack;
+        let contexts = pg_sys::error_context_stack;
+        let mut own: MemoryContext = ptr::null_mut();
+        let mut data: *mut ErrorData = ptr::null_mut();
+        let jumped = call_with_sigsetjmp(false, |buffer| {
+            pg_sys::PG_exception_stack = ptr::from_ref(buffer).cast_mut().cast();
+            // FreeErrorData leaves copies of the names of the file and the function.
+            own = raw::AllocSetContextCreateInternal(
+                pg_sys::TopMemoryContext,
+                c"pg_once error".as_ptr(),
+                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
+            );
+            pg_sys::CurrentMemoryContext = own;
+            data = raw::CopyErrorData();
+            0
+        });
+        pg_sys::PG_exception_stack = exceptions;
+        pg_sys::error_context_stack = contexts;
+        pg_sys::CurrentMemoryContext = memory;
+        raw::FlushErrorState();
+        // Without memory for the copy this is an error during an error, of which core's stack has place for five.
+        if jumped != 0 {
+            if !own.is_null() {
+                raw::MemoryContextDelete(own);
+            }
+            return Raised::Refused(Refusal::OutOfMemory);
+        }
         let error = ServerError(NonNull::new_unchecked(data));
-        Err(match error.gone() {
+        match error.gone() {
             Some(gone) => Raised::Refused(gone),
             None => Raised::Server(error),
-        })
+        }
     }
 }
 

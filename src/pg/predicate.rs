@@ -356,12 +356,14 @@ unsafe fn variable(mut expression: *mut Node, columns: &[Column]) -> Option<&Col
 
 /// # Safety
 /// It is null, or a list of nodes that lives as long.
-unsafe fn items<'l>(list: *mut List) -> &'l [*mut Node] {
+unsafe fn items<'l>(list: *mut List) -> &'l mut [*mut Node] {
     // SAFETY: the caller's promise; a cell of such a list holds one pointer.
     unsafe {
         match list.is_null() {
-            true => &[],
-            false => std::slice::from_raw_parts((*list).elements.cast(), (*list).length as usize),
+            true => &mut [],
+            false => {
+                std::slice::from_raw_parts_mut((*list).elements.cast(), (*list).length as usize)
+            }
         }
     }
 }
@@ -379,8 +381,45 @@ fn predicate_of(index: Oid) -> Result<Option<*mut List>, Raised> {
             }
             let predicate = raw::RelationGetIndexPredicate(index);
             raw::relation_close(index, LOCK);
+            for clause in items(predicate) {
+                *clause = operation(*clause);
+            }
             Some(predicate)
         })
+    }
+}
+
+/// The clause, and where it calls the function of a type's equality, as guard_plan writes it for a type with
+/// implicit casts, the operator instead.
+///
+/// # Safety
+/// Called under a guard, with an expression.
+unsafe fn operation(clause: *mut Node) -> *mut Node {
+    // SAFETY: a node is what its tag says that it is; the type cache lives as long as the session.
+    unsafe {
+        if (*clause).type_ != NodeTag::T_FuncExpr {
+            return clause;
+        }
+        let call = clause.cast::<pg_sys::FuncExpr>();
+        let [left, right] = *items((*call).args) else {
+            return clause;
+        };
+        let flags = pg_sys::TYPECACHE_EQ_OPR as c_int;
+        let equality = (*raw::lookup_type_cache(raw::exprType(left), flags)).eq_opr;
+        if equality == Oid::INVALID || raw::get_opcode(equality) != (*call).funcid {
+            return clause;
+        }
+        let (result, collation) = (pg_sys::BOOLOID, (*call).inputcollid);
+        raw::make_opclause(
+            equality,
+            result,
+            false,
+            left.cast(),
+            right.cast(),
+            Oid::INVALID,
+            collation,
+        )
+        .cast()
     }
 }
 

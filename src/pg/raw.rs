@@ -13,8 +13,9 @@ use pgrx::pg_sys::{
     LWLock, LWLockMode, Latch, List, LockAcquireResult, MemoryContext, Node, Oid, PGFunction,
     ParamListInfo, ParseState, PlannerInfo, Portal, RangeVar, RangeVarGetRelidCallback,
     RawParseMode, RelabelType, Relation, SPIExecuteOptions, SPIPlanPtr, Size, Snapshot,
-    SubXactCallback, SysScanDesc, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot,
-    Tuplestorestate, TypeCacheEntry, TypeFuncClass, VacuumStmt, Var, XactCallback, varlena,
+    String as StringNode, SubXactCallback, SysScanDesc, TableScanDesc, TimestampTz, TupleDesc,
+    TupleTableSlot, Tuplestorestate, TypeCacheEntry, TypeFuncClass, VacuumStmt, Var, XactCallback,
+    varlena,
 };
 
 /// `enum TimeoutId` of `utils/timeout.h`, which pgrx does not have, and those of its values that
@@ -257,8 +258,15 @@ unsafe extern "C-unwind" {
         lock_mode: c_int,
         parent_counts: *mut *mut List,
     ) -> *mut List;
+    pub(super) fn compatible_oper_opid(
+        name: *mut List,
+        left: Oid,
+        right: Oid,
+        no_error: bool,
+    ) -> Oid;
     pub(super) fn find_inheritance_children(parent: Oid, lock_mode: c_int) -> *mut List;
     pub(super) fn eval_const_expressions(root: *mut PlannerInfo, node: *mut Node) -> *mut Node;
+    pub(super) fn exprType(expression: *const Node) -> Oid;
     pub(super) fn fmgr_info(function: Oid, info: *mut FmgrInfo);
     pub(super) fn format_type_extended(kind: Oid, typmod: i32, flags: u16) -> *mut c_char;
     pub(super) fn getBaseType(kind: Oid) -> Oid;
@@ -281,6 +289,8 @@ unsafe extern "C-unwind" {
     pub(super) fn get_fn_expr_argtype(function: *mut FmgrInfo, argument: c_int) -> Oid;
     pub(super) fn getExtensionOfObject(catalog: Oid, object: Oid) -> Oid;
     pub(super) fn get_extension_oid(name: *const c_char, missing_ok: bool) -> Oid;
+    pub(super) fn get_func_name(function: Oid) -> *mut c_char;
+    pub(super) fn get_func_namespace(function: Oid) -> Oid;
     pub(super) fn get_func_variadictype(function: Oid) -> Oid;
     pub(super) fn get_func_signature(f: Oid, types: *mut *mut Oid, count: *mut c_int) -> Oid;
     pub(super) fn get_timeout_active(id: TimeoutId) -> bool;
@@ -304,6 +314,7 @@ unsafe extern "C-unwind" {
     pub(super) fn jsonb_in(info: FunctionCallInfo) -> Datum;
     pub(super) fn jsonb_out(info: FunctionCallInfo) -> Datum;
     pub(super) fn lookup_type_cache(kind: Oid, flags: c_int) -> *mut TypeCacheEntry;
+    pub(super) fn makeString(text: *mut c_char) -> *mut StringNode;
     pub(super) fn lappend(list: *mut List, element: *mut c_void) -> *mut List;
     pub(super) fn makeConst(
         kind: Oid,
@@ -355,6 +366,7 @@ unsafe extern "C-unwind" {
     pub(super) fn pfree(memory: *mut c_void);
     pub(super) fn pg_any_to_server(s: *const c_char, length: c_int, encoding: c_int)
     -> *mut c_char;
+    pub(super) fn pstrdup(text: *const c_char) -> *mut c_char;
     pub(super) fn pull_var_clause(node: *mut Node, flags: c_int) -> *mut List;
     pub(super) fn pg_detoast_datum(value: *mut varlena) -> *mut varlena;
     pub(super) fn pg_detoast_datum_copy(value: *mut varlena) -> *mut varlena;

@@ -482,9 +482,9 @@ impl Table {
 }
 
 impl Column {
-    /// The condition that the column of the row called `alias` equals `parameter`, by the equality
-    /// of the column's type; none where the type has none.
-    pub fn equals(&self, alias: &str, parameter: &str) -> Result<Option<String>, Raised> {
+    /// The condition that the column, of the row called `alias` if it has a name, equals `parameter`, by
+    /// the equality of the column's type; none where the type has none.
+    pub fn equals(&self, alias: Option<&str>, parameter: &str) -> Result<Option<String>, Raised> {
         let base = self.kind.base;
         let operator = equality(base)?;
         if operator == Oid::INVALID {
@@ -497,22 +497,44 @@ impl Column {
             text::full_type_name(base, -1)?.map(|name| format!("::{name}"))
         };
         // SAFETY: catalog reads of an existing operator; the tuple is released after its last use.
-        let (schema, name) = unsafe {
+        let (name, function) = unsafe {
             let cache = pg_sys::SysCacheIdentifier::OPEROID as i32;
             let tuple = guard(|| raw::SearchSysCache1(cache, Datum::from(operator)))?;
             if tuple.is_null() {
                 return Ok(None);
             }
             let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_operator>();
-            let schema = quoted(guard(|| raw::get_namespace_name((*form).oprnamespace))?)?;
-            let name = text::from_c((&raw const (*form).oprname.data).cast())?;
+            let name = QualifiedName {
+                schema: guard(|| raw::get_namespace_name((*form).oprnamespace))?,
+                name: guard(|| raw::pstrdup((&raw const (*form).oprname.data).cast()))?,
+            };
+            let function = (*form).oprcode;
             guard(|| raw::ReleaseSysCache(tuple))?;
-            (schema, name)
+            (name, function)
         };
-        let column = &self.quoted;
-        Ok(cast.zip(schema).zip(name).map(|((cast, schema), name)| {
-            format!("{alias}.{column}{cast} OPERATOR({schema}.{name}) {parameter}")
-        }))
+        // SAFETY: names of the catalogs, or null.
+        let condition = unsafe {
+            let row = alias.map_or(String::new(), |alias| format!("{alias}."));
+            let column = cast.map(|cast| format!("{row}{}{cast}", self.quoted));
+            if name.is_operator(operator, base)? {
+                let schema = quoted(name.schema)?;
+                let name = text::from_c(name.name)?;
+                column
+                    .zip(schema.zip(name))
+                    .map(|(column, (schema, name))| {
+                        format!("{column} OPERATOR({schema}.{name}) {parameter}")
+                    })
+            } else {
+                // Where the type has implicit casts, a polymorphic operator is one of several that fit:
+                // `value = value` is 42725 then. Its function has the name alone.
+                let name = QualifiedName::of_function(function)?;
+                let name = quoted(name.schema)?.zip(quoted(name.name)?);
+                column.zip(name).map(|(column, (schema, name))| {
+                    format!("{schema}.{name}({column}, {parameter})")
+                })
+            }
+        };
+        Ok(condition)
     }
 
     /// The condition that the column of the row called `alias` is NULL. A composite value whose
@@ -870,6 +892,41 @@ unsafe fn is_reliable(index: Relation, key: &[&Column]) -> Result<bool, Raised> 
 pub(super) fn equality(kind: Oid) -> Result<Oid, Raised> {
     // SAFETY: the type cache lives as long as the session.
     unsafe { guard(|| (*raw::lookup_type_cache(kind, pg_sys::TYPECACHE_EQ_OPR as i32)).eq_opr) }
+}
+
+/// Of an operator or a function; null where it is there no more.
+#[derive(Clone, Copy)]
+struct QualifiedName {
+    schema: *mut c_char,
+    name: *mut c_char,
+}
+
+impl QualifiedName {
+    unsafe fn of_function(function: Oid) -> Result<Self, Raised> {
+        // SAFETY: catalog reads.
+        unsafe {
+            guard(|| Self {
+                schema: raw::get_namespace_name(raw::get_func_namespace(function)),
+                name: raw::get_func_name(function),
+            })
+        }
+    }
+
+    /// Whether the parser takes the operator of this name between two values of `kind` for `operator`.
+    unsafe fn is_operator(&self, operator: Oid, kind: Oid) -> Result<bool, Raised> {
+        // SAFETY: the names live as long as the call.
+        unsafe {
+            guard(|| {
+                if self.schema.is_null() {
+                    return false;
+                }
+                let schema = raw::makeString(self.schema).cast();
+                let name = raw::makeString(self.name).cast();
+                let name = raw::lappend(raw::lappend(ptr::null_mut(), schema), name);
+                raw::compatible_oper_opid(name, kind, kind, true) == operator
+            })
+        }
+    }
 }
 
 unsafe fn oids(list: *mut pg_sys::List) -> Vec<Oid> {

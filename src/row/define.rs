@@ -199,7 +199,7 @@ impl Function {
 
 /// The type of a column that has an equality.
 fn compared_type(table: &Table, column: &Column) -> Result<String, Error> {
-    if column.equals("", "")?.is_none() {
+    if column.equals(None, "")?.is_none() {
         return Err(Error::ColumnWithoutEquality {
             table: table.name.clone(),
             column: column.name.clone(),

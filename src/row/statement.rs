@@ -190,7 +190,7 @@ impl Wording {
                 conditions.push(column.is_null(&alias));
             } else {
                 given += 1;
-                let equals = column.equals(&alias, &format!("${given}"))?;
+                let equals = column.equals(Some(&alias), &format!("${given}"))?;
                 conditions.push(equals.ok_or_else(|| Error::ColumnWithoutEquality {
                     table: table.name.clone(),
                     column: column.name.clone(),

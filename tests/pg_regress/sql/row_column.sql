@@ -99,6 +99,35 @@ SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::computed, '{"size": 4}') $$)
 SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::computed, '{"name": "d"}', '{"size": 1}') $$);
 SELECT count(*) FROM computed;
 
+-- Types with implicit casts to others, of which `=` in a statement does not say which equality it means.
+CREATE TYPE stage AS ENUM ('cart', 'order');
+CREATE CAST (stage AS text) WITH INOUT AS IMPLICIT;
+CREATE TYPE "Shelf" AS (hall text, number int);
+CREATE CAST ("Shelf" AS text) WITH INOUT AS IMPLICIT;
+CREATE DOMAIN step AS stage;
+CREATE TABLE basket (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, stage stage, step step, place "Shelf", stages stage[], note text);
+SELECT pg_temp.raised($$ SELECT FROM basket WHERE stage = stage $$);
+SELECT * FROM pg_temp.twice(NULL::basket, '{"stage": "cart"}', '{"stage": "cart"}');
+SELECT * FROM pg_temp.twice(NULL::basket, '{"stage": "order", "step": "cart"}', '{"step": "cart", "stage": "order"}');
+SELECT * FROM pg_temp.twice(NULL::basket, '{"place": {"hall": "A", "number": 1}}', '{"place": {"number": 1, "hall": "A"}}');
+SELECT * FROM pg_temp.twice(NULL::basket, '{"stages": ["cart", "order"]}', '{"stages": "{cart,order}"}');
+SELECT once.define_row_lock('lock_basket', 'basket', '{stage}', '{"step": "order"}');
+SELECT id, stage, step FROM lock_basket('order');
+SELECT id, stage, step FROM lock_basket('order', defaults => '{"note": "there"}');
+INSERT INTO basket (stage, step) VALUES ('order', 'order');
+SELECT key, copies FROM once.find_duplicates('basket', '{stage}', '{"step": "order"}');
+SELECT key, kept, removed, blocked FROM once.merge_duplicates('basket', '{stage}', condition => '{"step": "order"}', dry_run => false);
+SELECT once.guard_plan('basket', '{stage}', '{"step": "order"}');
+SELECT once.guard_plan('basket', '{stage}', '{"step": "order"}') \gexec
+SELECT once.guard_plan('basket', '{stage}', '{"step": "order"}');
+SELECT id, stage, step FROM lock_basket('order');
+SELECT id, stage, step FROM lock_basket('cart');
+SELECT id, stage, step, place, stages, note FROM basket ORDER BY id;
+DROP FUNCTION lock_basket(stage, once.duration, jsonb);
+DROP TABLE basket, once.merged_rows;
+DROP DOMAIN step;
+DROP TYPE stage, "Shelf" CASCADE;
+
 -- Dropped columns are gone, those that follow keep their values.
 ALTER TABLE numbered ADD COLUMN middle int DEFAULT 1, ADD COLUMN last text DEFAULT 'z';
 ALTER TABLE numbered DROP COLUMN middle;

@@ -110,7 +110,7 @@ fn more_names_than_a_table_can_have_are_refused_at_once() {
     }
     for room in ROOM {
         let mut session = limited(&database, room * MEGABYTE);
-        for call in NAMES {
+        for call in NAMES.iter().chain(&CONDITIONS) {
             let failure = session.try_run(call).expect_err(call);
             let sqlstate = failure.sqlstate();
             let is_right = sqlstate == "42703" || REFUSED.contains(&sqlstate);
