@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::pg::store::Store;
 use crate::pg::table::{Column, Table};
 use crate::pg::text::{decode, literal};
-use crate::pg::{Call, ErrorReport, Value, session};
+use crate::pg::{Call, ErrorReport, Value, session, text};
 use crate::row::{Cell, alias, column, columns, condition_beside, object as members, opened};
 
 mod find;
@@ -58,11 +58,15 @@ fn merge_duplicates(call: Call) -> Result<(), ErrorReport> {
     Ok(Merge::new(&key, request, &store)?.all()?)
 }
 
+/// The statements in the encoding of the database: a bytea is laid out as a text.
 #[pg_extern(sql = false)]
-fn guard_plan(call: Call) -> Result<SetOfIterator<'static, String>, ErrorReport> {
+fn guard_plan(call: Call) -> Result<SetOfIterator<'static, Vec<u8>>, ErrorReport> {
     let table = target(call)?;
     let key = Key::of(call, &table, 2)?;
-    Ok(SetOfIterator::new(guard::plan(&key)?))
+    let encode =
+        |statement: &String| Ok(text::encode(statement).map_err(Error::from)?.into_bytes());
+    let statements: Result<Vec<_>, Error> = guard::plan(&key)?.iter().map(encode).collect();
+    Ok(SetOfIterator::new(statements?))
 }
 
 /// The columns whose equal values make rows duplicates of one another.
@@ -84,14 +88,12 @@ impl<'a> Key<'a> {
         for column in &columns {
             ordered(table, &column.name)?;
         }
-        let condition_json = call.json(condition)?.flatten().unwrap_or_default();
-        let condition = members(call, condition, "condition")?;
-        let condition = condition_beside(&columns, table, &condition)?;
+        let members = members(call, condition, "condition")?;
         Ok(Self {
             table,
+            condition: condition_beside(&columns, table, &members)?,
+            condition_json: call.json(condition)?.flatten().unwrap_or_default(),
             columns,
-            condition,
-            condition_json,
             alias: alias(table),
         })
     }
@@ -204,8 +206,18 @@ fn list<T>(items: impl IntoIterator<Item = T>, write: impl Fn(T) -> String) -> S
 
 /// A JSON object of columns of the row called `alias`.
 fn object(columns: &[&Column], alias: &str) -> String {
-    let pairs = list(columns, |column| {
-        format!("{}, {alias}.{}", literal(&column.name), column.quoted)
-    });
-    format!("pg_catalog.jsonb_build_object({pairs})")
+    object_of(columns, |_, column| format!("{alias}.{}", column.quoted))
+}
+
+/// A JSON object of columns, whose values stand in the statement as `value` writes them. A function has 100 arguments
+/// at most, so that the object may be put together from several.
+fn object_of(columns: &[&Column], value: impl Fn(usize, &Column) -> String) -> String {
+    let pairs: Vec<String> = columns
+        .iter()
+        .enumerate()
+        .map(|(i, column)| format!("{}, {}", literal(&column.name), value(i, column)))
+        .collect();
+    let object = |pairs: &[String]| format!("pg_catalog.jsonb_build_object({})", pairs.join(", "));
+    let objects: Vec<String> = pairs.chunks(50).map(object).collect();
+    format!("({})", objects.join(" OPERATOR(pg_catalog.||) "))
 }

@@ -305,7 +305,7 @@ pub enum Error {
     /// The body of a function of language once_row_lock is not what define_row_lock writes, or its arguments are
     /// others.
     FunctionBodyMalformed,
-    /// The condition of define_row_lock, which is kept in the body of the function.
+    /// The condition of define_row_lock or of guard_plan, which is kept.
     ConditionTooLong {
         bytes: usize,
     },
@@ -954,7 +954,7 @@ impl Error {
                 ERRCODE_PROGRAM_LIMIT_EXCEEDED,
                 &format!(
                     "condition must not be longer than {} bytes",
-                    crate::pg::function::BODY_LIMIT
+                    crate::row::CONDITION_LIMIT
                 ),
             )
             .detail(format!("It has {bytes} at least.")),
@@ -1020,6 +1020,7 @@ impl Message {
 
     /// In a database that is not in UTF-8 names in messages are written with escapes.
     fn into_report(self) -> ErrorReport {
+        crate::pg::memory::use_reserve();
         let text = |text: String| {
             if session::is_utf8() || text.is_ascii() {
                 text

@@ -81,6 +81,7 @@ pgrx::extension_sql_file!("../sql/grants.sql", name = "grants", finalize);
 
 #[pgrx::pg_guard]
 extern "C-unwind" fn _PG_init() {
+    pg::without_backtraces();
     pg::settings::define();
     pg::lock::names::request();
     pg::counters::request();

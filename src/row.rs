@@ -21,7 +21,7 @@ mod turn;
 
 pub use cell::Cell;
 use cell::values;
-pub use define::{condition_beside, constant};
+pub use define::{CONDITION_LIMIT, condition_beside, printed};
 pub use statement::{Shape, alias};
 pub use turn::{Taken, Turn, turn_of};
 

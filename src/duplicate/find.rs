@@ -1,12 +1,12 @@
 //! The groups of rows that share a key.
 
 use super::rights::{Needs, reading};
-use super::{Key, list};
+use super::{Key, object_of};
 use crate::error::Error;
 use crate::pg::Value;
 use crate::pg::cursor::Cursor;
 use crate::pg::store::Store;
-use crate::pg::text::{literal, with_fixed_formats};
+use crate::pg::text::with_fixed_formats;
 
 /// The rows of one group that are shown at most.
 const ROWS: usize = 1000;
@@ -56,11 +56,9 @@ fn statement<'a>(key: &Key<'a>) -> Result<(String, Vec<Value<'a>>), Error> {
         .iter()
         .map(|column| format!("{alias}.{column}, "))
         .collect();
-    let pairs = list(key.columns.iter().enumerate(), |(i, column)| {
-        format!("{}, f.k{i}", literal(&column.name))
-    });
+    let object = object_of(&key.columns, |i, _| format!("f.k{i}"));
     let statement = format!(
-        "SELECT pg_catalog.jsonb_build_object({pairs}), f.copies, pg_catalog.jsonb_agg(f.j ORDER BY f.n) FROM (\
+        "SELECT {object}, f.copies, pg_catalog.jsonb_agg(f.j ORDER BY f.n) FROM (\
              SELECT s.*, pg_catalog.sum(pg_catalog.pg_column_size(s.j)) \
                  OVER (PARTITION BY {} ORDER BY s.n) AS bytes FROM (\
                  SELECT g.*, (SELECT pg_catalog.to_jsonb({alias}) FROM {name} AS {alias} \

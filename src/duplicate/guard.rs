@@ -6,7 +6,7 @@ use super::rights::{Needs, reading};
 use crate::error::Error;
 use crate::pg::spi::{self, View};
 use crate::pg::text::literal;
-use crate::row::{Cell, constant};
+use crate::row::{Cell, printed};
 
 /// INDEX_MAX_KEYS of a server that is built as usual.
 const INDEX_COLUMNS: usize = 32;
@@ -138,16 +138,15 @@ impl Form {
 /// What the indexes of the plan are restricted to, in SQL.
 fn predicate(key: &Key) -> Result<Option<String>, Error> {
     let mut conditions = Vec::new();
-    for Cell { column, value } in &key.condition {
-        let name = &column.quoted;
-        if value.is_null() {
-            conditions.push(format!("{name} IS NULL"));
+    for (Cell { column, .. }, value) in key.condition.iter().zip(printed(&key.condition)?) {
+        let Some(value) = value else {
+            conditions.push(format!("{} IS NULL", column.quoted));
             continue;
-        }
+        };
         let kind = column.base_type_name()?.ok_or(Error::TextInvalid {
             what: "the name of a type",
         })?;
-        let constant = format!("{}::{kind}", constant(value)?);
+        let constant = format!("{}::{kind}", literal(&value));
         let equals = column.equals(None, &constant)?;
         conditions.push(equals.ok_or_else(|| Error::ColumnWithoutEquality {
             table: key.table.name.clone(),

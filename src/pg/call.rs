@@ -13,6 +13,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 
 use super::array::items;
 use super::guard::{Raised, guard};
+use super::memory::{self, apart};
 use super::refusal::{Expected, types};
 use super::role::Role;
 use super::value::{Kind, Value, plain};
@@ -172,10 +173,12 @@ impl<'fcx> Call<'fcx> {
         };
         // SAFETY: the argument is a jsonb; jsonb_out returns a C string.
         unsafe {
-            let printed = guard(|| {
-                raw::DirectFunctionCall1Coll(Some(raw::jsonb_out), pg_sys::InvalidOid, datum)
-            })?;
-            text::from_c(printed.cast_mut_ptr()).map(Some)
+            apart(|| {
+                let printed = guard(|| {
+                    raw::DirectFunctionCall1Coll(Some(raw::jsonb_out), pg_sys::InvalidOid, datum)
+                })?;
+                text::from_c(printed.cast_mut_ptr()).map(Some)
+            })
         }
     }
 
@@ -421,6 +424,7 @@ unsafe impl<'fcx> ArgAbi<'fcx> for Call<'fcx> {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
         // SAFETY: the caller's promise is the one that FunctionCallInfo asks for. A function is called
         // with memory that lives as long as the call; that of one that returns a set, as the set.
+        memory::keep_reserve();
         unsafe {
             Self {
                 info: FunctionCallInfo::unbox_arg_unchecked(arg),

@@ -15,8 +15,9 @@ use super::raw;
 use super::refusal::Refusal;
 use super::value::{copied, plain};
 
-/// How many bytes of a body are read: there is room for the names of all columns that a table can have.
-pub const BODY_LIMIT: usize = 1_000_000;
+/// How many bytes of a body are read: there is room for the names of all columns that a table can have, each
+/// of 63 quotes, and for a condition of 8,000 bytes, each of which is six in JSON.
+const BODY_LIMIT: usize = 300_000;
 
 /// How many functions' meanings a session keeps.
 const KEPT: usize = 1000;

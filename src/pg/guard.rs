@@ -1,5 +1,7 @@
 //! Calling PostgreSQL and keeping the whole error when it raises one.
 
+use std::backtrace::Backtrace;
+use std::env;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::{self, NonNull};
@@ -9,6 +11,7 @@ use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::pg_sys::{self, ErrorContextCallback, ErrorData, MemoryContext};
 
+use super::memory;
 use super::raw;
 use super::refusal::Refusal;
 use super::text;
@@ -155,6 +158,7 @@ impl ServerError {
     /// finishes it, the callback below puts every field of the original in place. It must be
     /// raised next, before any other error.
     pub fn into_report(self) -> ErrorReport {
+        memory::use_reserve();
         let data = ManuallyDrop::new(self).0;
         // SAFETY: backends are single-threaded. The callback is static, so it outlives the raise;
         // whoever catches the error restores error_context_stack, which takes it off again.
@@ -203,6 +207,23 @@ impl Drop for ServerError {
     fn drop(&mut self) {
         // SAFETY: `guard` made the memory for it alone, and nothing else points there.
         unsafe { raw::MemoryContextDelete((*self.0.as_ptr()).assoc_context) }
+    }
+}
+
+/// Keeps backtraces out of errors, whatever the environment says: an error is an answer, and to write down where
+/// it was made takes memory that there may not be, in a place where a failure hangs the process.
+pub fn without_backtraces() {
+    const VARIABLE: &str = "RUST_LIB_BACKTRACE";
+    let told = env::var_os(VARIABLE);
+    // SAFETY: a process of PostgreSQL has one thread. The first capture settles it for this library, and the
+    // environment is then as it was for others.
+    unsafe {
+        env::set_var(VARIABLE, "0");
+        drop(Backtrace::capture());
+        match told {
+            Some(value) => env::set_var(VARIABLE, value),
+            None => env::remove_var(VARIABLE),
+        }
     }
 }
 

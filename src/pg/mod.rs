@@ -64,7 +64,7 @@ pub mod worker;
 
 pub use answer::Answer;
 pub use call::Call;
-pub use guard::{Raised, ServerError};
+pub use guard::{Raised, ServerError, without_backtraces};
 pub use pgrx::pg_sys::panic::ErrorReport;
 pub use refusal::Refusal;
 pub use role::Role;

@@ -1,11 +1,13 @@
 //! The settings `pg_once.*`.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::time::Duration;
 
+use pgrx::pg_sys::GucSource;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_guard, pg_sys};
 
 use super::Raised;
+use super::table::LONGEST_NAME;
 use scope::Scoped;
 
 mod scope;
@@ -130,7 +132,7 @@ fn define_for_users() {
             &PAYMENT_TABLE,
             GucContext::Userset,
             GucFlags::default(),
-            None,
+            Some(check_payment_table),
             None,
             Some(show_payment_table),
         );
@@ -151,6 +153,25 @@ pub fn duplicate_rows() -> Result<DuplicateRows, Raised> {
 /// The table's name, none where it is not valid text.
 pub fn payment_table() -> Result<Option<String>, Raised> {
     PAYMENT_TABLE_SCOPE.text(&PAYMENT_TABLE, PAYMENTS)
+}
+
+/// Whether it is as long as a name can be, with its schema and in quotes.
+#[pg_guard]
+unsafe extern "C-unwind" fn check_payment_table(
+    name: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: GucSource::Type,
+) -> bool {
+    const LONGEST: usize = 2 * (2 * LONGEST_NAME + 2) + 1;
+    // SAFETY: core passes a C string, or null; it shows the detail before the next call.
+    unsafe {
+        let is_short = (*name).is_null() || CStr::from_ptr(*name).count_bytes() <= LONGEST;
+        if !is_short {
+            let detail = c"It is longer than the name of a table.";
+            pg_sys::GUC_check_errdetail_string = detail.as_ptr().cast_mut();
+        }
+        is_short
+    }
 }
 
 #[pg_guard]

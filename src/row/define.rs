@@ -148,7 +148,7 @@ impl Function {
             key_types: types.join(", "),
             parameters: parameters.join(", "),
             parameter_names: Value::texts(&parameter_names)?,
-            body: Definition::new(table, columns, condition)?.body()?,
+            body: Definition::new(table, columns, condition)?.body(),
         })
     }
 
@@ -214,13 +214,28 @@ fn type_name(column: &Column) -> Result<String, Error> {
     })
 }
 
-/// A literal that is read as the value under all settings.
-pub fn constant(value: &Value) -> Result<String, Error> {
-    Ok(text::literal(&printed(value)?))
+/// How many bytes the values of a condition have at most that is kept: in the body of a function, or in the
+/// predicate of an index, which has to fit a page.
+pub const CONDITION_LIMIT: usize = 8000;
+
+/// Texts that are read as the values of a condition under all settings; none of NULL.
+pub fn printed(condition: &[Cell]) -> Result<Vec<Option<String>>, Error> {
+    let mut bytes = 0;
+    let print = |cell: &Cell| {
+        if cell.value.is_null() {
+            return Ok(None);
+        }
+        let text = print(&cell.value)?;
+        bytes += text.len();
+        match bytes {
+            ..=CONDITION_LIMIT => Ok(Some(text)),
+            _ => Err(Error::ConditionTooLong { bytes }),
+        }
+    };
+    condition.iter().map(print).collect()
 }
 
-/// A text that is read as the value under all settings.
-pub fn printed(value: &Value) -> Result<String, Error> {
+fn print(value: &Value) -> Result<String, Error> {
     let printed = text::with_fixed_settings(|| {
         let statement = "SELECT pg_catalog.format('%s', $1)";
         let arguments = [value.clone()];

@@ -11,9 +11,9 @@ use pgrx::pg_extern;
 use serde_json::{Map, Value as Json};
 
 use crate::error::Error;
-use crate::pg::function::{BODY_LIMIT, Meanings};
+use crate::pg::function::Meanings;
 use crate::pg::table::{Column, Table};
-use crate::pg::{Answer, Call, ErrorReport, function, text};
+use crate::pg::{Answer, Call, ErrorReport, function, memory, text};
 use crate::timeout::Timeout;
 
 use super::define::printed;
@@ -65,41 +65,26 @@ pub struct Definition {
 /// How long a name is at most, with a schema and in quotes.
 const NAME_LIMIT: usize = 1000;
 
+/// How often what a body says is in memory at most while it is read.
+const READING: usize = 8;
+
 const TABLE: &str = "table";
 const KEY: &str = "key";
 const CONDITION: &str = "condition";
 
 impl Definition {
     pub fn new(table: &Table, columns: &[&Column], condition: &[Cell]) -> Result<Self, Error> {
-        let same = |Cell { column, value }: &Cell| {
-            let value = match value.is_null() {
-                true => None,
-                false => Some(printed(value)?),
-            };
-            Ok((column.name.clone(), value))
-        };
-        let condition: Vec<_> = condition.iter().map(same).collect::<Result<_, Error>>()?;
-        let values = condition.iter().filter_map(|(_, value)| value.as_ref());
-        match values.map(String::len).sum() {
-            ..=BODY_LIMIT => Ok(Self {
-                table: table.name.clone(),
-                key_columns: columns.iter().map(|column| column.name.clone()).collect(),
-                condition,
-            }),
-            bytes => Err(Error::ConditionTooLong { bytes }),
-        }
+        let names = condition.iter().map(|cell| cell.column.name.clone());
+        let condition = names.zip(printed(condition)?).collect();
+        Ok(Self {
+            table: table.name.clone(),
+            key_columns: columns.iter().map(|column| column.name.clone()).collect(),
+            condition,
+        })
     }
 
-    /// The body of the function.
-    pub fn body(&self) -> Result<String, Error> {
-        let body = self.to_json();
-        match body.len() {
-            ..=BODY_LIMIT => Ok(body),
-            bytes => Err(Error::ConditionTooLong { bytes }),
-        }
-    }
-
-    fn to_json(&self) -> String {
+    /// The body of the function, which has less than BODY_LIMIT bytes.
+    pub fn body(&self) -> String {
         let text = |text: &String| Json::from(text.as_str());
         let key: Vec<Json> = self.key_columns.iter().map(text).collect();
         let mut body = Map::new();
@@ -118,6 +103,7 @@ impl Definition {
     /// What a body says; none is one that is too long.
     fn read(body: Option<&[u8]>) -> Result<Self, Error> {
         let body = body.ok_or(Error::FunctionBodyMalformed)?;
+        memory::demand(body.len().saturating_mul(READING))?;
         let body = text::decode(body)?.ok_or(Error::FunctionBodyMalformed)?;
         Self::of_json(&body).ok_or(Error::FunctionBodyMalformed)
     }
@@ -154,7 +140,9 @@ impl Definition {
             .collect();
         columns.sort_unstable();
         let are_apart = columns.windows(2).all(|pair| pair[0] != pair[1]);
-        let are_names = columns.iter().all(|name| name.len() <= NAME_LIMIT);
+        let are_names = columns
+            .iter()
+            .all(|name| name.len() <= NAME_LIMIT && !name.contains('\0'));
         let is_whole = members.is_empty() && !key_columns.is_empty() && are_apart;
         let is_whole = is_whole && are_names && table.len() <= NAME_LIMIT;
         is_whole.then_some(Self {
@@ -207,7 +195,7 @@ mod tests {
             &[("deleted_at", None), ("stage", Some("it's \\ \"paid\""))],
         ] {
             let definition = definition(condition);
-            assert_eq!(Definition::of_json(&definition.to_json()), Some(definition));
+            assert_eq!(Definition::of_json(&definition.body()), Some(definition));
         }
     }
 

@@ -227,6 +227,15 @@ SELECT removed FROM once.merge_duplicates('plain', '{k}');
 DROP OWNED BY regress_merger;
 DROP ROLE regress_merger;
 
+-- More columns than a function call has arguments.
+SELECT format('CREATE TABLE broad (id int PRIMARY KEY, %s)', string_agg(format('c%s int DEFAULT %1$s', n), ', ' ORDER BY n)) FROM generate_series(1, 120) AS n \gexec
+INSERT INTO broad SELECT generate_series(1, 3);
+SELECT array_agg('c' || n ORDER BY n) AS columns FROM generate_series(1, 120) AS n \gset
+SELECT (SELECT count(*) FROM jsonb_object_keys(key)) AS columns, key ->> 'c120' AS last, copies FROM once.find_duplicates('broad', :'columns');
+SELECT (SELECT count(*) FROM jsonb_object_keys(key)) AS columns, key ->> 'c51' AS one, removed, blocked FROM once.merge_duplicates('broad', :'columns', dry_run => false);
+SELECT count(*) FROM broad;
+DROP TABLE broad;
+
 DROP TABLE once.merged_rows;
 DROP SCHEMA "my ""schema""" CASCADE;
 DROP FOREIGN DATA WRAPPER nowhere CASCADE;

@@ -48,6 +48,12 @@ SELECT * FROM with_row_lock(NULL::"café", '{"größe": "süß"}', '{"id": 1}');
 SELECT created, (entity).* FROM find_or_create(NULL::"café", '{"größe": "süß"}');
 SELECT pg_temp.raised($$ SELECT with_row_lock(NULL::"café", '{"größer": "süß"}') $$);
 SELECT with_row_lock(NULL::"café", '{"größer": "süß"}');
+-- The statements of a plan are text of the database.
+INSERT INTO "café" VALUES (2, 'grün'), (3, 'rot');
+SELECT once.guard_plan('café', '{id}', '{"größe": "grün"}');
+SELECT once.guard_plan('café', '{id}', '{"größe": "grün"}') \gexec
+SELECT pg_temp.raised($$ INSERT INTO "café" VALUES (2, 'grün') $$) LIKE '23505%' AS kept LIMIT 1;
+SELECT once.guard_plan('café', '{id}', '{"größe": "grün"}');
 \c :home
 DROP DATABASE regress_once_ascii;
 DROP DATABASE regress_once_latin1;

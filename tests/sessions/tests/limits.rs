@@ -1,6 +1,6 @@
 //! Limits: what a call takes of memory where there is little, and how soon it ends when it is cancelled.
 
-use pg_once_sessions::{Database, Session, database};
+use pg_once_sessions::{Cluster, Database, Session, database};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -124,6 +124,41 @@ fn more_names_than_a_table_can_have_are_refused_at_once() {
     }
     session.run("SET check_function_bodies = off; CALL write_by_hand(1000000)");
     session.refused("SELECT FROM by_hand('a', NULL, '{}')", "22023");
+}
+
+/// Calls with texts that are as long as they may be, and longer ones. `long` has a condition of 3 MB.
+const TEXTS: [&str; 5] = [
+    "SELECT FROM lock_noted('q')",
+    "SELECT once.guard_plan('noted', '{name}', condition) FROM long",
+    "SELECT once.define_row_lock('lock_long', 'noted', '{name}', condition) FROM long",
+    "SELECT set_config('pg_once.payment_table', repeat('v', 3000000), true)",
+    "SELECT count(*) FROM once.claims",
+];
+
+/// G11: at whatever piece of memory the system begins to refuse, the server goes on, and no backtrace is taken.
+#[test]
+fn wherever_memory_ends_the_server_goes_on() {
+    let cluster = Cluster::start_with(&[], &[("RUST_BACKTRACE", "1")]);
+    let database = cluster.database();
+    let mut onlooker = database.session();
+    onlooker.run(
+        "CREATE TABLE noted (name text, note text);
+         CREATE TABLE long AS SELECT jsonb_build_object('note', repeat('x', 3000000)) AS condition;
+         SELECT once.define_row_lock('lock_noted', 'noted', '{name}', jsonb_build_object('note', repeat('x', 8000)))",
+    );
+    let small = (1..=40).map(|step| step * MEGABYTE / 8);
+    for room in small.chain((6..=40).map(|step| step * MEGABYTE)) {
+        for call in TEXTS {
+            let mut session = limited(&database, room);
+            if let Err(failure) = session.try_run(call) {
+                let sqlstate = failure.sqlstate();
+                let is_right = sqlstate == "22023" || REFUSED.contains(&sqlstate);
+                assert!(is_right, "{room} bytes more: {call}: {failure:?}");
+            }
+            assert_eq!(session.value("SELECT is_claimed('limits', 'claimed')"), "t");
+        }
+        assert_eq!(onlooker.value("SELECT 1"), "1");
+    }
 }
 
 /// A session whose backend gets no more than so many bytes in addition.
