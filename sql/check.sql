@@ -11,7 +11,7 @@ CREATE FUNCTION once.distribution() RETURNS TABLE (severity pg_catalog.text, fin
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1
     AS 'MODULE_PATHNAME', 'distribution_wrapper';
 COMMENT ON FUNCTION once.distribution() IS
-    'What an operator should know where Citus has several nodes: which tables are not distributed, and what holds on one node only. For once.check.';
+    'What an operator should know where Citus has several nodes: which tables are not distributed, which nodes do not agree with this one, and what holds on one node only. For once.check.';
 
 CREATE FUNCTION once.worker_state() RETURNS TABLE (
     preloaded pg_catalog.bool, finding pg_catalog.text, advice pg_catalog.text, awake_at pg_catalog.timestamptz, visited_at pg_catalog.timestamptz
@@ -48,14 +48,14 @@ indexed AS (
 /* What a transaction keeps from others, by the locks with which it was made. */
 made (oid, what) AS (
     SELECT t.oid, m.what
-    FROM (VALUES ('claim', 'claims'), ('work_record', 'work'), ('work_floor', 'work'), ('access_policy', 'policies')) AS m (name, what)
+    FROM (VALUES ('claim', 'claims'), ('work_record', 'work'), ('work_floor', 'work'), ('access_policy', 'policies'), ('access_policy_shared', 'policies')) AS m (name, what)
     JOIN tables t USING (name)
 ),
 stored AS (
     SELECT * FROM once.backlog()
 ),
 kept (name) AS (
-    VALUES ('access_policy'), ('claim'), ('work_record'), ('work_floor')
+    VALUES ('access_policy'), ('access_policy_shared'), ('claim'), ('work_record'), ('work_floor')
 ),
 /* A lock has an entry, and an entry of another table, which is twice as large, for each of its holders. Those of
    SERIALIZABLE are elsewhere. */

@@ -16,6 +16,7 @@ DO $$
 DECLARE
     tables CONSTANT pg_catalog.text[] := ARRAY[
         'once.access_policy',
+        'once.access_policy_shared',
         'once.claim',
         'once.work_floor',
         'once.work_record'
@@ -102,8 +103,9 @@ DECLARE
         'once.sweep(pg_catalog.int4)',
         'once.unconfigure(pg_catalog.text)'
     ];
-    /* For nobody: PostgreSQL calls them itself, as triggers, for a type and for a language. */
+    /* For superusers, and for nobody: PostgreSQL calls the others itself, as triggers, for a type and for a language. */
     internal CONSTANT pg_catalog.text[] := ARRAY[
+        'once.distribute()',
         'once.duration_in(pg_catalog.cstring, pg_catalog.oid, pg_catalog.int4)',
         'once.duration_out(once.duration)',
         'once.duration_recv(pg_catalog.internal, pg_catalog.oid, pg_catalog.int4)',
@@ -173,6 +175,7 @@ DROP FUNCTION once.grant_to_public(pg_catalog.text);
 
 /* The extension's owner may dump and restore the users' facts. */
 GRANT SELECT, INSERT ON TABLE once.access_policy TO @extowner@;
+GRANT SELECT, INSERT ON TABLE once.access_policy_shared TO @extowner@;
 GRANT SELECT, INSERT ON TABLE once.claim TO @extowner@;
 GRANT SELECT, INSERT ON TABLE once.work_floor TO @extowner@;
 GRANT SELECT, INSERT ON TABLE once.work_record TO @extowner@;

@@ -1,3 +1,20 @@
+/* What is configured where Citus has several nodes: each reads it, those too that are added later. A role has another
+   number on each, so it is known by its name; an empty one is nobody's. It has no triggers, which Citus would refuse.
+   Made before once.access_policy, as calls lock both. */
+CREATE TABLE once.access_policy_shared (
+    ns           pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    ttl          pg_catalog.interval,
+    allowed_role pg_catalog.text COLLATE pg_catalog."C",
+    CONSTRAINT access_policy_shared_pkey PRIMARY KEY (ns),
+    CONSTRAINT access_policy_shared_ns CHECK (pg_catalog.octet_length(ns) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(ns) OPERATOR(pg_catalog.<=) 128)
+);
+COMMENT ON TABLE once.access_policy_shared IS 'The policy of namespaces on several nodes of Citus: written by once.configure and once.unconfigure only';
+COMMENT ON COLUMN once.access_policy_shared.ns IS 'Namespace, 1 to 128 bytes';
+COMMENT ON COLUMN once.access_policy_shared.ttl IS 'As in once.access_policy';
+COMMENT ON COLUMN once.access_policy_shared.allowed_role IS 'The name of the role that, with its members, may use the namespace; every role where null, nobody where empty';
+
+SELECT pg_catalog.pg_extension_config_dump('once.access_policy_shared', '');
+
 /* What is configured. A namespace that is not here is open to every role that has EXECUTE. */
 CREATE TABLE once.access_policy (
     ns           pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
@@ -30,6 +47,12 @@ CREATE FUNCTION once.may_use(ns pg_catalog.text) RETURNS pg_catalog.bool
     AS 'MODULE_PATHNAME', 'may_use_wrapper';
 COMMENT ON FUNCTION once.may_use(pg_catalog.text) IS
     'Whether current_user may use the namespace, by the newest committed configuration and that of the own transaction. NULL for NULL. The views of schema once show what it allows.';
+
+CREATE FUNCTION once.distribute() RETURNS pg_catalog.bool
+    LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'distribute_wrapper';
+COMMENT ON FUNCTION once.distribute() IS
+    'Distributes claims, work and the policies of this node over all nodes of Citus, those too that are added later. On the coordinator, for a superuser. True if there was something to distribute: it can be called again. Errors: 55000 without the extension citus, 42501, and what Citus raises.';
 
 CREATE FUNCTION once.namespace_changed() RETURNS pg_catalog.trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000

@@ -45,6 +45,12 @@ pub enum Error {
     },
     /// No unique index keeps two claims of one name apart.
     ClaimTableUnguarded,
+    /// Nothing to distribute tables over.
+    CitusMissing,
+    /// Citus keeps the claims, and each node would have policies of its own.
+    PoliciesUndistributed,
+    /// Policies of several nodes, in a database of one.
+    PoliciesLeftOver,
     /// A table whose rows Citus keeps, at SERIALIZABLE.
     DistributedSerializable {
         table: OwnTable,
@@ -471,6 +477,23 @@ impl Error {
             )
             .detail("Without it two callers could win the same claim.".into())
             .hint(concat!("Rebuild an invalid index with REINDEX, or restore the primary key with ALTER TABLE once.claim ADD CONSTRAINT claim_pkey PRIMARY KEY (", storage_key_columns!(), ").")),
+            Self::CitusMissing => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the extension citus is not in this database",
+            )
+            .hint("CREATE EXTENSION citus and citus_add_node() come first."),
+            Self::PoliciesUndistributed => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "Citus keeps the claims, and not the policies of their namespaces",
+            )
+            .detail("What once.configure says would hold on one node only.".into())
+            .hint("On the coordinator: SELECT once.distribute()."),
+            Self::PoliciesLeftOver => plain(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the policies of namespaces are those of several nodes",
+            )
+            .detail("They were restored from a dump, and this node has not taken them over.".into())
+            .hint("On one node: SELECT once.configure(ns) FROM once.access_policy_shared. On several: SELECT once.distribute()."),
             Self::DistributedSerializable { table } => plain(
                 ERRCODE_FEATURE_NOT_SUPPORTED,
                 &format!("table once.{} is distributed, which rules SERIALIZABLE out", table.name()),

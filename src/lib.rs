@@ -5,7 +5,7 @@
 //! Features, one noun each, the SQL face on top and the rule that decides below it:
 //!
 //! - [`key`]: `once_key`, and how several parts make one key
-//! - [`namespace`]: `once.configure`, `once.unconfigure`
+//! - [`namespace`]: `once.configure`, `once.unconfigure`, `once.distribute`
 //! - [`claim`]: `claim_once`, `claim_once_per`, `claim_many`, `try_claim_once`, `is_claimed`, `unclaim`
 //! - [`lock`]: `with_lock`, `hold_lock`, `release_lock`, the view `once.locks`
 //! - [`work`]: `begin_once`, `renew_once`, `complete_once`, `fail_once`, `fence_once`, `forget_once`

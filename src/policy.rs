@@ -4,6 +4,8 @@
 //! kept for the session until the table changes, so that a namespace nobody configured costs next
 //! to nothing.
 
+pub mod home;
+
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
@@ -12,11 +14,12 @@ use crate::duration;
 use crate::error::Error;
 use crate::pg::call::Interval;
 use crate::pg::deadline::{Attempt, attempt};
-use crate::pg::owner::{self, Access, OwnTable};
+use crate::pg::owner::Access;
 use crate::pg::role::DATABASE_OWNER;
 use crate::pg::spi::{self, View};
 use crate::pg::{Role, Value, citus, session, text, watch};
 use crate::timeout::Timeout;
+use home::{Home, home};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Policy {
@@ -104,8 +107,9 @@ pub fn closed() -> Result<Closed, Error> {
     watch::version()?;
     let (mut closed, mut roles) = (HashSet::new(), HashMap::new());
     let mut last = None;
+    let home = home()?;
     loop {
-        let page = as_owner(|| page(last.as_deref()))?;
+        let page = home.as_owner(Access::Read, || page(home, last.as_deref()))?;
         last = page.last().map(|(ns, _)| ns.clone());
         if last.is_none() {
             return Ok(Closed(closed));
@@ -124,13 +128,21 @@ pub fn closed() -> Result<Closed, Error> {
 }
 
 /// The next namespaces that are kept for a role, in the order of their names.
-fn page(after: Option<&[u8]>) -> Result<Vec<(Vec<u8>, Role)>, Error> {
+fn page(home: Home, after: Option<&[u8]>) -> Result<Vec<(Vec<u8>, Role)>, Error> {
     macro_rules! page {
-        ($condition:literal) => {
+        ($table:literal, $condition:literal) => {
             concat!(
-                "SELECT ns, allowed_role FROM once.access_policy WHERE ",
+                "SELECT ns, allowed_role FROM once.",
+                $table,
+                " WHERE ",
                 $condition,
                 "allowed_role IS NOT NULL ORDER BY ns LIMIT 1000"
+            )
+        };
+        ($condition:literal) => {
+            home.choose(
+                page!("access_policy", $condition),
+                page!("access_policy_shared", $condition),
             )
         };
     }
@@ -144,7 +156,7 @@ fn page(after: Option<&[u8]>) -> Result<Vec<(Vec<u8>, Role)>, Error> {
     spi::run(statement, &arguments, View::Newest, |rows| {
         let mut page = Vec::with_capacity(rows.count());
         for row in 0..rows.count() {
-            if let (Some(ns), Some(role)) = (rows.bytes(row, 0)?, rows.role(row, 1)?) {
+            if let (Some(ns), Some(role)) = (rows.bytes(row, 0)?, home.role(rows, row, 1)?) {
                 page.push((ns, role));
             }
         }
@@ -222,11 +234,19 @@ fn known(ns: &[u8]) -> Result<(u64, Option<Rule>), Error> {
     Ok((version, rule))
 }
 
-/// Reads the table. What changed meanwhile makes `version` an old one, and nothing is kept for it.
+/// Reads the table. What changed meanwhile makes `version` an old one, and nothing is kept for it. Nor is
+/// what all nodes share: nothing tells this session of its changes.
 fn look_up(ns: &[u8], version: u64) -> Result<Rule, Error> {
-    let any = watch::begin()? && as_owner(is_anything_configured)?;
+    let mut any = watch::begin()?;
+    if any {
+        let home = home()?;
+        if home == Home::Shared {
+            return home.as_owner(Access::Read, || read(home, ns));
+        }
+        any = home.as_owner(Access::Read, is_anything_configured)?;
+    }
     let rule = match any {
-        true => as_owner(|| read(ns))?,
+        true => Home::Own.as_owner(Access::Read, || read(Home::Own, ns))?,
         false => Rule::default(),
     };
     KNOWN.with_borrow_mut(|known| {
@@ -241,27 +261,30 @@ fn look_up(ns: &[u8], version: u64) -> Result<Rule, Error> {
     Ok(rule)
 }
 
-fn as_owner<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    owner::run_as_owner(&[OwnTable::AccessPolicy], Access::Read, act)
-}
-
 fn is_anything_configured() -> Result<bool, Error> {
     const ANY: &str = "SELECT FROM once.access_policy LIMIT 1";
     spi::run(ANY, &[], View::Newest, |rows| Ok(rows.count() > 0))
 }
 
-fn read(ns: &[u8]) -> Result<Rule, Error> {
-    const READ: &str = "SELECT ttl, allowed_role FROM once.access_policy \
+fn read(home: Home, ns: &[u8]) -> Result<Rule, Error> {
+    const OWN: &str = "SELECT ttl, allowed_role FROM once.access_policy \
          WHERE ns OPERATOR(pg_catalog.=) $1";
-    spi::run(READ, &[Value::text(ns)?], View::Newest, |rows| {
-        let ttl = rows.interval(0, 0)?;
-        Ok(Rule {
-            ttl,
-            ttl_is_invalid: match ttl {
-                Some(ttl) => !is_valid_ttl(ttl)?,
-                None => false,
-            },
-            role: rows.role(0, 1)?,
-        })
-    })
+    const SHARED: &str = "SELECT ttl, allowed_role FROM once.access_policy_shared \
+         WHERE ns OPERATOR(pg_catalog.=) $1";
+    spi::run(
+        home.choose(OWN, SHARED),
+        &[Value::text(ns)?],
+        View::Newest,
+        |rows| {
+            let ttl = rows.interval(0, 0)?;
+            Ok(Rule {
+                ttl,
+                ttl_is_invalid: match ttl {
+                    Some(ttl) => !is_valid_ttl(ttl)?,
+                    None => false,
+                },
+                role: home.role(rows, 0, 1)?,
+            })
+        },
+    )
 }

@@ -55,16 +55,22 @@ fn visible_work(call: Call) -> Result<(), ErrorReport> {
 /// The owners of the extension and of the database see all that is configured.
 #[pg_extern(sql = false)]
 fn visible_namespaces(call: Call) -> Result<(), ErrorReport> {
-    const ALL: &str = "SELECT ns, ttl, allowed_role FROM once.access_policy";
+    const OWN: &str = "SELECT ns, ttl, allowed_role FROM once.access_policy";
+    const SHARED: &str = "SELECT ns, ttl, allowed_role FROM once.access_policy_shared";
+    const ROLE: usize = 2;
     let (closed, sees_all) = (policy::closed()?, policy::is_administrator()?);
+    let home = policy::home::home()?;
     Ok(show(
         call,
-        OwnTable::AccessPolicy,
-        ALL,
+        home.table(),
+        home.choose(OWN, SHARED),
         &[],
         |rows, row, store| {
             if sees_all || is_open(&closed, rows, row)? {
-                store.copy(rows, row)?;
+                match home.role(rows, row, ROLE)? {
+                    Some(role) => store.copy_with(rows, row, (ROLE, Value::role(role)))?,
+                    None => store.copy(rows, row)?,
+                }
             }
             Ok(())
         },

@@ -193,6 +193,12 @@ impl<'fcx> Call<'fcx> {
         Ok(datum.map(|datum| unsafe { *datum.cast_mut_ptr::<pg_sys::Interval>() }.into()))
     }
 
+    /// The same, NULL included, as a value of type interval.
+    pub fn interval_value(self, index: usize) -> Result<Value<'fcx>, Raised> {
+        self.interval(index)?;
+        Ok(self.value(index)?.relabeled(pg_sys::INTERVALOID))
+    }
+
     pub fn c_string(self, index: usize) -> Result<Option<&'fcx CStr>, Raised> {
         let datum = self.datum(index, types::CSTRING)?;
         // SAFETY: the argument is a C string, and lives as long as the call.

@@ -14,11 +14,19 @@ use super::local::{self, Meanwhile};
 use super::refusal::Refusal;
 use super::spi::{self, View};
 use super::value::Value;
-use super::{raw, session};
+use super::{catalog, raw, session};
 
 /// Whether this database knows of nodes.
 pub fn is_present() -> Result<bool, Raised> {
     Ok(has_catalog(c"pg_dist_partition")? && has_catalog(c"pg_dist_node")?)
+}
+
+/// Whether this node can ask all others.
+pub fn has_node_commands() -> Result<bool, Raised> {
+    const COMMANDS: &str = "SELECT FROM pg_catalog.pg_proc \
+         WHERE proname OPERATOR(pg_catalog.=) 'run_command_on_all_nodes' \
+           AND pronamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace::pg_catalog.oid";
+    spi::run(COMMANDS, &[], View::Newest, |rows| Ok(rows.count() > 0))
 }
 
 /// Whether this node is the coordinator, which there is one of.
@@ -52,6 +60,14 @@ pub(super) fn keeps(table: Oid) -> Result<bool, Raised> {
     }
     let table = Value::integer(table.to_u32().into());
     spi::run(KEPT, &[table], View::Newest, |rows| Ok(rows.count() > 0))
+}
+
+/// Whether Citus keeps the rows of `once.claim`, whatever that is.
+pub fn keeps_claims() -> Result<bool, Raised> {
+    match catalog::in_once(c"claim")? {
+        Some((_, table)) => keeps(table),
+        None => Ok(false),
+    }
 }
 
 /// Raises where Citus runs a part of another node's query in this session: what a function did here

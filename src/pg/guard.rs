@@ -77,6 +77,11 @@ impl ServerError {
             .contains(&(self.code() & CLASS))
     }
 
+    /// Whether a table is not where a statement looks for it: on this node, or on another.
+    pub fn is_missing_table(&self) -> bool {
+        self.is(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE)
+    }
+
     /// Whether the caller's `lock_timeout` ended a wait.
     pub fn is_lock_timeout(&self) -> bool {
         self.is(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE)

@@ -36,6 +36,7 @@ use super::{catalog, citus, claims, identity, invalidation, raw};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnTable {
     AccessPolicy,
+    AccessPolicyShared,
     Claim,
     MergedRows,
     WorkFloor,
@@ -85,7 +86,7 @@ pub enum Flaw {
 }
 
 impl OwnTable {
-    const COUNT: usize = 5;
+    const COUNT: usize = 6;
 
     /// The name in schema `once`.
     pub fn name(self) -> &'static str {
@@ -95,6 +96,7 @@ impl OwnTable {
     fn c_name(self) -> &'static CStr {
         match self {
             Self::AccessPolicy => c"access_policy",
+            Self::AccessPolicyShared => c"access_policy_shared",
             Self::Claim => c"claim",
             Self::MergedRows => c"merged_rows",
             Self::WorkFloor => c"work_floor",
@@ -109,6 +111,11 @@ impl OwnTable {
                 (c"ns", TEXTOID),
                 (c"ttl", INTERVALOID),
                 (c"allowed_role", REGROLEOID),
+            ],
+            Self::AccessPolicyShared => &[
+                (c"ns", TEXTOID),
+                (c"ttl", INTERVALOID),
+                (c"allowed_role", TEXTOID),
             ],
             Self::Claim => &claims::COLUMNS,
             Self::MergedRows => &[

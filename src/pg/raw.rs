@@ -105,6 +105,7 @@ unsafe extern "C-unwind" {
     pub(super) fn GetCurrentTimestamp() -> TimestampTz;
     pub(super) fn GetCurrentTransactionStartTimestamp() -> TimestampTz;
     pub(super) fn GetUserId() -> Oid;
+    pub(super) fn GetUserNameFromId(role: Oid, is_missing_ok: bool) -> *mut c_char;
     pub(super) fn GetLatestSnapshot() -> Snapshot;
     pub(super) fn HeapTupleHeaderGetDatum(row: HeapTupleHeader) -> Datum;
     pub(super) fn JsonbIteratorInit(container: *mut JsonbContainer) -> *mut JsonbIterator;
@@ -278,6 +279,7 @@ unsafe extern "C-unwind" {
     pub(super) fn get_opcode(operator: Oid) -> Oid;
     pub(super) fn get_opfamily_member(family: Oid, left: Oid, right: Oid, strategy: i16) -> Oid;
     pub(super) fn get_relname_relid(name: *const c_char, schema: Oid) -> Oid;
+    pub(super) fn get_role_oid(name: *const c_char, missing_ok: bool) -> Oid;
     pub(super) fn get_typ_typrelid(kind: Oid) -> Oid;
     pub(super) fn get_call_result_type(
         info: FunctionCallInfo,

@@ -14,6 +14,7 @@ use super::block::Block;
 use super::guard::{Raised, guard};
 use super::raw;
 use super::refusal::{Refusal, types::VARLENA};
+use super::role::Role;
 use crate::storage_key::StorageKey;
 
 /// A datum with its type. What it points to is its own, or lent to it for `'a`: memory of the SQL
@@ -201,6 +202,10 @@ impl Value<'static> {
             Some(at) => Self::immediate(Datum::from(at), pg_sys::TIMESTAMPTZOID),
             None => Self::absent(pg_sys::TIMESTAMPTZOID),
         }
+    }
+
+    pub fn role(role: Role) -> Self {
+        Self::immediate(Datum::from(role.0), pg_sys::REGROLEOID)
     }
 
     /// The jsonb of an object without members.

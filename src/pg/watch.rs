@@ -1,8 +1,10 @@
-//! Knowing that the table `once.access_policy` has changed, in every session and on a standby.
+//! Knowing that the table `once.access_policy` has changed, in every session and on a standby, or that
+//! `once.access_policy_shared` stands for it by now.
 //!
 //! A writer announces the change with its transaction, as PostgreSQL does for its catalogs: the
 //! own session hears of it at once, and again if it is rolled back; all others when it commits.
 
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use pgrx::pg_sys::Oid;
@@ -10,10 +12,10 @@ use pgrx::pg_sys::Oid;
 use super::guard::{Raised, guard};
 use super::{catalog, invalidation, raw};
 
-/// Counts what may have changed the table. Only this backend's one thread writes these.
+/// Counts what may have changed the tables. Only this backend's one thread writes these.
 static VERSION: AtomicU64 = AtomicU64::new(1);
-/// The table that VERSION counts for; 0 counts every change of any table.
-static TABLE: AtomicU32 = AtomicU32::new(0);
+/// The tables that VERSION counts for; a first one of 0 counts every change of any table.
+static TABLES: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
 
 /// A number that is another one whenever the table may have changed since it was last asked for.
 /// Raises 25000 in a parallel operation, where the table could not be read.
@@ -29,31 +31,34 @@ pub fn version() -> Result<u64, Raised> {
     Ok(VERSION.load(Relaxed))
 }
 
-/// Whether the table exists. From here on `version` counts its changes only.
+/// Whether the table exists. From here on `version` counts its changes only, and those of the one that may
+/// stand for it.
 pub fn begin() -> Result<bool, Raised> {
-    let table = table()?;
-    TABLE.store(table.to_u32(), Relaxed);
+    let (table, shared) = (table(c"access_policy")?, table(c"access_policy_shared")?);
+    TABLES[1].store(shared.to_u32(), Relaxed);
+    TABLES[0].store(table.to_u32(), Relaxed);
     Ok(table != Oid::INVALID)
 }
 
 /// Tells every session that the table has changed, if the transaction commits.
 pub fn announce() -> Result<(), Raised> {
-    match table()? {
+    match table(c"access_policy")? {
         Oid::INVALID => Ok(()),
         // SAFETY: it reads the catalog, and raises where the table is gone.
         table => unsafe { guard(|| raw::CacheInvalidateRelcacheByRelid(table)) },
     }
 }
 
-fn table() -> Result<Oid, Raised> {
-    Ok(catalog::in_once(c"access_policy")?.map_or(Oid::INVALID, |(_, table)| table))
+fn table(name: &CStr) -> Result<Oid, Raised> {
+    Ok(catalog::in_once(name)?.map_or(Oid::INVALID, |(_, table)| table))
 }
 
 /// Called for every table whose definition changes, with 0 for all of them.
 pub(super) fn relation_changed(relation: Oid) {
-    let watched = TABLE.load(Relaxed);
-    if watched == 0 || relation == Oid::INVALID || relation.to_u32() == watched {
-        TABLE.store(0, Relaxed);
+    let watched = TABLES.each_ref().map(|table| table.load(Relaxed));
+    let is_watched = relation == Oid::INVALID || watched.contains(&relation.to_u32());
+    if watched[0] == 0 || is_watched {
+        TABLES[0].store(0, Relaxed);
         VERSION.fetch_add(1, Relaxed);
     }
 }

@@ -159,7 +159,7 @@ fn rights_that_stayed_with_a_former_owner_are_found() {
     assert_eq!(findings(&mut witness), no_rows());
     witness.run("REASSIGN OWNED BY leaver TO heir");
     let found = findings(&mut witness);
-    let all = "once.access_policy, once.claim, once.work_floor, once.work_record";
+    let all = "once.access_policy, once.access_policy_shared, once.claim, once.work_floor, once.work_record";
     let first = |row: usize, column: usize| found[row][column].clone().unwrap();
     assert_eq!(
         [first(0, 1), first(1, 1)],

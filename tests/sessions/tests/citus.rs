@@ -13,29 +13,26 @@ const KEYS: usize = 200;
 
 const NODES: usize = 3;
 
-/// What makes a database's tables of the extension distributed, as docs/distribute.md says.
-const DISTRIBUTE: [&str; 3] = [
-    "SELECT create_distributed_table('once.claim', 'hash_low')
-         WHERE NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'once.claim'::regclass)",
-    "SELECT create_distributed_table('once.work_record', 'hash_low', colocate_with => 'once.claim')
-         WHERE NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'once.work_record'::regclass)",
-    "SELECT create_reference_table('once.work_floor')
-         WHERE NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'once.work_floor'::regclass)",
-];
+/// What makes a database's tables of the extension distributed.
+const DISTRIBUTE: &str = "SELECT once.distribute()";
 
 /// What brings them back to one node.
-const BACK: [&str; 10] = [
+const BACK: [&str; 11] = [
     "CREATE TABLE saved_claim AS SELECT * FROM once.claim",
     "CREATE TABLE saved_work AS SELECT * FROM once.work_record",
     "CREATE TABLE saved_floor AS SELECT * FROM once.work_floor",
-    "CREATE TABLE saved_policy AS SELECT ns, ttl, allowed_role::regrole::text AS role FROM once.access_policy",
+    "CREATE TABLE saved_policy AS SELECT * FROM once.access_policy_shared",
     "DROP EXTENSION pg_once CASCADE",
     "CREATE EXTENSION pg_once",
     "INSERT INTO once.claim SELECT * FROM saved_claim",
     "INSERT INTO once.work_record SELECT * FROM saved_work",
     "INSERT INTO once.work_floor SELECT * FROM saved_floor",
-    "SELECT once.configure(ns, ttl, role::regrole) FROM saved_policy",
+    "INSERT INTO once.access_policy_shared SELECT * FROM saved_policy",
+    "SELECT once.configure(ns) FROM saved_policy",
 ];
+
+/// The nodes that do not agree with this one.
+const DIFFER: &str = "SELECT DISTINCT finding FROM once.check() WHERE severity <> 'notice' AND finding LIKE 'node %'";
 
 /// A coordinator, the first one, and its workers, with databases whose tables are distributed.
 struct Nodes {
@@ -113,9 +110,7 @@ impl Nodes {
 
     fn database(&self) -> Distributed<'_> {
         let database = self.undistributed();
-        for statement in DISTRIBUTE {
-            database.session(0).run(statement);
-        }
+        assert!(database.session(0).is_true(DISTRIBUTE));
         database
     }
 }
@@ -385,7 +380,7 @@ fn what_is_over_is_swept_on_all_nodes() {
     let mut holder = database.session(2);
     holder.run("SELECT claim_once_per('1 ms', 'ends', n::text) FROM generate_series(1, 100) n");
     holder.run("SELECT claim_once('stays', n::text) FROM generate_series(1, 100) n");
-    holder.run("SELECT run_command_on_all_nodes($$SELECT once.configure('work', '1 ms')$$)");
+    holder.run("SELECT once.configure('work', '1 ms')");
     for key in 0..10 {
         let token = holder.number(&format!("SELECT token FROM begin_once('work', '{key}')"));
         holder.run(&format!("SELECT complete_once('work', '{key}', {token})"));
@@ -429,35 +424,238 @@ fn the_worker_sweeps_all_nodes() {
     assert_eq!(session.number(swept), 0);
 }
 
-/// What is configured on all nodes holds on all; roles see and use what they may.
+/// G12: what is configured through one node holds on all at its commit, also for sessions that have looked before;
+/// roles see and use what they may.
 #[test]
-fn namespaces_that_are_configured_on_all_nodes_hold() {
-    /// In how many ways the nodes are configured.
-    const WAYS: &str = "SELECT count(DISTINCT result) FROM run_command_on_all_nodes(
-        $$SELECT json_agg(n ORDER BY n.ns)::text FROM once.namespaces n$$)";
+fn namespaces_hold_on_all_nodes() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.undistributed();
+    let mut admins = [0, 1, 2].map(|node| database.session(node));
+    admins[0].run("CREATE ROLE insider LOGIN; CREATE ROLE \"Out sider\" LOGIN; CREATE ROLE gone");
+    admins[0].run("SELECT once.configure('before', '1 hour', 'insider')");
+    admins[0].run(DISTRIBUTE);
+    let as_role =
+        |role: &str| [0, 1, 2].map(|node| nodes.clusters[node].connect_as(role, &database.name));
+    let (mut insiders, mut outsiders) = (as_role("insider"), as_role("Out sider"));
+    for node in 0..NODES {
+        outsiders[node].refused("SELECT claim_once('before', 'x')", "42501");
+        assert!(insiders[node].is_true(&format!("SELECT claim_once('before', '{node}')")));
+        assert!(outsiders[node].is_true(&format!("SELECT claim_once('node {node}', 'open')")));
+    }
+    for (node, admin) in admins.iter_mut().enumerate() {
+        let ns = format!("node {node}");
+        admin.begin();
+        admin.run(&format!(
+            "SELECT once.configure('{ns}', '1 day', 'insider')"
+        ));
+        for outsider in &mut outsiders {
+            assert!(outsider.is_true(&format!("SELECT once.may_use('{ns}')")));
+        }
+        admin.rollback();
+        for outsider in &mut outsiders {
+            assert!(outsider.is_true(&format!("SELECT is_claimed('{ns}', 'open')")));
+        }
+        admin.run(&format!(
+            "SELECT once.configure('{ns}', '1 day', 'insider')"
+        ));
+        for outsider in &mut outsiders {
+            for call in ["claim_once", "is_claimed", "with_lock", "begin_once"] {
+                outsider.refused(&format!("SELECT {call}('{ns}', 'open')"), "42501");
+            }
+        }
+        for (from, insider) in insiders.iter_mut().enumerate() {
+            assert!(insider.is_true(&format!("SELECT claim_once('{ns}', '{from}')")));
+        }
+    }
+    for node in 0..NODES {
+        assert_eq!(
+            insiders[node].number("SELECT count(*) FROM once.claims"),
+            15
+        );
+        assert_eq!(
+            insiders[node].number("SELECT count(*) FROM once.claims WHERE expires_at IS NOT NULL"),
+            12
+        );
+        assert_eq!(
+            insiders[node].value("SELECT array_agg(concat_ws(' ', ns, ttl, allowed_role) ORDER BY ns) FROM once.namespaces"),
+            "{\"before 01:00:00 insider\",\"node 0 1 day insider\",\"node 1 1 day insider\",\"node 2 1 day insider\"}"
+        );
+        for view in ["claims", "work", "namespaces"] {
+            assert_eq!(
+                outsiders[node].number(&format!("SELECT count(*) FROM once.{view}")),
+                0
+            );
+        }
+    }
+    // By the name of the role, on nodes where it has other numbers; a role that is gone leaves it closed.
+    admins[1].run("SELECT once.configure('node 0', allowed_role => '\"Out sider\"')");
+    admins[2].run("SELECT once.configure('node 1', allowed_role => 'gone')");
+    admins[0].run("DROP ROLE gone");
+    for node in 0..NODES {
+        assert!(outsiders[node].is_true("SELECT is_claimed('node 0', 'open')"));
+        insiders[node].refused("SELECT is_claimed('node 0', 'open')", "42501");
+        insiders[node].refused("SELECT is_claimed('node 1', 'open')", "42501");
+        assert!(admins[node].is_true(
+            "SELECT EXISTS (SELECT FROM once.check() WHERE severity = 'warning' AND finding LIKE '%node 1%is closed%')"
+        ));
+        // Whoever may not configure may not on any node.
+        insiders[node].refused("SELECT once.configure('node 2', '1 hour')", "42501");
+    }
+    assert!(admins[2].is_true("SELECT once.unconfigure('node 2')"));
+    for outsider in &mut outsiders {
+        assert!(outsider.is_true("SELECT once.may_use('node 2')"));
+    }
+}
+
+/// G12: a node that is added later has the policies of the others at once, and after it has a copy of its own.
+#[test]
+fn an_added_node_is_as_closed_as_the_others() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.undistributed();
+    let mut admin = database.session(0);
+    let last = nodes.clusters[2].path("");
+    admin.run(&format!("SELECT citus_remove_node('{last}', 5432)"));
+    admin.run("CREATE ROLE member LOGIN; CREATE ROLE stranger LOGIN");
+    admin.run("SELECT once.configure('closed', allowed_role => 'member')");
+    admin.run(DISTRIBUTE);
+    admin.run("SELECT once.configure('later', allowed_role => 'member')");
+    admin.run(&format!("SELECT citus_add_node('{last}', 5432)"));
+    let copies = "SELECT count(*) FROM pg_dist_shard JOIN pg_dist_placement USING (shardid)
+                  WHERE logicalrelid = 'once.access_policy_shared'::regclass";
+    println!("{} copies", admin.number(copies));
+    let connect = |role| nodes.clusters[2].connect_as(role, &database.name);
+    let (mut member, mut stranger) = (connect("member"), connect("stranger"));
+    let mut look = |when: &str| {
+        for ns in ["closed", "later"] {
+            stranger.refused(&format!("SELECT claim_once('{ns}', 'x')"), "42501");
+            assert!(member.is_true(&format!("SELECT claim_once('{ns}', '{when}')")));
+        }
+        assert!(stranger.is_true(&format!("SELECT claim_once('open', '{when}')")));
+    };
+    look("added");
+    admin.run("SELECT replicate_reference_tables('block_writes')");
+    assert_eq!(admin.number(copies), 3);
+    look("copied");
+    admin.run("SELECT once.configure('open', allowed_role => 'member')");
+    stranger.refused("SELECT claim_once('open', 'y')", "42501");
+    assert_eq!(
+        admin.number(
+            "SELECT count(*) FROM once.check() WHERE severity <> 'notice' AND finding LIKE 'node %'"
+        ),
+        0
+    );
+}
+
+/// A node that was restored from an older copy, or whose extension was made by hand, is an error of once.check() on
+/// every node, and the advice mends it.
+#[test]
+fn nodes_that_do_not_agree_are_found() {
+    const DIFFER: &str =
+        "SELECT finding FROM once.check() WHERE severity <> 'notice' AND finding LIKE 'node %'";
     let Some(nodes) = Nodes::shared() else { return };
     let database = nodes.database();
     let mut admin = database.session(0);
-    admin.run("CREATE ROLE insider LOGIN; CREATE ROLE outsider LOGIN");
-    admin.run(
-        "SELECT run_command_on_all_nodes($$SELECT once.configure('closed', allowed_role => 'insider')$$)",
+    admin.run("SELECT once.configure('a', '1 hour', 'pg_monitor'), once.configure('b', '2 hours')");
+    let copy = admin.value(
+        "SELECT 'once.access_policy_shared_' || shardid FROM pg_dist_shard
+         WHERE logicalrelid = 'once.access_policy_shared'::regclass",
     );
-    assert_eq!(admin.number(WAYS), 1);
-    admin.run("SELECT once.configure('here', '1 hour')");
-    assert_eq!(admin.number(WAYS), 2);
-    for node in 0..NODES {
-        let as_role = |role| nodes.clusters[node].connect_as(role, &database.name);
-        let mut insider = as_role("insider");
-        assert!(insider.is_true(&format!("SELECT claim_once('closed', '{node}')")));
+    assert!(admin.rows(DIFFER).is_empty());
+    let mut stale = database.session(1);
+    stale.run("SET citus.enable_manual_changes_to_shards = on");
+    stale.run(&format!("DELETE FROM {copy} WHERE ns = 'a'; UPDATE {copy} SET allowed_role = 'pg_signal_backend' WHERE ns = 'b'"));
+    let named = |node: usize| format!("node {}:5432", nodes.clusters[node].path(""));
+    let policies = "reads other policies of namespaces than this one";
+    for node in [0, 2] {
         assert_eq!(
-            insider.number("SELECT count(*) FROM once.claims"),
-            node as i64 + 1
+            database.session(node).rows(DIFFER),
+            [[Some(format!("{} {policies}", named(1)))]]
         );
-        let mut outsider = as_role("outsider");
-        outsider.refused("SELECT claim_once('closed', 'x')", "42501");
-        outsider.refused("SELECT is_claimed('closed', '0')", "42501");
-        assert_eq!(outsider.number("SELECT count(*) FROM once.claims"), 0);
-        assert_eq!(outsider.number("SELECT count(*) FROM once.work"), 0);
+    }
+    assert_eq!(database.session(1).rows(DIFFER).len(), 2);
+    admin.run(
+        "SELECT once.unconfigure(ns), once.configure(ns, ttl, allowed_role) FROM once.namespaces",
+    );
+    for node in 0..NODES {
+        assert!(database.session(node).rows(DIFFER).is_empty());
+    }
+    // Its shards are gone, so what is in them cannot be counted; that is no reason to say nothing.
+    let mut hand = database.session(2);
+    hand.run("SET citus.enable_ddl_propagation = off");
+    hand.run("SET citus.enable_metadata_sync = off");
+    hand.run("DROP EXTENSION pg_once CASCADE");
+    hand.run("CREATE EXTENSION pg_once");
+    let tables = "has other tables of the extension distributed than this one";
+    assert_eq!(
+        admin.rows(DIFFER),
+        [tables, policies].map(|differs| [Some(format!("{} {differs}", named(2)))])
+    );
+}
+
+/// A node where somebody has made the extension by hand claims for itself: an error of once.check() on the others, and
+/// the advice mends it.
+#[test]
+fn an_extension_made_by_hand_is_found() {
+    let Some(nodes) = Nodes::shared() else { return };
+    let database = nodes.undistributed();
+    let mut admin = database.session(0);
+    let last = nodes.clusters[2].path("");
+    let remove = format!("SELECT citus_remove_node('{last}', 5432)");
+    let add = format!("SELECT citus_add_node('{last}', 5432)");
+    admin.run(&remove);
+    admin.run(DISTRIBUTE);
+    admin.run(&add);
+    admin.run("SELECT claim_once('ns', 'k')");
+    let mut hand = database.session(2);
+    hand.run("SET citus.enable_ddl_propagation = off");
+    hand.run("SET citus.enable_metadata_sync = off");
+    hand.run("DROP EXTENSION pg_once CASCADE");
+    hand.run("CREATE EXTENSION pg_once");
+    assert!(hand.is_true("SELECT claim_once('ns', 'k')"));
+    let finding =
+        format!("node {last}:5432 has other tables of the extension distributed than this one");
+    assert_eq!(admin.rows(DIFFER), [[Some(finding)]]);
+    admin.run(&remove);
+    admin.run(&add);
+    assert!(admin.rows(DIFFER).is_empty());
+    assert!(!database.session(2).is_true("SELECT claim_once('ns', 'k')"));
+}
+
+/// A node that is down is a warning of once.check() with its name, beside the other findings.
+#[test]
+fn a_node_that_is_down_is_found() {
+    let Some(nodes) = Nodes::start() else { return };
+    let database = nodes.database();
+    database.session(0).run("CREATE ROLE gone");
+    database
+        .session(0)
+        .run("SELECT once.configure('shut', allowed_role => 'gone')");
+    database.session(0).run("DROP ROLE gone");
+    nodes.clusters[2].kill_postmaster();
+    let mut session = database.session(0);
+    let found = session.value(DIFFER);
+    let start = format!(
+        "node {}:5432 does not say what it has: ",
+        nodes.clusters[2].path("")
+    );
+    assert!(found.starts_with(&start), "{found}");
+    assert!(
+        session.is_true(
+            "SELECT EXISTS (SELECT FROM once.check() WHERE finding LIKE '%shut%is closed%')"
+        )
+    );
+    // What all nodes are to know is not said to some.
+    let failure = session
+        .try_run("SELECT once.configure('new', '1 day')")
+        .unwrap_err();
+    println!("{failure:?}");
+    nodes.clusters[2].restart();
+    for node in 0..NODES {
+        let mut session = database.session(node);
+        assert_eq!(
+            session.number("SELECT count(*) FROM once.namespaces WHERE ns = 'new'"),
+            0
+        );
     }
 }
 
@@ -476,9 +674,8 @@ fn claims_stay_where_nodes_come_and_go() {
     assert!(claim(&mut session, "before"));
     let token = session.number("SELECT token FROM begin_once('ns', 'work')");
     session.run("SELECT once.configure('other', '1 hour')");
-    for statement in DISTRIBUTE.iter().chain(&DISTRIBUTE) {
-        session.run(statement);
-    }
+    assert!(session.is_true(DISTRIBUTE));
+    assert!(!session.is_true(DISTRIBUTE));
     assert!(!claim(&mut session, "before"));
     assert!(claim(&mut session, "distributed"));
     session.run(&format!("SELECT citus_add_node('{last}', 5432)"));
@@ -507,14 +704,14 @@ fn tables_that_are_not_distributed_are_an_error() {
     let Some(nodes) = Nodes::shared() else { return };
     let (undistributed, database) = (nodes.undistributed(), nodes.database());
     for node in 0..NODES {
-        assert_eq!(undistributed.session(node).number(ERRORS), 3);
+        assert_eq!(undistributed.session(node).number(ERRORS), 4);
         assert_eq!(database.session(node).number(ERRORS), 0);
         let notice = database.session(node).value(
             "SELECT finding FROM once.check() WHERE severity = 'notice' AND finding LIKE '%nodes%'",
         );
         assert_eq!(
             notice,
-            "there are 3 nodes: named locks, once.stats, once.locks and what once.configure says are of this one"
+            "there are 3 nodes: named locks, once.stats and once.locks are of this one"
         );
     }
 }

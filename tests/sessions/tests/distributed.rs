@@ -17,10 +17,34 @@ fn distributed() -> Database<'static> {
         "SET allow_system_table_mods = on;
          CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass);
          GRANT SELECT ON pg_catalog.pg_dist_partition TO PUBLIC;
-         INSERT INTO pg_catalog.pg_dist_partition VALUES ('once.claim'), ('once.work_record')",
+         INSERT INTO pg_catalog.pg_dist_partition
+         VALUES ('once.claim'), ('once.work_record'), ('once.access_policy_shared')",
     );
     database
 }
+
+/// A database of several nodes, with functions that note which tables Citus is to keep, and announce it as Citus
+/// does.
+fn undistributed() -> Database<'static> {
+    let database = database();
+    database.session().run(
+        "SET allow_system_table_mods = on;
+         CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass);
+         CREATE TABLE pg_catalog.pg_dist_node (groupid int, nodeid int, nodename text, nodeport int);
+         INSERT INTO pg_catalog.pg_dist_node VALUES (0, 1, 'a', 5432), (1, 2, 'b', 5432), (2, 3, 'c', 5432);
+         GRANT SELECT ON pg_catalog.pg_dist_partition, pg_catalog.pg_dist_node TO PUBLIC;
+         CREATE FUNCTION pg_catalog.create_reference_table(name regclass) RETURNS void LANGUAGE plpgsql AS $$
+         BEGIN
+             INSERT INTO pg_catalog.pg_dist_partition VALUES (name);
+             EXECUTE format('ALTER TABLE %s SET (fillfactor = 99)', name);
+         END $$;
+         CREATE FUNCTION pg_catalog.create_distributed_table(name regclass, col text, colocate_with text DEFAULT 'default')
+         RETURNS void LANGUAGE sql AS 'SELECT pg_catalog.create_reference_table(name)'",
+    );
+    database
+}
+
+const DISTRIBUTE: &str = "SELECT once.distribute()";
 
 /// G1, G3: one of all, also where every third transaction is rolled back, and nothing is claimed that
 /// nobody was told.
@@ -284,25 +308,18 @@ fn functions_that_are_pushed_down_refuse() {
     assert!(session.is_true("SELECT claim_once('ns', 'k')"));
 }
 
-/// A session that has claimed before hears of it when Citus takes the table.
+/// A session that has claimed before hears of it when Citus takes the tables.
 #[test]
 fn a_session_hears_of_it() {
-    let database = database();
+    let database = undistributed();
     let [mut admin, mut session]: [Session; 2] = database.sessions();
     session.run("SET pg_once.claim_engine = 'direct'");
     assert!(session.is_true("SELECT claim_once('ns', 'a')"));
-    // As Citus does, with its catalog.
-    admin.run(
-        "SET allow_system_table_mods = on;
-         BEGIN;
-         CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass);
-         INSERT INTO pg_catalog.pg_dist_partition VALUES ('once.claim');
-         ALTER TABLE once.claim SET (fillfactor = 100);
-         COMMIT",
-    );
+    assert!(admin.is_true(DISTRIBUTE));
     session.refused("SELECT claim_once('ns', 'b')", "55000");
     admin.run(
-        "BEGIN; DELETE FROM pg_catalog.pg_dist_partition; ALTER TABLE once.claim RESET (fillfactor); COMMIT",
+        "BEGIN; DELETE FROM pg_catalog.pg_dist_partition; ALTER TABLE once.claim RESET (fillfactor);
+         ALTER TABLE once.access_policy_shared RESET (fillfactor); COMMIT",
     );
     assert!(session.is_true("SELECT claim_once('ns', 'b')"));
 }
@@ -570,23 +587,260 @@ fn rows_that_citus_keeps_are_refused() {
 #[test]
 fn tables_that_are_not_distributed_are_an_error() {
     const ERRORS: &str = "SELECT count(*) FROM once.check() WHERE severity = 'error'";
-    let mut session = database().session();
-    session.run(
-        "SET allow_system_table_mods = on;
-         CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass);
-         CREATE TABLE pg_catalog.pg_dist_node (groupid int);
-         INSERT INTO pg_catalog.pg_dist_node VALUES (0)",
-    );
+    let mut session = undistributed().session();
+    session.run("DELETE FROM pg_catalog.pg_dist_node WHERE groupid > 0");
     assert_eq!(session.number(ERRORS), 0);
     session.run("INSERT INTO pg_catalog.pg_dist_node VALUES (1), (2)");
-    assert_eq!(session.number(ERRORS), 3);
+    assert_eq!(session.number(ERRORS), 4);
     assert_eq!(
         session.value("SELECT finding FROM once.check() WHERE finding LIKE '%once.claim is not%'"),
         "there are 3 nodes, and once.claim is not distributed"
     );
-    session.run(
-        "INSERT INTO pg_catalog.pg_dist_partition VALUES ('once.claim'), ('once.work_record'), ('once.work_floor')",
-    );
+    assert!(session.is_true(DISTRIBUTE));
     assert_eq!(session.number(ERRORS), 0);
     assert!(session.is_true("SELECT EXISTS (SELECT FROM once.check() WHERE severity = 'notice' AND finding LIKE '%named locks%')"));
+}
+
+/// G12: where Citus keeps the tables, policies are those of all nodes, with roles by their names. Sessions go by the
+/// newest, whatever they have looked at before; what is rolled back counts nowhere.
+#[test]
+fn policies_are_shared() {
+    const ROW: &str = "SELECT ns || ' ' || coalesce(ttl::text, '-') || ' ' || coalesce(allowed_role, '-') FROM once.access_policy_shared";
+    let database = distributed();
+    let mut admin = database.session();
+    let role = |name: &str| format!("{name}_{}", database.name);
+    let (insider, outsider) = (role("insider"), role("\"Out sider"));
+    let outsider = format!("{outsider}\"");
+    admin.run(&format!("CREATE ROLE {insider}; CREATE ROLE {outsider}"));
+    let as_role = |role: &str| {
+        let mut session = database.session();
+        session.run(&format!("SET ROLE {role}"));
+        session
+    };
+    let (mut inside, mut outside) = (as_role(&insider), as_role(&outsider));
+    assert!(outside.is_true("SELECT claim_once('ns', 'before')"));
+    admin.begin();
+    admin.run(&format!(
+        "SELECT once.configure('ns', allowed_role => '{insider}')"
+    ));
+    assert!(outside.is_true("SELECT once.may_use('ns')"));
+    admin.rollback();
+    assert!(outside.is_true("SELECT is_claimed('ns', 'before')"));
+    assert!(admin.is_true(&format!(
+        "SELECT once.configure('ns', allowed_role => '{insider}')"
+    )));
+    assert!(admin.is_true("SELECT once.configure('ns', '1 day')"));
+    assert_eq!(admin.value(ROW), format!("ns 1 day {insider}"));
+    assert_eq!(admin.number("SELECT count(*) FROM once.access_policy"), 0);
+    for call in [
+        "SELECT claim_once('ns', 'k')",
+        "SELECT is_claimed('ns', 'before')",
+        "SELECT with_lock('ns', 'k')",
+        "SELECT begin_once('ns', 'k')",
+        "SELECT once.claims_of('ns')",
+    ] {
+        outside.refused(call, "42501");
+    }
+    assert!(!outside.is_true("SELECT once.may_use('ns')"));
+    for view in ["claims", "work", "namespaces"] {
+        assert_eq!(
+            outside.number(&format!("SELECT count(*) FROM once.{view}")),
+            0
+        );
+    }
+    assert!(inside.is_true("SELECT claim_once('ns', 'k')"));
+    assert_eq!(inside.number("SELECT count(*) FROM once.claims"), 2);
+    assert!(inside.is_true(
+        "SELECT expires_at < clock_timestamp() + interval '25 hours' FROM once.claims WHERE key = 'k'"
+    ));
+    let namespaces = "SELECT ns || ttl || allowed_role FROM once.namespaces";
+    assert_eq!(inside.value(namespaces), format!("ns1 day{insider}"));
+    // A role whose name has to be quoted.
+    admin.run(&format!(
+        "SELECT once.configure('ns', allowed_role => '{outsider}')"
+    ));
+    assert_eq!(outside.value(namespaces), format!("ns1 day{outsider}"));
+    assert!(!inside.is_true("SELECT once.may_use('ns')"));
+    // A role that is gone, or not on this node, leaves it closed.
+    drop(outside);
+    admin.run(&format!("DROP ROLE {outsider}"));
+    inside.refused("SELECT claim_once('ns', 'x')", "42501");
+    assert_eq!(admin.value("SELECT allowed_role FROM once.namespaces"), "-");
+    assert!(admin.is_true(
+        "SELECT EXISTS (SELECT FROM once.check() WHERE severity = 'warning' AND finding LIKE '%ns%is closed%')"
+    ));
+    assert!(admin.is_true("SELECT once.unconfigure('ns')"));
+    assert!(!admin.is_true("SELECT once.unconfigure('ns')"));
+    assert!(inside.is_true("SELECT claim_once('ns', 'open')"));
+    assert!(inside.is_true("SELECT expires_at IS NULL FROM once.claims WHERE key = 'open'"));
+    drop(inside);
+    admin.run(&format!("DROP ROLE {insider}"));
+}
+
+/// once.distribute() takes what was configured on one node along. It can be called again, and is for who owns the
+/// tables; whoever configures meanwhile waits, and says it to all nodes.
+#[test]
+fn what_was_configured_before_holds_after() {
+    let database = undistributed();
+    let [mut admin, mut other, mut user] = database.sessions();
+    let (role, gone) = (
+        format!("role_{}", database.name),
+        format!("gone_{}", database.name),
+    );
+    admin.run(&format!("CREATE ROLE {role}; CREATE ROLE {gone}"));
+    admin.run(&format!(
+        "SELECT once.configure('a', allowed_role => '{role}'), once.configure('b', allowed_role => '{gone}'),
+                once.configure('c', '1 hour'); DROP ROLE {gone}"
+    ));
+    user.run(&format!("SET ROLE {role}"));
+    user.refused(DISTRIBUTE, "42501");
+    assert!(
+        user.is_true("SELECT once.may_use('a') AND NOT once.may_use('b') AND once.may_use('c')")
+    );
+    admin.begin();
+    assert!(admin.is_true(DISTRIBUTE));
+    other.send("SELECT once.configure('d', '2 hours')");
+    other.waits_for(&admin);
+    admin.commit();
+    assert!(other.answered_true());
+    assert!(!admin.is_true(DISTRIBUTE));
+    assert_eq!(
+        admin.value(
+            "SELECT array_agg(logicalrelid ORDER BY logicalrelid::text) FROM pg_dist_partition"
+        ),
+        "{once.access_policy_shared,once.claim,once.work_floor,once.work_record}"
+    );
+    assert_eq!(admin.number("SELECT count(*) FROM once.access_policy"), 0);
+    assert_eq!(
+        admin.value("SELECT array_agg(concat(ns, ' ', ttl, ' ', allowed_role) ORDER BY ns) FROM once.access_policy_shared"),
+        format!("{{\"a  {role}\",\"b  \",\"c 01:00:00 \",\"d 02:00:00 \"}}")
+    );
+    assert!(
+        user.is_true("SELECT once.may_use('a') AND NOT once.may_use('b') AND once.may_use('c')")
+    );
+    drop(user);
+    admin.run(&format!("SELECT once.unconfigure('a'); DROP ROLE {role}"));
+}
+
+/// Without Citus there is nothing to distribute over.
+#[test]
+fn distribute_needs_citus() {
+    let error = database().session().refused(DISTRIBUTE, "55000");
+    assert!(
+        error.hint().unwrap().contains("citus_add_node"),
+        "{error:?}"
+    );
+}
+
+/// G12: where claims are distributed and policies are not, each node would have its own: all calls are refused.
+#[test]
+fn policies_that_are_not_shared_leave_nothing_open() {
+    let mut session = undistributed().session();
+    session.run("SELECT create_distributed_table('once.claim', 'hash_low')");
+    for call in [
+        "SELECT claim_once('ns', 'k')",
+        "SELECT with_lock('ns', 'k')",
+        "SELECT begin_once('ns', 'k')",
+        "SELECT once.may_use('ns')",
+        "SELECT * FROM once.claims",
+        "SELECT * FROM once.namespaces",
+        "SELECT once.configure('ns', '1 day')",
+        "SELECT once.unconfigure('ns')",
+    ] {
+        let error = session.refused(call, "55000");
+        assert!(
+            error.hint().unwrap().contains("once.distribute()"),
+            "{call}: {error:?}"
+        );
+    }
+    assert!(session.is_true(
+        "SELECT EXISTS (SELECT FROM once.check() WHERE severity = 'error' AND finding LIKE '%once.access_policy_shared is not distributed%'
+                        AND advice LIKE '%once.distribute()%')"
+    ));
+    assert!(session.is_true(DISTRIBUTE));
+    assert!(session.is_true("SELECT claim_once('ns', 'k')"));
+}
+
+/// G12: policies of several nodes that were restored to one leave nothing open before it has taken them over.
+#[test]
+fn restored_policies_leave_nothing_open() {
+    let database = database();
+    let [mut session, mut user] = database.sessions();
+    user.run("SET ROLE pg_monitor");
+    session.run(
+        "SELECT once.configure('kept', '1 hour');
+         INSERT INTO once.access_policy_shared VALUES ('mine', '1 day', 'pg_monitor'), ('gone', NULL, 'no such role'), ('all', '2 days', NULL)",
+    );
+    for call in [
+        "SELECT claim_once('other', 'k')",
+        "SELECT once.may_use('gone')",
+        "SELECT * FROM once.work",
+    ] {
+        let error = user.refused(call, "55000");
+        assert!(
+            error.hint().unwrap().contains("once.configure(ns)"),
+            "{call}: {error:?}"
+        );
+    }
+    let finding = "SELECT count(*) FROM once.check() WHERE severity = 'error' AND advice LIKE '%once.configure(ns) FROM once.access_policy_shared%'";
+    assert_eq!(session.number(finding), 1);
+    session.run("SELECT once.configure(ns) FROM once.access_policy_shared");
+    assert_eq!(session.number(finding), 0);
+    assert_eq!(
+        session.number("SELECT count(*) FROM once.access_policy_shared"),
+        0
+    );
+    assert_eq!(
+        session.value("SELECT array_agg(concat_ws(' ', ns, ttl, allowed_role) ORDER BY ns) FROM once.access_policy"),
+        "{\"all 2 days\",\"gone -\",\"kept 01:00:00\",\"mine 1 day pg_monitor\"}"
+    );
+    assert!(user.is_true(
+        "SELECT once.may_use('mine') AND NOT once.may_use('gone') AND once.may_use('all')"
+    ));
+}
+
+/// A node that reads other policies, or has other tables distributed, or does not answer, is a finding of
+/// once.check() with its name.
+#[test]
+fn nodes_that_do_not_agree_are_found() {
+    const FINDINGS: &str = "SELECT array_agg(severity || ': ' || finding) FROM once.check() WHERE finding LIKE 'node %'";
+    let mut session = undistributed().session();
+    session.run(DISTRIBUTE);
+    session.run("SELECT once.configure('ns', '1 day')");
+    // Node 1 answers what this one says; what the others answer stands in a table.
+    session.run(
+        "CREATE TABLE public.said (nodeid int, of text, success bool, result text);
+         CREATE FUNCTION pg_catalog.run_command_on_all_nodes(command text, OUT nodeid int, OUT success bool, OUT result text)
+         RETURNS SETOF record LANGUAGE plpgsql AS $$
+         BEGIN
+             EXECUTE command INTO result;
+             RETURN QUERY SELECT n.nodeid, coalesce(s.success, true), CASE WHEN s.nodeid IS NULL THEN $4 ELSE s.result END
+                 FROM pg_dist_node n LEFT JOIN public.said s ON s.nodeid = n.nodeid AND command LIKE s.of;
+         END $$",
+    );
+    assert!(session.is_true(
+        "SELECT array_agg(finding) IS NULL FROM once.check() WHERE finding LIKE 'node %'"
+    ));
+    session
+        .run("INSERT INTO public.said VALUES (2, '%access_policy_shared', true, 'another digest')");
+    assert_eq!(
+        session.value(FINDINGS),
+        "{\"error: node b:5432 reads other policies of namespaces than this one\"}"
+    );
+    session.run("UPDATE public.said SET result = NULL");
+    assert!(
+        session
+            .value(FINDINGS)
+            .contains("node b:5432 reads other policies")
+    );
+    session.run("UPDATE public.said SET of = '%pg_dist_partition%', result = '0'");
+    assert_eq!(
+        session.value(FINDINGS),
+        "{\"error: node b:5432 has other tables of the extension distributed than this one\"}"
+    );
+    session.run("UPDATE public.said SET nodeid = 3, of = '%md5%', success = false, result = 'no connection'");
+    assert_eq!(
+        session.value(FINDINGS),
+        "{\"warning: node c:5432 does not say what it has: no connection\"}"
+    );
 }

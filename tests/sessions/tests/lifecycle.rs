@@ -150,9 +150,11 @@ fn policies_come_before_what_they_close() {
             text.find(what)
                 .unwrap_or_else(|| panic!("no {what}: {text}"))
         };
-        let policies = place("COPY once.access_policy ");
-        assert!(policies < place("COPY once.claim "));
-        assert!(policies < place("COPY once.work_record "));
+        for policies in ["access_policy", "access_policy_shared"] {
+            let policies = place(&format!("COPY once.{policies} "));
+            assert!(policies < place("COPY once.claim "));
+            assert!(policies < place("COPY once.work_record "));
+        }
         if form.len() == 1 {
             let restored = cluster.database_like("OWNER keeper TEMPLATE template0");
             let claims = place("COPY once.claim ");
@@ -433,7 +435,7 @@ fn it_is_dropped_or_handed_over_with_its_owner() {
 
 /// What docs/operations.md says to run after REASSIGN OWNED.
 const TO_THE_HEIR: &[&str] = &[
-    "GRANT SELECT, INSERT ON once.claim, once.access_policy, once.work_record, once.work_floor TO heir",
+    "GRANT SELECT, INSERT ON once.claim, once.access_policy, once.access_policy_shared, once.work_record, once.work_floor TO heir",
     "GRANT EXECUTE ON FUNCTION once.configure, once.unconfigure, once.sweep, once.reset_stats TO heir",
 ];
 

@@ -13,6 +13,7 @@ const PLANTED: &str = "CREATE SCHEMA once;
         PRIMARY KEY (place_high, place_low, hash_high, hash_low));
     CREATE TABLE once.work_floor (one boolean PRIMARY KEY, token bigint);
     CREATE TABLE once.access_policy (ns text PRIMARY KEY, ttl bigint, allowed_role oid);
+    CREATE TABLE once.access_policy_shared (ns text PRIMARY KEY, ttl interval, allowed_role text);
     INSERT INTO once.access_policy VALUES ('n', 1);
     INSERT INTO once.claim VALUES (1, 2, 3, 4, now(), 'n', 'x', now(), NULL);
     INSERT INTO once.work_record VALUES (1, 2, 3, 4, 1, now(), NULL, now(), now(), NULL, 1, 'd', 'n', 'x')";
@@ -84,7 +85,7 @@ fn planted_tables_are_an_error() {
                 let row = mallory.value("FETCH 1 FROM c");
                 assert_eq!(
                     row.matches(" does not belong to extension pg_once").count(),
-                    3,
+                    4,
                     "{row}"
                 );
                 mallory.rollback();
@@ -110,6 +111,11 @@ fn triggers_of_strangers_do_not_run() {
         ("claim", "SELECT claim_once('n', 'k')", "statement"),
         ("claim", "SELECT claim_once('n', 'k')", "direct"),
         ("access_policy", "SELECT once.configure('n', '1 s')", "auto"),
+        (
+            "access_policy_shared",
+            "SELECT once.configure('n', '1 s')",
+            "auto",
+        ),
         ("work_record", "SELECT begin_once('n', 'k')", "auto"),
         ("work_floor", "SELECT begin_once('n', 'k')", "auto"),
     ];
@@ -204,7 +210,7 @@ fn a_table_that_was_changed_is_named() {
         (
             "ALTER EXTENSION pg_once DROP SCHEMA once",
             "SELECT claim_once('n', 'k')",
-            "table once.access_policy is in a schema that does not belong to extension pg_once",
+            "table once.access_policy_shared is in a schema that does not belong to extension pg_once",
         ),
     ] {
         let database = database();

@@ -102,6 +102,7 @@ const TABLES: &[&str] = &[
     "claim",
     "namespace",
     "access_policy",
+    "access_policy_shared",
     "work_record",
     "work_floor",
     "merged_rows",
@@ -203,6 +204,14 @@ fn columns() -> Columns {
         ),
         ("namespace", policy.clone()),
         ("access_policy", policy),
+        (
+            "access_policy_shared",
+            vec![
+                ("ns", "text"),
+                ("ttl", "interval"),
+                ("allowed_role", "text"),
+            ],
+        ),
         (
             "work_record",
             vec![
