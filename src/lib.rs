@@ -19,7 +19,7 @@
 //!
 //! Rules that features share: [`policy`], what is configured for a namespace; [`timeout`]; [`duration`], how
 //! intervals are given.
-//! Pure rules, which know nothing of PostgreSQL: [`digest`], [`storage_key`], `work::lifecycle`, `key::encoding`, `key::instant`.
+//! Pure rules, which know nothing of PostgreSQL: [`digest`], [`storage_key`], [`session_map`], `work::lifecycle`, `key::encoding`, `key::instant`.
 //!
 //! [`error`] is the one way to raise. [`pg`] is the fence: all `unsafe` is there. The SQL
 //! definitions stand in `sql/`, in the order in which they are listed below.
@@ -41,6 +41,7 @@ mod payment;
 mod pg;
 mod policy;
 mod row;
+mod session_map;
 mod stats;
 mod storage_key;
 mod sweep;

@@ -28,8 +28,7 @@ pub use turn::{Taken, Turn, turn_of};
 #[pg_extern(sql = false)]
 fn with_row_lock<'a>(call: Call<'a>) -> Result<Answer<'a>, ErrorReport> {
     let taken = take(call, true, call.interval(3)?, Returns::Row)?;
-    let row = taken.map(|taken| taken.row);
-    Ok(call.answer(row).map_err(Error::from)?)
+    Ok(answer_row(call, taken)?)
 }
 
 #[pg_extern(sql = false)]
@@ -37,6 +36,12 @@ fn find_or_create<'a>(call: Call<'a>) -> Result<Answer<'a>, ErrorReport> {
     let lock = call.boolean(3)?.ok_or(Error::Null { argument: "lock" })?;
     let taken = take(call, lock, call.interval(4)?, Returns::Column(1))?;
     Ok(answer(call, taken)?)
+}
+
+/// The row.
+fn answer_row(call: Call<'_>, taken: Option<Taken>) -> Result<Answer<'_>, Error> {
+    let is_unaltered = taken.as_ref().is_some_and(|taken| taken.is_unaltered);
+    Ok(call.answer(taken.map(|taken| taken.row), is_unaltered)?)
 }
 
 /// Whether the row was created, and the row.

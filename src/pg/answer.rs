@@ -34,12 +34,14 @@ pub struct Answer<'fcx> {
 
 impl<'fcx> Call<'fcx> {
     /// A row of a table, or nothing. One that has not the columns that the query was planned for is
-    /// refused: the table may have been altered during the call.
-    pub fn answer(self, value: Option<Value>) -> Result<Answer<'fcx>, Raised> {
+    /// refused: the table may have been altered during the call, unless it `is_unaltered`.
+    pub fn answer(self, value: Option<Value>, is_unaltered: bool) -> Result<Answer<'fcx>, Raised> {
         let Some(value) = value.filter(|value| !value.is_null()) else {
             return Ok(self.nothing());
         };
-        self.demand_columns(value.kind)?;
+        if !is_unaltered {
+            self.demand_columns(value.kind)?;
+        }
         if let Some(store) = self.store()? {
             let datum = value.datum;
             // SAFETY: the value is a row laid out as the query expects; one that was stored in

@@ -256,7 +256,7 @@ impl<'t> Claims<'t> {
                 if pg_sys::InterruptPending != 0 {
                     raw::ProcessInterrupts();
                 }
-                match leaf::find(index, heap, name.storage_key) {
+                match leaf::find(index, name.storage_key) {
                     Leaf::Nothing => Some(Found::Nothing),
                     Leaf::Some(entries) => {
                         let snapshot = (*cursor).dirty();

@@ -1,9 +1,9 @@
 //! Looks at a unique index with a snapshot that shows what is not committed yet.
 //!
 //! So a transaction that is creating a row is waited for before an INSERT of the same row does
-//! that, which would compute the row's defaults and take a transaction id first. And a row that
-//! nobody has nor creates is known to be new for less than a statement costs that finds nothing.
-//! What is there and can be locked is taken by [`super::grasp`].
+//! that, which would compute the row's defaults and take a transaction id first. That nobody has a
+//! row nor creates it is told by [`super::absence`] for less. What is there and can be locked is taken
+//! by [`super::grasp`].
 
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
@@ -75,12 +75,6 @@ impl Table {
         Ok(matches!(found, Some(Found::Open(_))))
     }
 
-    /// Whether there is certainly no row with this key, not even one of an open transaction.
-    pub fn has_none(&self, unique: &Unique, key: &[(&Column, &Value)]) -> Result<bool, Raised> {
-        let found = self.look(unique, key, |_| ())?;
-        Ok(matches!(found, Some(Found::Nothing)))
-    }
-
     /// What stands in the index under the key; none where that cannot be said. `then` is called
     /// while the table is open, under a guard.
     pub(super) fn look(
@@ -129,7 +123,7 @@ impl Table {
 }
 
 /// The conditions that an index entry has the key; none where a column of the index is not in the
-/// key with a value of its type, or the index is that of a partitioned table, which holds no entries.
+/// key with a value of its type, or the index holds no entries.
 unsafe fn scan_keys(
     index: Relation,
     unique: &Unique,
@@ -137,7 +131,7 @@ unsafe fn scan_keys(
 ) -> Result<Option<Vec<ScanKeyData>>, Raised> {
     // SAFETY: the caller holds the index open; its arrays have an entry for each key column.
     unsafe {
-        if (*(*index).rd_rel).relkind as u8 != pg_sys::RELKIND_INDEX {
+        if !holds_entries(index) {
             return Ok(None);
         }
         let count = unique.parts.len();
@@ -146,15 +140,19 @@ unsafe fn scan_keys(
         let mut keys = Vec::with_capacity(count);
         for (i, part) in unique.parts.iter().enumerate() {
             let (kind, collation, function) = (kinds[i], collations[i], part.equals);
-            let Some((_, value)) = key.iter().find(|(column, value)| {
-                column.number == part.column && column.kind.base == value.kind
-            }) else {
+            let Some(value) = part.value_of(key) else {
                 return Ok(None);
             };
             keys.push(equal(i as i16 + 1, kind, collation, function, value)?);
         }
         Ok(Some(keys))
     }
+}
+
+/// That of a partitioned table does not.
+pub(super) unsafe fn holds_entries(index: Relation) -> bool {
+    // SAFETY: the caller holds the index open.
+    unsafe { (*(*index).rd_rel).relkind as u8 == pg_sys::RELKIND_INDEX }
 }
 
 /// The condition that the column of this number has the value.

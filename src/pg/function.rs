@@ -1,7 +1,6 @@
 //! A function as an object of the catalog.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ffi::c_int;
 use std::rc::Rc;
 use std::thread::LocalKey;
@@ -14,6 +13,7 @@ use super::guard::{Raised, guard};
 use super::raw;
 use super::refusal::Refusal;
 use super::value::{copied, plain};
+use crate::session_map::SessionMap;
 
 /// How many bytes of a body are read: there is room for the names of all columns that a table can have, each
 /// of 63 quotes, and for a condition of 8,000 bytes, each of which is six in JSON.
@@ -22,21 +22,23 @@ const BODY_LIMIT: usize = 300_000;
 /// How many functions' meanings a session keeps.
 const KEPT: usize = 1000;
 
-/// What the body of a function means, and what type the function returns.
+/// What the body of a function means, and what the function returns.
 pub struct Body<T> {
     pub meaning: T,
     pub(super) returns: Oid,
+    /// Whose rows they are, where they are rows of a table.
+    pub(super) relation: Oid,
 }
 
 /// What bodies mean, kept as long as the catalog has the same version of the function's row.
 pub struct Meanings<T> {
-    kept: HashMap<Oid, (Version, Rc<Body<T>>)>,
+    kept: SessionMap<Oid, (Version, Rc<Body<T>>)>,
 }
 
 impl<T> Default for Meanings<T> {
     fn default() -> Self {
         Self {
-            kept: HashMap::new(),
+            kept: SessionMap::default(),
         }
     }
 }
@@ -59,6 +61,8 @@ pub fn meaning<T, E: From<Raised>>(
     let body = Rc::new(Body {
         meaning: read(row.bytes()?.as_deref())?,
         returns: row.returns,
+        // SAFETY: a catalog read.
+        relation: unsafe { guard(|| raw::get_typ_typrelid(row.returns)) }?,
     });
     known.with_borrow_mut(|known| {
         if known.kept.len() >= KEPT {

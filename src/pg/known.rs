@@ -2,23 +2,25 @@
 //! tell of.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::c_int;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use pgrx::pg_sys::{self, Oid};
 
+use super::absence::lock_for_insert;
 use super::guard::{Raised, guard};
 use super::table::Table;
 use super::{invalidation, plan, raw};
+use crate::session_map::SessionMap;
 
 /// Counts the changes that this session has heard of.
 static NEWS: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
     /// Never borrowed while PostgreSQL is called, which may call back to tell of a change.
-    static TABLES: RefCell<HashMap<Oid, Rc<Table>>> = RefCell::new(HashMap::new());
+    static TABLES: RefCell<SessionMap<Oid, Rc<Table>>> = RefCell::default();
 }
 
 /// Tables kept at most, before all are forgotten.
@@ -35,12 +37,22 @@ const ROWS_HEARD: usize = 4096;
 /// The description of the table, which is locked to the end of the transaction then, so that the
 /// description stays true: unless the session has heard of a change with the lock, and it is over.
 /// None where this session knew none.
-pub(super) fn find(oid: Oid) -> Result<Option<Rc<Table>>, Raised> {
+///
+/// Where `may_insert` and the last row was a new one it is the lock of an INSERT, if that is to be had at once:
+/// the INSERT that is to be expected would take it besides.
+pub(super) fn find(oid: Oid, may_insert: bool) -> Result<Option<Rc<Table>>, Raised> {
     let Some(table) = TABLES.with_borrow(|tables| tables.get(&oid).map(Rc::clone)) else {
         return Ok(None);
     };
+    let expects_insert = may_insert && table.last_was_new.get();
     // SAFETY: locks by object id, and hears of all changes made before.
-    unsafe { guard(|| raw::LockRelationOid(oid, pg_sys::AccessShareLock as c_int)) }?;
+    unsafe {
+        guard(|| {
+            if !expects_insert || !lock_for_insert(oid) {
+                raw::LockRelationOid(oid, pg_sys::AccessShareLock as c_int);
+            }
+        })
+    }?;
     Ok(Some(table))
 }
 
@@ -77,7 +89,10 @@ pub(super) fn keep(oid: Oid, table: &Rc<Table>, since: u64) {
     }
     TABLES.with_borrow_mut(|tables| {
         if tables.len() >= TABLES_KEPT {
-            tables.clear();
+            // Whoever uses one of them still would not hear of a change.
+            for (_, table) in tables.drain() {
+                table.is_over.set(true);
+            }
         }
         tables.insert(oid, Rc::clone(table));
     });

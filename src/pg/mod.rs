@@ -13,6 +13,7 @@
 //! arguments are checked, and so are the columns of returned rows; but a superuser who declares one
 //! of the C functions anew, with another result, has read what he wrote as something else.
 
+mod absence;
 mod answer;
 pub mod array;
 mod assignment;
@@ -42,6 +43,7 @@ pub mod lock;
 pub mod memory;
 pub mod notice;
 pub mod owner;
+mod page;
 pub mod partition;
 mod plan;
 pub mod predicate;

@@ -182,6 +182,7 @@ unsafe extern "C-unwind" {
     pub(super) fn RegisterSubXactCallback(callback: SubXactCallback, argument: *mut c_void);
     pub(super) fn RegisterTimeout(id: TimeoutId, handler: TimeoutHandler) -> TimeoutId;
     pub(super) fn RegisterXactCallback(callback: XactCallback, argument: *mut c_void);
+    pub(super) fn RelationIdGetRelation(relation: Oid) -> Relation;
     pub(super) fn RelationGetIndexList(relation: Relation) -> *mut List;
     pub(super) fn ReleaseCurrentSubTransaction();
     pub(super) fn ResetLatch(latch: *mut Latch);
@@ -452,9 +453,9 @@ use pgrx::pg_sys::IndexScanInstrumentation;
 use pgrx::pg_sys::TU_UpdateIndexes;
 use pgrx::pg_sys::{
     AclMaskHow, AclMode, AclResult, AttrNumber, BTScanInsert, BTStack, BlockNumber, Buffer,
-    BulkInsertState, CommandId, HeapTuple, IndexInfo, IndexScanDesc, IndexUniqueCheck, ItemPointer,
-    LockTupleMode, OffsetNumber, Page, ScanDirection, ScanKey, StrategyNumber, TM_FailureData,
-    TM_Result, TransactionId, XLTW_Oper,
+    BulkInsertState, CommandId, HeapTuple, IndexInfo, IndexScanDesc, IndexTuple, IndexUniqueCheck,
+    ItemPointer, LockTupleMode, OffsetNumber, Page, ScanDirection, ScanKey, StrategyNumber,
+    TM_FailureData, TM_Result, TransactionId, XLTW_Oper,
 };
 
 unsafe extern "C-unwind" {
@@ -554,6 +555,8 @@ unsafe extern "C-unwind" {
         page: Page,
         at: OffsetNumber,
     ) -> i32;
+    fn _bt_metaversion(index: Relation, heapkeyspace: *mut bool, allequalimage: *mut bool);
+    fn _bt_mkscankey(index: Relation, entry: IndexTuple) -> BTScanInsert;
     #[cfg(not(feature = "pg19"))]
     fn _bt_freestack(stack: BTStack);
     fn _bt_search(
@@ -763,24 +766,20 @@ pub(super) unsafe fn begin_scan(
 /// page yet.
 ///
 /// # Safety
-/// The index is a B-tree of the table, both are open, and the key is one of its columns.
-pub(super) unsafe fn descend(
-    index: Relation,
-    #[cfg_attr(feature = "pg15", expect(unused_variables))] heap: Relation,
-    key: BTScanInsert,
-) -> Buffer {
+/// The index is a B-tree and open, and the key is one of its columns.
+pub(super) unsafe fn descend(index: Relation, key: BTScanInsert) -> Buffer {
     // BT_READ.
     #[cfg(not(feature = "pg19"))]
     let access = pgrx::pg_sys::BUFFER_LOCK_SHARE;
     #[cfg(feature = "pg19")]
     let access = BufferLockMode::BUFFER_LOCK_SHARE;
     let mut leaf = 0;
-    // SAFETY: the caller's promise. Who is not to insert does not need the stack.
+    // SAFETY: the caller's promise. Who is not to insert needs neither the table nor the stack.
     unsafe {
         let _stack = _bt_search(
             index,
             #[cfg(not(feature = "pg15"))]
-            heap,
+            std::ptr::null_mut(),
             key,
             &raw mut leaf,
             access as c_int,
@@ -793,6 +792,23 @@ pub(super) unsafe fn descend(
         _bt_freestack(_stack);
     }
     leaf
+}
+
+/// What the descent compares with, without values yet: a key for each key column of the index.
+///
+/// # Safety
+/// The index is a B-tree, and open.
+pub(super) unsafe fn search_of(index: Relation) -> BTScanInsert {
+    // SAFETY: the caller's promise. Without an entry it is for the caller to say how the index is laid out.
+    unsafe {
+        let search = _bt_mkscankey(index, std::ptr::null_mut());
+        _bt_metaversion(
+            index,
+            &raw mut (*search).heapkeyspace,
+            &raw mut (*search).allequalimage,
+        );
+        search
+    }
 }
 
 /// `pgstat_count_index_scan`, a macro of C.

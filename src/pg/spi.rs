@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 
@@ -19,6 +18,7 @@ use super::refusal::{Expected, types};
 use super::role::Role;
 use super::text;
 use super::value::{Value, from_server, to_server};
+use crate::session_map::SessionMap;
 
 /// Which rows a statement sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,10 +303,10 @@ pub(super) fn run_command(command: &CStr) -> Result<(), Raised> {
 }
 
 /// The plans of each statement, one for each list of argument types.
-type Plans = HashMap<String, Vec<(Vec<Oid>, SPIPlanPtr)>>;
+type Plans = SessionMap<String, Vec<(Vec<Oid>, SPIPlanPtr)>>;
 
 thread_local! {
-    static PLANS: RefCell<Plans> = RefCell::new(HashMap::new());
+    static PLANS: RefCell<Plans> = RefCell::default();
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 

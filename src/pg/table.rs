@@ -148,6 +148,13 @@ impl Part {
             equals,
         })
     }
+
+    /// What the key says of this column; none where it says nothing, or has a value of another type.
+    pub(super) fn value_of<'k>(&self, key: &[(&Column, &'k Value<'k>)]) -> Option<&'k Value<'k>> {
+        key.iter()
+            .find(|(column, value)| column.number == self.column && column.kind.base == value.kind)
+            .map(|(_, value)| *value)
+    }
 }
 
 impl Unique {
@@ -191,25 +198,35 @@ pub enum Returns {
 impl Table {
     /// The table whose row type the first argument has.
     pub fn of_row_type(call: Call, returns: Returns) -> Result<Opened, Raised> {
-        Self::of_kind(call.kind(0)?, call, returns)
+        let kind = call.kind(0)?;
+        // SAFETY: a catalog read.
+        let relation = unsafe { guard(|| raw::get_typ_typrelid(kind)) }?;
+        Self::of_kind(kind, relation, call, returns)
     }
 
     /// The table whose rows the function returns that is called.
     pub fn of_result<T>(call: Call, function: &Body<T>) -> Result<Opened, Raised> {
-        Self::of_kind(function.returns, call, Returns::RowOfFunction)
+        let Body {
+            returns, relation, ..
+        } = *function;
+        Self::of_kind(returns, relation, call, Returns::RowOfFunction)
     }
 
-    fn of_kind(kind: Oid, call: Call, returns: Returns) -> Result<Opened, Raised> {
-        let opened = Self::planned_for(kind, call, returns);
+    /// The table whose rows are of a type, which is that of a relation where it is valid.
+    fn of_kind(kind: Oid, relation: Oid, call: Call, returns: Returns) -> Result<Opened, Raised> {
+        let opened = Self::planned_for(kind, relation, call, returns);
         if matches!(opened, Ok(Opened::Replanned)) {
             plan::invalidate();
         }
         opened
     }
 
-    fn planned_for(kind: Oid, call: Call, returns: Returns) -> Result<Opened, Raised> {
-        // SAFETY: a catalog read.
-        let relation = unsafe { guard(|| raw::get_typ_typrelid(kind)) }?;
+    fn planned_for(
+        kind: Oid,
+        relation: Oid,
+        call: Call,
+        returns: Returns,
+    ) -> Result<Opened, Raised> {
         if relation == Oid::INVALID {
             return Ok(match text::base_type(kind) {
                 Err(Raised::Refused(Refusal::Gone { .. })) => Opened::Replanned,
@@ -221,7 +238,7 @@ impl Table {
                 }
             });
         }
-        let (opened, before) = Self::open_anew(relation)?;
+        let (opened, before) = Self::open_anew(relation, true)?;
         let table = match opened {
             Opened::Table(table) => table,
             Opened::Gone => return Ok(Opened::Replanned),
@@ -274,14 +291,14 @@ impl Table {
     /// The relation, locked against changes of its shape to the end of the transaction where it is
     /// a table.
     fn open(oid: Oid) -> Result<Opened, Raised> {
-        Ok(Self::open_anew(oid)?.0)
+        Ok(Self::open_anew(oid, false)?.0)
     }
 
     /// The same, and how the session knew the table until it was locked, where that is out of date.
-    fn open_anew(oid: Oid) -> Result<(Opened, Option<Rc<Table>>), Raised> {
+    fn open_anew(oid: Oid, may_insert: bool) -> Result<(Opened, Option<Rc<Table>>), Raised> {
         session::demand_not_parallel()?;
         citus::demand_no_shard_query()?;
-        let before = match known::find(oid)? {
+        let before = match known::find(oid, may_insert)? {
             Some(table) if table.is_known() => return Ok((Opened::Table(table), None)),
             before => before,
         };

@@ -17,13 +17,12 @@ use crate::pg::{Answer, Call, ErrorReport, function, memory, text};
 use crate::timeout::Timeout;
 
 use super::define::printed;
-use super::{Cell, Shape, Taken, Turn, column, defaults_beside, object, open};
+use super::{Cell, Shape, Taken, Turn, answer_row, column, defaults_beside, object, open};
 
 /// PostgreSQL's way to each call of a function of the language.
 #[pg_extern(sql = false)]
 fn row_lock_handler(call: Call) -> Result<Answer, ErrorReport> {
-    let row = take(call)?.map(|taken| taken.row);
-    Ok(call.answer(row).map_err(Error::from)?)
+    Ok(answer_row(call, take(call)?)?)
 }
 
 /// What PostgreSQL calls for a function of the language that is being created.

@@ -1,7 +1,6 @@
 //! The SQL statements that find, lock and create one row of a table.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::rc::Rc;
 
@@ -12,6 +11,7 @@ use crate::error::Error;
 use crate::pg::settings::DuplicateRows;
 use crate::pg::table::{Column, Generated, Table};
 use crate::pg::{Raised, Value};
+use crate::session_map::SessionMap;
 
 /// How a row is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -143,7 +143,7 @@ struct Wording {
     given: usize,
     /// One for each [`Search`].
     find: [OnceCell<String>; SEARCHES],
-    insert: RefCell<HashMap<InsertKey, Rc<str>>>,
+    insert: RefCell<SessionMap<InsertKey, Rc<str>>>,
 }
 
 /// The columns of the defaults, and what the INSERT does about a conflict.
@@ -153,7 +153,7 @@ type InsertKey = (Vec<i16>, Conflict);
 type WordingKey = (u64, Vec<(i16, bool)>, Form);
 
 thread_local! {
-    static WORDINGS: RefCell<HashMap<WordingKey, Rc<Wording>>> = RefCell::new(HashMap::new());
+    static WORDINGS: RefCell<SessionMap<WordingKey, Rc<Wording>>> = RefCell::default();
 }
 
 /// Wordings kept at most, before all are made anew.

@@ -47,6 +47,8 @@ const PLACES: usize = 8;
 pub struct Taken {
     pub created: bool,
     pub row: Value<'static>,
+    /// The session has heard of no change of the table since it was opened.
+    pub is_unaltered: bool,
 }
 
 impl Taken {
@@ -54,6 +56,14 @@ impl Taken {
         Self {
             created: false,
             row,
+            is_unaltered: false,
+        }
+    }
+
+    fn created(row: Value<'static>) -> Self {
+        Self {
+            created: true,
+            ..Self::found(row)
         }
     }
 }
@@ -154,9 +164,10 @@ impl<'a> Turn<'a> {
         if self.table.is_distributed {
             return self.take_on_nodes();
         }
-        let taken = self.take_in_time()?;
-        if let Some(taken) = &taken {
+        let mut taken = self.take_in_time()?;
+        if let Some(taken) = &mut taken {
             self.table.last_was_new.set(taken.created);
+            taken.is_unaltered = self.table.is_known();
         }
         Ok(taken)
     }
@@ -301,11 +312,11 @@ impl<'a> Turn<'a> {
             return Ok(Grasp::Unsure);
         }
         let key = values(self.key);
+        if expects_new && self.table.is_absent(guard, &key)? {
+            return Ok(Grasp::Nothing);
+        }
         if !locks {
-            return Ok(match self.table.has_none(guard, &key)? {
-                true => Grasp::Nothing,
-                false => Grasp::Unsure,
-            });
+            return Ok(Grasp::Unsure);
         }
         Ok(match self.table.grasp(guard, &key)? {
             Grasp::Nothing if !expects_new => Grasp::Unsure,
@@ -642,7 +653,7 @@ impl<'a> Turn<'a> {
                 Look::Overtaken | Look::Busy => return Err(self.unsettled()),
             },
         };
-        Ok(Some(Taken { created: true, row }))
+        Ok(Some(Taken::created(row)))
     }
 
     /// Raises where the new row is not the only one of its key, though it is created in turn: a partition

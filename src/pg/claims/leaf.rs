@@ -4,16 +4,13 @@
 //! descent. Here the key is all that is asked for, and the entries are of one form: so the leaf is
 //! searched in place. Where one leaf does not tell all, a scan is left to do it.
 
-use std::mem::offset_of;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
-use pgrx::pg_sys::{
-    self, BTPageOpaqueData, BTScanInsertData, Buffer, IndexTupleData, ItemPointerData,
-    PageHeaderData, Relation,
-};
+use pgrx::pg_sys::{self, BTScanInsertData, Buffer, ItemPointerData, Relation};
 
 use super::key::{self, KEY_COLUMNS};
+use crate::pg::page::Page;
 use crate::pg::raw;
 use crate::storage_key::StorageKey;
 
@@ -53,19 +50,19 @@ impl Entries {
 /// Looks for the entries of this storage key.
 ///
 /// # Safety
-/// Called within a guard. The index is one of the table `heap` on the columns of the storage key and
-/// no other, all of them ascending; both are open.
-pub(super) unsafe fn find(index: Relation, heap: Relation, storage_key: StorageKey) -> Leaf {
+/// Called within a guard. The index is open, and one on the columns of the storage key and no other, all
+/// of them ascending.
+pub(super) unsafe fn find(index: Relation, key: StorageKey) -> Leaf {
     // SAFETY: the caller's promise.
     unsafe {
-        let search = search_for(storage_key);
+        let search = search_for(key);
         raw::count_index_scan(index);
-        let leaf = raw::descend(index, heap, search);
+        let leaf = raw::descend(index, search);
         if leaf == pg_sys::InvalidBuffer as Buffer {
             return Leaf::Nothing;
         }
         let page = Page::of(leaf);
-        let Some(mut at) = page.lower_bound(storage_key) else {
+        let Some(mut at) = lower_bound(&page, key) else {
             raw::unlock(leaf);
             raw::ReleaseBuffer(leaf);
             return Leaf::Unclear;
@@ -76,7 +73,7 @@ pub(super) unsafe fn find(index: Relation, heap: Relation, storage_key: StorageK
             count: 0,
         };
         let mut is_all = true;
-        while at <= page.last && page.storage_key(at) == Some(storage_key) {
+        while at <= page.last && storage_key(&page, at) == Some(key) {
             if !page.is_dead(at) {
                 let entry = page.entry(at);
                 // One of several rows has their places elsewhere.
@@ -137,98 +134,27 @@ unsafe fn search_for(storage_key: StorageKey) -> *mut BTScanInsertData {
     }
 }
 
-/// A leaf, which is locked.
-struct Page {
-    start: *const u8,
-    /// Where the entries begin, behind the upper bound of all but the rightmost leaf.
-    first: usize,
-    /// Where they end.
-    last: usize,
+/// The first entry whose key is this one or behind it. None where an entry on the way has no key.
+unsafe fn lower_bound(page: &Page, key: StorageKey) -> Option<usize> {
+    let (mut low, mut high) = (page.first, page.last + 1);
+    while low < high {
+        let middle = low.midpoint(high);
+        // SAFETY: it is among the entries.
+        match unsafe { storage_key(page, middle) }? < key {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    Some(low)
 }
 
-/// Where the upper bound of the keys of a leaf stands.
-const UPPER_BOUND: usize = 1;
-
-impl Page {
-    unsafe fn of(leaf: Buffer) -> Self {
-        const LINES: usize = offset_of!(PageHeaderData, pd_linp);
-        // SAFETY: the caller's page is one of a B-tree, and locked.
-        unsafe {
-            let start = pg_sys::BufferGetPage(leaf).cast::<u8>().cast_const();
-            let end = usize::from((*start.cast::<PageHeaderData>()).pd_lower);
-            let mut page = Self {
-                start,
-                first: UPPER_BOUND,
-                last: end.saturating_sub(LINES) / size_of::<u32>(),
-            };
-            if !page.is_rightmost() {
-                page.first += 1;
-            }
-            page
-        }
-    }
-
-    unsafe fn is_rightmost(&self) -> bool {
-        // SAFETY: as in `of`.
-        unsafe {
-            let special = (*self.start.cast::<PageHeaderData>()).pd_special;
-            let opaque = self.start.add(special.into()).cast::<BTPageOpaqueData>();
-            (*opaque).btpo_next == pg_sys::P_NONE
-        }
-    }
-
-    /// Whether all entries with this key are on this leaf or before it.
-    unsafe fn ends_behind(&self, index: Relation, search: *mut BTScanInsertData) -> bool {
-        // SAFETY: the leaf is not the rightmost, and so has an upper bound.
-        unsafe {
-            raw::_bt_compare(
-                index,
-                search,
-                self.start.cast_mut().cast(),
-                UPPER_BOUND as u16,
-            ) < 0
-        }
-    }
-
-    /// The first entry whose key is this one or behind it. None where an entry on the way has no key.
-    unsafe fn lower_bound(&self, storage_key: StorageKey) -> Option<usize> {
-        let (mut low, mut high) = (self.first, self.last + 1);
-        while low < high {
-            let middle = low.midpoint(high);
-            // SAFETY: it is among the entries.
-            match unsafe { self.storage_key(middle) }? < storage_key {
-                true => low = middle + 1,
-                false => high = middle,
-            }
-        }
-        Some(low)
-    }
-
-    /// None where a column is NULL, whatever the table promises: a constraint may be there that was not
-    /// checked for the rows before it.
-    unsafe fn storage_key(&self, at: usize) -> Option<StorageKey> {
-        // SAFETY: an entry's only columns are those of the key; not NULL, they follow the header.
-        unsafe {
-            let entry = self.entry(at);
-            let has_nulls = u32::from((*entry).t_info) & pg_sys::INDEX_NULL_MASK != 0;
-            (!has_nulls).then(|| key::read(entry.add(1).cast()))
-        }
-    }
-
-    unsafe fn entry(&self, at: usize) -> *const IndexTupleData {
-        // SAFETY: the caller's number of an entry.
-        unsafe { self.start.add(raw::line_offset(self.line(at))).cast() }
-    }
-
-    /// Whether somebody has seen that the row of the entry is of use to nobody.
-    unsafe fn is_dead(&self, at: usize) -> bool {
-        // SAFETY: the caller's number of an entry.
-        unsafe { raw::line_flags(self.line(at)) == pg_sys::LP_DEAD }
-    }
-
-    unsafe fn line(&self, at: usize) -> u32 {
-        let header = self.start.cast::<PageHeaderData>();
-        // SAFETY: the caller's number of an entry. Lines are four bytes each.
-        unsafe { *(&raw const (*header).pd_linp).cast::<u32>().add(at - 1) }
+/// None where a column is NULL, whatever the table promises: a constraint may be there that was not
+/// checked for the rows before it.
+unsafe fn storage_key(page: &Page, at: usize) -> Option<StorageKey> {
+    // SAFETY: an entry's only columns are those of the key; not NULL, they follow the header.
+    unsafe {
+        let entry = page.entry(at);
+        let has_nulls = u32::from((*entry).t_info) & pg_sys::INDEX_NULL_MASK != 0;
+        (!has_nulls).then(|| key::read(entry.add(1).cast()))
     }
 }

@@ -27,7 +27,7 @@ impl Turn<'_> {
                 return Ok(None);
             };
             if let Some(row) = created {
-                return Ok(Some(Taken { created: true, row }));
+                return Ok(Some(Taken::created(row)));
             }
             session::check_for_interrupts()?;
         }

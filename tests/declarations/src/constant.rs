@@ -47,7 +47,7 @@ const CONSTANTS: &[Constant] = &[
         "BTGreaterEqualStrategyNumber",
     ),
     constant("src/pg/claims/key.rs", "NO_STRATEGY", "InvalidStrategy"),
-    constant("src/pg/claims/leaf.rs", "UPPER_BOUND", "P_HIKEY"),
+    constant("src/pg/page.rs", "UPPER_BOUND", "P_HIKEY"),
     constant("src/pg/creator.rs", "EQUAL", "BTEqualStrategyNumber"),
     constant("src/pg/raw.rs", "DEADLOCK_TIMEOUT", "DEADLOCK_TIMEOUT"),
     constant("src/pg/raw.rs", "LOCK_TIMEOUT", "LOCK_TIMEOUT"),
@@ -104,7 +104,7 @@ pub const LAYOUTS: &[(&str, &str)] = &[
         "ALIGNOF_SHORT == 2 && ALIGNOF_INT == 4 && ALIGNOF_DOUBLE == 8",
     ),
     (
-        "src/pg/claims/leaf.rs",
+        "src/pg/page.rs",
         "offsetof(PageHeaderData, pd_linp) == SizeOfPageHeaderData && sizeof(ItemIdData) == 4",
     ),
     (

@@ -555,3 +555,29 @@ fn everything(database: &Database, owner: &mut Session) -> Vec<Kept> {
         .map(|form| Kept::executed(database, form))
         .collect()
 }
+
+/// The check of a domain, which runs while defaults are read, adds a column: the row is another one than the
+/// query was planned for.
+#[test]
+fn a_table_that_the_call_itself_alters_is_noticed() {
+    let database = database();
+    let mut session = database.session();
+    session.run(
+        "CREATE FUNCTION widen(value int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+             IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 'w') THEN
+                 ALTER TABLE t ADD COLUMN w text;
+             END IF;
+             RETURN true;
+         END $$;
+         CREATE DOMAIN widening AS int CHECK (widen(VALUE));
+         CREATE TABLE t (k int PRIMARY KEY, v widening)",
+    );
+    session.run("SELECT once.define_row_lock('lock_t', 't', '{k}')");
+    for call in [
+        "with_row_lock(NULL::t, '{\"k\": 1}', '{\"v\": 5}')",
+        "lock_t(1, defaults => '{\"v\": 5}')",
+    ] {
+        session.refused(&format!("SELECT * FROM {call}"), "0A000");
+        assert_eq!(session.number("SELECT count(*) FROM t"), 0, "{call}");
+    }
+}
