@@ -13,9 +13,8 @@ use pgrx::pg_sys::{
     LWLock, LWLockMode, Latch, List, LockAcquireResult, MemoryContext, Node, Oid, PGFunction,
     ParamListInfo, ParseState, PlannerInfo, Portal, RangeVar, RangeVarGetRelidCallback,
     RawParseMode, RelabelType, Relation, SPIExecuteOptions, SPIPlanPtr, Size, Snapshot,
-    String as StringNode, SubXactCallback, SysScanDesc, TableScanDesc, TimestampTz, TupleDesc,
-    TupleTableSlot, Tuplestorestate, TypeCacheEntry, TypeFuncClass, VacuumStmt, Var, XactCallback,
-    varlena,
+    SubXactCallback, SysScanDesc, TableScanDesc, TimestampTz, TupleDesc, TupleTableSlot,
+    Tuplestorestate, TypeCacheEntry, TypeFuncClass, VacuumStmt, Var, XactCallback, varlena,
 };
 
 /// `enum TimeoutId` of `utils/timeout.h`, which pgrx does not have, and those of its values that
@@ -317,7 +316,7 @@ unsafe extern "C-unwind" {
     pub(super) fn jsonb_in(info: FunctionCallInfo) -> Datum;
     pub(super) fn jsonb_out(info: FunctionCallInfo) -> Datum;
     pub(super) fn lookup_type_cache(kind: Oid, flags: c_int) -> *mut TypeCacheEntry;
-    pub(super) fn makeString(text: *mut c_char) -> *mut StringNode;
+    pub(super) fn makeString(text: *mut c_char) -> *mut pgrx::pg_sys::String;
     pub(super) fn lappend(list: *mut List, element: *mut c_void) -> *mut List;
     pub(super) fn makeConst(
         kind: Oid,
