@@ -16,6 +16,7 @@ use super::guard::{Raised, guard};
 use super::raw;
 use super::refusal::{Expected, types};
 use super::role::Role;
+use super::session;
 use super::text;
 use super::value::{Value, from_server, to_server};
 use crate::session_map::SessionMap;
@@ -259,7 +260,10 @@ pub fn run<T, E: From<Raised>>(
         let plan = plan(statement, arguments)?;
         let snapshot = match view {
             View::Isolated => ptr::null_mut(),
-            View::Newest => guard(|| raw::RegisterSnapshot(raw::GetLatestSnapshot()))?,
+            View::Newest => {
+                session::demand_not_parallel()?;
+                guard(|| raw::RegisterSnapshot(raw::GetLatestSnapshot()))?
+            }
         };
         guard(|| {
             raw::SPI_execute_snapshot(
