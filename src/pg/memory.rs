@@ -101,11 +101,14 @@ pub fn use_reserve() {
     IS_KEPT.store(false, Relaxed);
 }
 
+/// How long a small piece is at most.
+pub(super) const PIECE: usize = 64 * 1024;
+
 struct Reserve(AtomicPtr<u8>);
 
 impl Reserve {
     /// Below what glibc maps apart, so that small pieces fit in when it is freed.
-    const LAYOUT: Layout = Layout::new::<[u8; 64 * 1024]>();
+    const LAYOUT: Layout = Layout::new::<[u8; PIECE]>();
 
     const fn new() -> Self {
         Self(AtomicPtr::new(ptr::null_mut()))
@@ -139,7 +142,7 @@ static ALLOCATOR: Allocator = Allocator;
 impl Allocator {
     #[cold]
     fn again(layout: Layout, act: impl Fn() -> *mut u8) -> *mut u8 {
-        if layout.size() < Reserve::LAYOUT.size() && FOR_PIECES.give_up() {
+        if layout.size() < PIECE && FOR_PIECES.give_up() {
             IS_KEPT.store(false, Relaxed);
             return act();
         }

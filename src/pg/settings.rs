@@ -6,8 +6,7 @@ use std::time::Duration;
 use pgrx::pg_sys::GucSource;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_guard, pg_sys};
 
-use super::Raised;
-use super::table::LONGEST_NAME;
+use super::{Raised, memory};
 use scope::Scoped;
 
 mod scope;
@@ -155,14 +154,14 @@ pub fn payment_table() -> Result<Option<String>, Raised> {
     PAYMENT_TABLE_SCOPE.text(&PAYMENT_TABLE, PAYMENTS)
 }
 
-/// Whether it is as long as a name can be, with its schema and in quotes.
+/// Whether it is no longer than what there is memory for wherever a name is copied: much more than a table's name.
 #[pg_guard]
 unsafe extern "C-unwind" fn check_payment_table(
     name: *mut *mut c_char,
     _extra: *mut *mut c_void,
     _source: GucSource::Type,
 ) -> bool {
-    const LONGEST: usize = 2 * (2 * LONGEST_NAME + 2) + 1;
+    const LONGEST: usize = memory::PIECE / 2;
     // SAFETY: core passes a C string, or null; it shows the detail before the next call.
     unsafe {
         let is_short = (*name).is_null() || CStr::from_ptr(*name).count_bytes() <= LONGEST;

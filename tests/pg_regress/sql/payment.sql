@@ -79,7 +79,7 @@ SET pg_once.payment_table = '';
 SELECT pg_temp.raised($$ SELECT with_payment_lock(1, 2) $$);
 SET pg_once.payment_table = 'a.b.c.d';
 SELECT pg_temp.raised($$ SELECT with_payment_lock(1, 2) $$);
-SELECT left(line, 60) AS line FROM pg_temp.raised($$ SELECT set_config('pg_once.payment_table', repeat('v', 258), false) $$) AS line;
+SELECT left(line, 60) AS line FROM pg_temp.raised($$ SELECT set_config('pg_once.payment_table', repeat('v', 40000), false) $$) AS line;
 SET pg_once.payment_table = 'payments; DROP TABLE payments';
 SELECT pg_temp.raised($$ SELECT with_payment_lock(1, 2) $$);
 CREATE TABLE no_service (line_item_id int);
