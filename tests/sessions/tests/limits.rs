@@ -146,8 +146,8 @@ fn wherever_memory_ends_the_server_goes_on() {
          CREATE TABLE long AS SELECT jsonb_build_object('note', repeat('x', 3000000)) AS condition;
          SELECT once.define_row_lock('lock_noted', 'noted', '{name}', jsonb_build_object('note', repeat('x', 8000)))",
     );
-    let small = (1..=40).map(|step| step * MEGABYTE / 8);
-    for room in small.chain((6..=40).map(|step| step * MEGABYTE)) {
+    let small = (1..=20).map(|step| step * MEGABYTE / 4);
+    for room in small.chain((3..=20).map(|step| 2 * step * MEGABYTE)) {
         for call in TEXTS {
             let mut session = limited(&database, room);
             if let Err(failure) = session.try_run(call) {
