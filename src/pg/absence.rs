@@ -20,7 +20,7 @@ impl Table {
     /// INSERT is next. False where that cannot be said.
     ///
     /// The locks of an INSERT on the table and the index are taken, in its order, and kept: neither it
-    /// nor what changes the row after it has to get them anew. They are not waited for.
+    /// nor what changes the row after it has to take them again. They are not waited for.
     pub fn is_absent(&self, unique: &Unique, key: &[(&Column, &Value)]) -> Result<bool, Raised> {
         const LOCKED: c_int = pg_sys::NoLock as c_int;
         let (table, oid) = (self.oid, unique.oid);

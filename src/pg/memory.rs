@@ -1,6 +1,7 @@
 //! Memory: for a part of a call, for scans, and a reserve for when the system refuses more.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 
@@ -72,9 +73,15 @@ pub(super) unsafe fn of_scan() -> MemoryContext {
 /// Whether the system gives so many bytes in pieces of any size. Rust code that works on a text of the user's
 /// takes for granted that it does, and ends the server where it does not.
 pub fn demand(bytes: usize) -> Result<(), Raised> {
-    let mut room = Vec::<u8>::new();
+    // A compiler may leave out memory that nobody uses.
+    with_room(bytes).map(|room| drop(black_box(room)))
+}
+
+/// Room for so many bytes.
+pub(super) fn with_room(bytes: usize) -> Result<Vec<u8>, Raised> {
+    let mut room = Vec::new();
     match room.try_reserve_exact(bytes) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(room),
         Err(_) => Err(Raised::Refused(Refusal::OutOfMemory)),
     }
 }

@@ -12,8 +12,9 @@ use pgrx::pg_sys::{self, ArrayType, Datum, Oid};
 
 use super::block::Block;
 use super::guard::{Raised, guard};
+use super::memory::with_room;
 use super::raw;
-use super::refusal::{Refusal, types::VARLENA};
+use super::refusal::types::VARLENA;
 use super::role::Role;
 use crate::storage_key::StorageKey;
 
@@ -464,15 +465,6 @@ pub(super) fn copied(bytes: &[u8]) -> Result<Vec<u8>, Raised> {
     let mut copy = with_room(bytes.len())?;
     copy.extend_from_slice(bytes);
     Ok(copy)
-}
-
-/// Room for so many bytes.
-fn with_room(size: usize) -> Result<Vec<u8>, Raised> {
-    let mut room = Vec::new();
-    match room.try_reserve_exact(size) {
-        Ok(()) => Ok(room),
-        Err(_) => Err(Raised::Refused(Refusal::OutOfMemory)),
-    }
 }
 
 /// The size of a varlena's header.
