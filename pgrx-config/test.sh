@@ -9,7 +9,10 @@ set -euo pipefail
 . "$(dirname "$0")/places.sh"
 
 versions=${*:-$PG_NEWEST}
-# Those that also run the suites which say little of an older version: the newest stable one and candidates.
+# Every suite runs on the newest stable version and on candidates. What clients do depends little on the version, so the
+# oldest runs the suites in SQL, with sessions and attacks alone; those in between the suites in SQL, and where the server
+# has assertions also those with sessions and random orders of events.
+oldest=${versions%% *}
 complete=
 stable=
 for version in $versions; do
@@ -131,8 +134,8 @@ build() {
         touch "$turns/$version.built"
     done
     # The code differs most between the oldest version and the newest.
-    # shellcheck disable=SC2086 # lists of words
-    for version in $(printf '%s\n' ${provided:1:2} $complete | sort -u); do
+    # shellcheck disable=SC2086 # a list of words
+    for version in $(printf '%s\n' $provided | sort -n | sed -n '1p;$p' | uniq); do
         if [[ -e $turns/$version.installed ]]; then run "$version" clippy || true; fi
     done
     # It has one cluster for all versions.
@@ -165,8 +168,12 @@ turns_of() {
         if [[ $complete = *" $version "* ]]; then
             echo "$version:regress,isolation,sessions,attacks,schedules"
             echo "$version:history,conformance,examples,drivers,package,pgspot"
+        elif [[ $version = "$oldest" ]]; then
+            echo "$version:regress,isolation,sessions,attacks"
+        elif [[ " $PG_ASSERTING " = *" $version "* ]]; then
+            echo "$version:regress,isolation,sessions,schedules,history"
         else
-            echo "$version:regress,isolation,sessions,attacks,schedules,history"
+            echo "$version:regress,isolation"
         fi
         if [[ $version = "$packaged" ]]; then echo "$version:cron"; fi
     done
