@@ -98,6 +98,15 @@ public class Jdbc {
         Object[] mixed = {4711, new Untyped("org/repo"), new Untyped("linux")};
         check("three mixed parts need ::text", "42P18", first("SELECT claim_once('three', ?, ?, ?)", mixed));
         check("three mixed parts with ::text", false, first("SELECT claim_once('three', ?, ?::text, ?::text)", mixed));
+
+        // A customer and an order where a key and a lease belong: of order 31 nothing is answered that belongs to order 30.
+        for (int order : new int[] {30, 31}) {
+            String charge = "SELECT outcome FROM begin_once('charge', ?, ?)";
+            check("begin_once(customer, order " + order + ")", "42883", first(charge, 7, order));
+            check("begin_once(customer, order " + order + " as text)", "22023", first(charge, "7", "" + order));
+            String keyed = "SELECT outcome FROM begin_once('charge', once_key(?, ?))";
+            check("begin_once(once_key(customer, order " + order + "))", "run", first(keyed, 7, order));
+        }
     }
 
     private static void payments() throws SQLException {

@@ -67,6 +67,14 @@ async def main():
     typed = "SELECT claim_once('three', $1::bigint, $2::text, $3::text)"
     check("three mixed parts with ::text", False, await first(typed, *mixed))
 
+    # A customer and an order where a key and a lease belong: of order 31 nothing is answered that belongs to order 30.
+    charge = "SELECT outcome FROM begin_once('charge', $1, $2)"
+    for order in "30", "31":
+        check(f"begin_once(customer, order {order})", "22023", await first(charge, "7", order))
+    charge = "SELECT outcome FROM begin_once('charge', once_key($1, $2))"
+    for order in "30", "31":
+        check(f"begin_once(once_key(customer, order {order}))", "run", await first(charge, "7", order))
+
     created = "SELECT created FROM with_payment_lock($1, $2)"
     check("with_payment_lock(str(number), text) first", True, await first(created, "7", "A"))
     numbered = "SELECT created FROM with_payment_lock($1::bigint, $2)"

@@ -51,6 +51,14 @@ check("three mixed parts need ::text", "42P18", await first(untyped, ...mixed));
 const typed = "SELECT claim_once('three', $1::bigint, $2::text, $3::text)";
 check("three mixed parts with ::text", false, await first(typed, ...mixed));
 
+// A customer and an order where a key and a lease belong: of order 31 nothing is answered that belongs to order 30.
+for (const order of [30, 31]) {
+  const charge = "SELECT outcome FROM begin_once('charge', $1, $2)";
+  check(`begin_once(customer, order ${order})`, "22023", await first(charge, 7, order));
+  const keyed = "SELECT outcome FROM begin_once('charge', once_key($1, $2))";
+  check(`begin_once(once_key(customer, order ${order}))`, "run", await first(keyed, 7, order));
+}
+
 const created = "SELECT created FROM with_payment_lock($1, $2)";
 check("with_payment_lock(number, text) first", true, await first(created, 7, "A"));
 check("with_payment_lock(number, text) again", false, await first(created, 7, "A"));

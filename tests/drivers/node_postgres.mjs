@@ -56,6 +56,14 @@ check("three mixed parts need ::text", "42P18",
 check("three mixed parts with ::text", false,
   await first(sql`SELECT claim_once('three', ${4711n}, ${"org/repo"}::text, ${"linux"}::text)`));
 
+// A customer and an order where a key and a lease belong: of order 31 nothing is answered that belongs to order 30.
+for (const order of [30, 31]) {
+  check(`begin_once(customer, order ${order})`, "22023",
+    await first(sql`SELECT outcome FROM begin_once('charge', ${7}, ${order})`));
+  check(`begin_once(once_key(customer, order ${order}))`, "run",
+    await first(sql`SELECT outcome FROM begin_once('charge', once_key(${7}, ${order}))`));
+}
+
 check("with_payment_lock(number, text) first", true,
   await first(sql`SELECT created FROM with_payment_lock(${7}, ${"A"})`));
 check("with_payment_lock(number, text) again", false,

@@ -54,6 +54,13 @@ check("three texts", True, first("SELECT claim_once('three', %s, %s, %s)", "4711
 check("three mixed parts need ::text", "42P18", first("SELECT claim_once('three', %s, %s, %s)", *mixed))
 check("three mixed parts with ::text", False, first("SELECT claim_once('three', %s, %s::text, %s::text)", *mixed))
 
+# A customer and an order where a key and a lease belong: of order 31 nothing is answered that belongs to order 30.
+charge = "SELECT outcome FROM begin_once('charge', %s, %s)"
+check("begin_once(customer, order) as numbers", ("42883", "42883"), (first(charge, 7, 30), first(charge, 7, 31)))
+check("begin_once(customer, order) as text", ("22023", "22023"), (first(charge, "7", "30"), first(charge, "7", "31")))
+charge = "SELECT outcome FROM begin_once('charge', once_key(%s, %s))"
+check("begin_once(once_key(customer, order))", ("run", "run"), (first(charge, 7, 30), first(charge, 7, 31)))
+
 created = "SELECT created FROM with_payment_lock(%s, %s)"
 check("with_payment_lock(number, text) first", True, first(created, 7, "A"))
 check("with_payment_lock(number, text) again", False, first(created, 7, "A"))
