@@ -10,8 +10,8 @@ set -euo pipefail
 
 versions=${*:-$PG_NEWEST}
 # Every suite runs on the newest stable version and on candidates. What clients do depends little on the version, so the
-# oldest runs the suites in SQL, with sessions and attacks alone; those in between the suites in SQL, and where the server
-# has assertions also those with sessions and random orders of events.
+# oldest runs the suites in SQL and with sessions alone; those in between the suites in SQL, and where the server has
+# assertions also those with random orders of events.
 oldest=${versions%% *}
 complete=
 stable=
@@ -19,6 +19,10 @@ for version in $versions; do
     if is_candidate "$version"; then complete="$complete $version"; else stable=$version; fi
 done
 complete=" $stable $complete "
+# Those with the most suites come first, so that the testers are never without work.
+# shellcheck disable=SC2086 # lists of words
+in_order=$(printf '%s\n' $oldest $complete $PG_ASSERTING $versions | awk -v all=" $versions " \
+    '!seen[$0]++ && index(all, " " $0 " ")' | xargs)
 # The version that this machine's Debian has packages of.
 packaged=$(sed -n "s/^DEBIAN_SUITE_\([0-9]*\)=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)\$/\1/p" "$CONFIG/versions.env")
 suite_limit=1800
@@ -121,7 +125,7 @@ provision() {
 build() {
     local version provided=
     run once format || true
-    for version in $versions; do
+    for version in $in_order; do
         if provision "$version"; then
             provided="$provided $version"
             # Before anything runs that would crash.
@@ -156,22 +160,30 @@ try_out() {
         while [[ ! -e $turns/$version.built && ! -e $turns/build.ended ]]; do sleep 1; done
         [[ -e $turns/$version.installed ]] || continue
         for suite in $(tr , ' ' <<<"${turn#*:}"); do
-            run "$version" "$suite" || true
+            # Others are being installed: pg_upgrade cannot lead from them.
+            PG_ONCE_SERVERS=$(installed) run "$version" "$suite" || true
         done
+    done
+}
+
+installed() {
+    local version
+    for version in $versions; do
+        if [[ -e $turns/$version.installed ]]; then echo "$version"; fi
     done
 }
 
 # VERSION:SUITE,SUITE...
 turns_of() {
     local version
-    for version in $versions; do
+    for version in $in_order; do
         if [[ $complete = *" $version "* ]]; then
             echo "$version:regress,isolation,sessions,attacks,schedules"
             echo "$version:history,conformance,examples,drivers,package,pgspot"
         elif [[ $version = "$oldest" ]]; then
-            echo "$version:regress,isolation,sessions,attacks"
+            echo "$version:regress,isolation,sessions"
         elif [[ " $PG_ASSERTING " = *" $version "* ]]; then
-            echo "$version:regress,isolation,sessions,schedules,history"
+            echo "$version:regress,isolation,schedules,history"
         else
             echo "$version:regress,isolation"
         fi

@@ -9,4 +9,4 @@ PGRX_HOME=$("$CONFIG/pgrx_home.sh" "$major")
 export PGRX_HOME
 cd "$ROOT"
 if cargo clippy --workspace --all-targets --no-default-features \
-    --features "pg_once/pg$major pg_once/pg_test" -- --deny warnings; then outcome 1 0; else outcome 0 1; fi
+    --features "pg$major pg_test" -- --deny warnings; then outcome 1 0; else outcome 0 1; fi

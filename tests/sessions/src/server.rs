@@ -98,8 +98,14 @@ impl Server {
     }
 }
 
-/// What the environment names, or an earlier run has provisioned.
+/// What the environment names, or an earlier run has provisioned. Beside a run that provisions more of them,
+/// `PG_ONCE_SERVERS` names those that are complete.
 fn provisioned(major: u32) -> Option<PathBuf> {
+    let complete = std::env::var("PG_ONCE_SERVERS").ok();
+    let is_complete = |all: String| all.split_whitespace().any(|one| one == major.to_string());
+    if !complete.is_none_or(is_complete) {
+        return None;
+    }
     if let Some(named) = std::env::var_os(format!("PG_CONFIG_{major}")) {
         return Some(named.into());
     }
