@@ -9,16 +9,16 @@ set -euo pipefail
 . "$(dirname "$0")/places.sh"
 
 versions=${*:-$PG_NEWEST}
-# Every suite runs on the newest stable version and on candidates. What clients do depends little on the version, so the
-# oldest runs the suites in SQL and with sessions alone; those in between the suites in SQL, and where the server has
-# assertions also those with random orders of events.
+# The suites of the server run on the newest stable version and on candidates; on the oldest those in SQL and with
+# sessions; on those in between those in SQL, and where the server has assertions also those with random orders of
+# events. What clients do depends little on the version: their suites run on the newest that there is.
 oldest=${versions%% *}
 complete=
 stable=
 for version in $versions; do
     if is_candidate "$version"; then complete="$complete $version"; else stable=$version; fi
 done
-complete=" $stable $complete "
+complete=" $(xargs <<<"$stable $complete") "
 # Those with the most suites come first, so that the testers are never without work.
 # shellcheck disable=SC2086 # lists of words
 in_order=$(printf '%s\n' $oldest $complete $PG_ASSERTING $versions | awk -v all=" $versions " \
@@ -142,10 +142,8 @@ build() {
     for version in $(printf '%s\n' $provided | sort -n | sed -n '1p;$p' | uniq); do
         if [[ -e $turns/$version.installed ]]; then run "$version" clippy || true; fi
     done
-    # It has one cluster for all versions.
-    for version in $complete; do
-        if [[ -e $turns/$version.installed ]]; then run "$version" bench || true; fi
-    done
+    version=$(newest)
+    [[ -z $version ]] || run "$version" bench || true
     run once model || true
     run once demo || true
     run once archive || true
@@ -157,13 +155,33 @@ try_out() {
     for turn in $(turns_of); do
         mkdir "$turns/$turn" 2>/dev/null || continue
         version=${turn%%:*}
-        while [[ ! -e $turns/$version.built && ! -e $turns/build.ended ]]; do sleep 1; done
+        if [[ $version = newest ]]; then
+            until is_built "$complete"; do sleep 1; done
+            version=$(newest)
+        fi
+        until is_built "$version"; do sleep 1; done
         [[ -e $turns/$version.installed ]] || continue
         for suite in $(tr , ' ' <<<"${turn#*:}"); do
             # Others are being installed: pg_upgrade cannot lead from them.
             PG_ONCE_SERVERS=$(installed) run "$version" "$suite" || true
         done
     done
+}
+
+is_built() {
+    local version
+    for version in $1; do
+        [[ -e $turns/$version.built || -e $turns/build.ended ]] || return
+    done
+}
+
+# The newest complete version that is installed.
+newest() {
+    local version newest=
+    for version in $complete; do
+        if [[ -e $turns/$version.installed ]]; then newest=$version; fi
+    done
+    echo "$newest"
 }
 
 installed() {
@@ -173,13 +191,15 @@ installed() {
     done
 }
 
-# VERSION:SUITE,SUITE...
+# VERSION:SUITE,SUITE..., where VERSION may be the newest.
 turns_of() {
     local version
     for version in $in_order; do
         if [[ $complete = *" $version "* ]]; then
-            echo "$version:regress,isolation,sessions,attacks,schedules"
-            echo "$version:history,conformance,examples,drivers,package,pgspot"
+            echo "$version:regress,isolation,sessions"
+            # Where the last one is a candidate that is not to be had, the stable one is the newest.
+            [[ $complete != *" $version " ]] || echo newest:conformance,examples,drivers,package,pgspot
+            echo "$version:attacks,schedules,history"
         elif [[ $version = "$oldest" ]]; then
             echo "$version:regress,isolation,sessions"
         elif [[ " $PG_ASSERTING " = *" $version "* ]]; then
