@@ -9,9 +9,9 @@ set -euo pipefail
 . "$(dirname "$0")/places.sh"
 
 versions=${*:-$PG_NEWEST}
-# The suites of the server run on the newest stable version and on candidates; on the oldest those in SQL and with
-# sessions; on those in between those in SQL, and where the server has assertions also those with random orders of
-# events. What clients do depends little on the version: their suites run on the newest that there is.
+# The suites in SQL run on every version; those with random orders of events on the oldest, and where the server has
+# assertions; those with sessions too on the newest stable version and on candidates. Crashes, attacks and clients depend
+# little on the version: their suites run on the newest that there is. One version alone gets all.
 oldest=${versions%% *}
 complete=
 stable=
@@ -123,11 +123,10 @@ provision() {
 # What pgrx has installed holds its test functions too, so the extension is installed once more. What nothing waits for
 # comes last.
 build() {
-    local version provided=
+    local version newest
     run once format || true
     for version in $in_order; do
         if provision "$version"; then
-            provided="$provided $version"
             # Before anything runs that would crash.
             run "$version" declarations || true
             run "$version" pgrx || true
@@ -138,12 +137,11 @@ build() {
         touch "$turns/$version.built"
     done
     # The code differs most between the oldest version and the newest.
-    # shellcheck disable=SC2086 # a list of words
-    for version in $(printf '%s\n' $provided | sort -n | sed -n '1p;$p' | uniq); do
+    newest=$(newest)
+    for version in $(printf '%s\n' "$oldest" "$newest" | uniq); do
         if [[ -e $turns/$version.installed ]]; then run "$version" clippy || true; fi
     done
-    version=$(newest)
-    [[ -z $version ]] || run "$version" bench || true
+    [[ -z $newest ]] || run "$newest" bench || true
     run once model || true
     run once demo || true
     run once archive || true
@@ -196,14 +194,14 @@ turns_of() {
     local version
     for version in $in_order; do
         if [[ $complete = *" $version "* ]]; then
-            echo "$version:regress,isolation,sessions"
+            echo "$version:regress,isolation,sessions,schedules"
             # Where the last one is a candidate that is not to be had, the stable one is the newest.
-            [[ $complete != *" $version " ]] || echo newest:conformance,examples,drivers,package,pgspot
-            echo "$version:attacks,schedules,history"
-        elif [[ $version = "$oldest" ]]; then
-            echo "$version:regress,isolation,sessions"
-        elif [[ " $PG_ASSERTING " = *" $version "* ]]; then
-            echo "$version:regress,isolation,schedules,history"
+            if [[ $complete = *" $version " ]]; then
+                echo newest:conformance,examples,drivers,package,pgspot
+                echo newest:attacks,history
+            fi
+        elif [[ $version = "$oldest" || " $PG_ASSERTING " = *" $version "* ]]; then
+            echo "$version:regress,isolation,schedules"
         else
             echo "$version:regress,isolation"
         fi
