@@ -28,7 +28,7 @@ stop: ## stops the server of the demo
 	@pgrx-config/cluster.sh stop demo && echo "the demo's server is stopped"
 
 .PHONY: test
-test: ## every suite; with PG=all on PostgreSQL 15 to 19, provisioned where they are missing
+test: ## every suite; with PG=all on PostgreSQL 15 to 19, which docs/versions.md divides them among
 	@pgrx-config/test.sh $(NAMED)
 
 .PHONY: install

@@ -1,10 +1,10 @@
 #!/bin/bash
-# test.sh [NN...] runs every suite on these versions of PostgreSQL, by default on the newest stable one, and ends with
+# test.sh [NN...] runs the suites on these versions of PostgreSQL, by default all on the newest stable one, and ends with
 # "N passed, N failed". A suite that fails does not keep the others from running. Beside a stable version, a candidate
 # for a release that cannot be provisioned here is NOT RUN, which is no failure.
 #
-# Three run side by side, since tests wait more than they work: one provides each version and builds for it, two
-# test what is built.
+# Three run side by side, since one suite leaves a part of two cores idle: one provides each version and builds for it,
+# two test what is built.
 set -euo pipefail
 . "$(dirname "$0")/places.sh"
 
